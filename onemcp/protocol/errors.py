@@ -1,0 +1,227 @@
+"""JSON-RPC errors: those the specification defines, and onemcp's own.
+
+One table owns every code. onemcp's own codes lie outside the ranges that JSON-RPC
+(-32768 to -32000) and, within it, MCP reserve (2026-07-28, Overview, Error Codes), so that
+nobody mistakes them for an error of a backend.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+RESOURCE_NOT_FOUND: Final = -32002
+"""2025-11-25 and earlier; 2026-07-28 uses INVALID_PARAMS instead."""
+HEADER_MISMATCH: Final = -32020
+MISSING_CLIENT_CAPABILITY: Final = -32021
+UNSUPPORTED_PROTOCOL_VERSION: Final = -32022
+
+MODERN_ERRORS: Final = frozenset(
+    {HEADER_MISMATCH, MISSING_CLIENT_CAPABILITY, UNSUPPORTED_PROTOCOL_VERSION}
+)
+"""Codes that only a modern server sends: they identify its era."""
+
+
+class ErrorObject(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The ``error`` member of a JSON-RPC response.
+
+    Attributes:
+        code: The integer that says what went wrong.
+        message: One sentence for a person.
+        data: Anything more, as received.
+    """
+
+    code: int
+    message: str = ""
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class ProtocolError(Exception):
+    """Base of everything that is answered with a JSON-RPC error."""
+
+    @property
+    def error(self) -> msgspec.Raw:
+        """The ``error`` member to send."""
+        raise NotImplementedError  # pragma: no cover - abstract
+
+
+class RemoteError(ProtocolError):
+    """A peer answered with an error, which travels on as it came.
+
+    Attributes:
+        raw: The ``error`` member byte for byte.
+    """
+
+    def __init__(self, raw: msgspec.Raw) -> None:
+        """Keep the error as received; what is no error object is carried all the same."""
+        self.raw = raw
+        super().__init__(f"remote error {self.code}: {self.message}")
+
+    @property
+    def error(self) -> msgspec.Raw:
+        """The ``error`` member as received."""
+        return self.raw
+
+    @property
+    def code(self) -> int:
+        """The error's code; INTERNAL_ERROR where the peer sent none that is an integer."""
+        return self._object.code
+
+    @property
+    def message(self) -> str:
+        """The error's message, empty where there is none."""
+        return self._object.message
+
+    @property
+    def _object(self) -> ErrorObject:
+        try:
+            return msgspec.json.decode(self.raw, type=ErrorObject)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return ErrorObject(code=INTERNAL_ERROR)
+
+
+class LocalError(ProtocolError):
+    """An error that onemcp itself raises.
+
+    Attributes:
+        code: The JSON-RPC code, one for each class.
+        message: What happened and what to do about it.
+        data: Structured details for a program, or None.
+    """
+
+    code: ClassVar[int] = INTERNAL_ERROR
+
+    def __init__(self, message: str, data: dict[str, Any] | None = None) -> None:
+        """Say what happened in one sentence, with optional structured details."""
+        super().__init__(message)
+        self.message = message
+        self.data = data
+
+    @property
+    def error(self) -> msgspec.Raw:
+        """The ``error`` member to send."""
+        fields: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.data is not None:
+            fields["data"] = self.data
+        return msgspec.Raw(msgspec.json.encode(fields))
+
+
+class ParseError(LocalError):
+    """The bytes are not JSON, or not JSON that can be processed safely."""
+
+    code = PARSE_ERROR
+
+
+class InvalidRequest(LocalError):
+    """The JSON is no JSON-RPC message, or none that is allowed here."""
+
+    code = INVALID_REQUEST
+
+
+class MethodNotFound(LocalError):
+    """Nobody here implements the method."""
+
+    code = METHOD_NOT_FOUND
+
+
+class InvalidParams(LocalError):
+    """The parameters are missing, of the wrong type, or name nothing that exists."""
+
+    code = INVALID_PARAMS
+
+
+class ResourceNotFound(LocalError):
+    """No backend knows the URI. On the wire the code depends on the revision."""
+
+    code = INVALID_PARAMS
+
+
+class InternalError(LocalError):
+    """onemcp failed; the log says why."""
+
+    code = INTERNAL_ERROR
+
+
+class HeaderMismatch(LocalError):
+    """The HTTP headers do not repeat what the body says (Streamable HTTP, Server Validation)."""
+
+    code = HEADER_MISMATCH
+
+
+class MissingClientCapability(LocalError):
+    """The request needs a capability that the client has not declared."""
+
+    code = MISSING_CLIENT_CAPABILITY
+
+
+class UnsupportedVersion(LocalError):
+    """The request is of a revision that is not spoken here."""
+
+    code = UNSUPPORTED_PROTOCOL_VERSION
+
+
+class BackendUnavailable(LocalError):
+    """The backend is not up, and the call never reached it: trying again is safe."""
+
+    code = -33001
+
+
+class BackendLost(LocalError):
+    """The backend went away with the call in flight: it may or may not have acted."""
+
+    code = -33002
+
+
+class DeadlineExceeded(LocalError):
+    """The backend did not answer in time: it may or may not have acted."""
+
+    code = -33003
+
+
+class Overloaded(LocalError):
+    """A limit on work in flight is reached: try again later."""
+
+    code = -33004
+
+
+class BackendProtocolError(LocalError):
+    """The backend answered with something that is not MCP."""
+
+    code = -33005
+
+
+class MessageTooLarge(LocalError):
+    """A message exceeds its size limit."""
+
+    code = -33006
+
+
+class InteractionNotPossible(LocalError):
+    """A question of the backend has no client that it could be put to."""
+
+    code = -33007
+
+
+class ShuttingDown(LocalError):
+    """The gateway or the backend is being stopped and takes no new calls."""
+
+    code = -33008
+
+
+OWN_ERRORS: Final[tuple[type[LocalError], ...]] = (
+    BackendUnavailable,
+    BackendLost,
+    DeadlineExceeded,
+    Overloaded,
+    BackendProtocolError,
+    MessageTooLarge,
+    InteractionNotPossible,
+    ShuttingDown,
+)
+"""The errors with codes of onemcp's own, as documented in ``docs/reference/errors.md``."""

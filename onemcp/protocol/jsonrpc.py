@@ -1,0 +1,225 @@
+"""JSON-RPC 2.0 envelopes: decoded once, with ``params``, ``result`` and ``error`` left raw.
+
+Implements 2026-07-28, Overview, Messages (and the same section of earlier revisions).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from .errors import InvalidRequest, ParseError
+from .fields import MALFORMED, Fields, raw, single_line
+
+RequestId: TypeAlias = int | str
+
+EMPTY_OBJECT: Final = Raw(b"{}")
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """A call that wants an answer.
+
+    Attributes:
+        id: What the answer is matched by.
+        method: What is called.
+        params: Its parameters, undecoded; an empty object where none were sent.
+    """
+
+    id: RequestId
+    method: str
+    params: Raw = EMPTY_OBJECT
+
+
+class Notification(msgspec.Struct, frozen=True, gc=False):
+    """A message that wants no answer.
+
+    Attributes:
+        method: What it announces.
+        params: Its parameters, undecoded; an empty object where none were sent.
+    """
+
+    method: str
+    params: Raw = EMPTY_OBJECT
+
+
+class Response(msgspec.Struct, frozen=True, gc=False):
+    """A successful answer.
+
+    Attributes:
+        id: The id of the request.
+        result: The result, undecoded.
+    """
+
+    id: RequestId
+    result: Raw
+
+
+class Failure(msgspec.Struct, frozen=True, gc=False):
+    """An answer that reports an error.
+
+    Attributes:
+        id: The id of the request, or None where it could not be read.
+        error: The error object, undecoded.
+    """
+
+    id: RequestId | None
+    error: Raw
+
+
+Message: TypeAlias = Request | Notification | Response | Failure
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    jsonrpc: str = ""
+    id: RequestId | UnsetType | None = UNSET
+    method: str | UnsetType = UNSET
+    params: Raw | UnsetType = UNSET
+    result: Raw | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
+
+
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+_BATCH = msgspec.json.Decoder(list[Raw])
+_ENCODER = msgspec.json.Encoder()
+
+
+def decode(data: bytes | bytearray | Raw) -> Message:
+    """Decode one JSON-RPC message.
+
+    Args:
+        data: UTF-8 JSON text.
+
+    Returns:
+        The message. Its raw parts refer to `data`, which must not be changed afterwards.
+
+    Raises:
+        ParseError: It is no JSON.
+        InvalidRequest: It is JSON, but no JSON-RPC message.
+    """
+    try:
+        _check_text(data)
+        envelope = _ENVELOPE.decode(data)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"Not a JSON-RPC message: {error}") from error
+    except RecursionError as error:
+        raise ParseError("Parse error: nested too deeply") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ParseError(f"Parse error: {error}") from error
+    if envelope.jsonrpc != "2.0":
+        raise InvalidRequest('Not a JSON-RPC message: "jsonrpc" must be "2.0"')
+    return _classify(envelope)
+
+
+def _check_text(data: bytes | bytearray | Raw) -> None:
+    # What stays raw is not looked at by the decoder, and must not smuggle broken UTF-8 through.
+    text = bytes(data) if isinstance(data, Raw) else data
+    if not text.isascii():
+        text.decode()
+
+
+def _classify(envelope: _Envelope) -> Message:
+    if envelope.method is not UNSET:
+        return _call(envelope.method, envelope)
+    if (envelope.result is UNSET) == (envelope.error is UNSET):
+        raise InvalidRequest(
+            'Not a JSON-RPC message: expected one of "method", "result" or "error"'
+        )
+    if envelope.error is not UNSET:
+        return Failure(None if envelope.id is UNSET else envelope.id, envelope.error)
+    if envelope.id is UNSET or envelope.id is None:
+        raise InvalidRequest('Not a JSON-RPC message: a result needs the "id" of its request')
+    return Response(envelope.id, envelope.result)  # type: ignore[arg-type]  # checked above
+
+
+def _call(method: str, envelope: _Envelope) -> Message:
+    params = EMPTY_OBJECT if envelope.params is UNSET else envelope.params
+    if bytes(memoryview(params)[:1]) != b"{":
+        raise InvalidRequest('Invalid request: "params" must be an object')
+    if envelope.id is UNSET:
+        return Notification(method, params)
+    if envelope.id is None:
+        raise InvalidRequest('Invalid request: "id" must not be null')
+    return Request(envelope.id, method, params)
+
+
+def peek_id(data: bytes | Raw) -> RequestId | None:
+    """Return the id of something that may not be a valid message, to answer it by."""
+    try:
+        found = msgspec.json.decode(data, type=dict[str, Raw]).get("id")
+        return None if found is None else msgspec.json.decode(found, type=int | str)
+    except MALFORMED:
+        return None
+
+
+def decode_batch(data: bytes, limit: int) -> list[Raw] | None:
+    """Split a JSON-RPC batch (2025-03-26 only) into its messages.
+
+    Args:
+        data: UTF-8 JSON text.
+        limit: The largest number of messages to accept.
+
+    Returns:
+        The messages, undecoded; None where `data` is not a JSON array.
+
+    Raises:
+        ParseError: It looks like an array, but is no JSON.
+        InvalidRequest: It is empty or too long.
+    """
+    if data.lstrip()[:1] != b"[":
+        return None
+    try:
+        messages = _BATCH.decode(data)
+    except MALFORMED as error:
+        raise ParseError(f"Parse error: {error}") from error
+    if not 0 < len(messages) <= limit:
+        raise InvalidRequest(f"A batch holds 1 to {limit} messages, this one {len(messages)}")
+    return messages
+
+
+def encode(message: Message) -> bytes:
+    """Encode a message as one line of JSON, its raw parts byte for byte."""
+    match message:
+        case Request(id=request_id, method=method, params=params):
+            return encode_request(request_id, method, params)
+        case Notification(method=method, params=params):
+            return encode_notification(method, params)
+        case Response(id=request_id, result=result):
+            return encode_response(request_id, result)
+        case Failure(id=failed_id, error=error):
+            return encode_failure(failed_id, error)
+
+
+def encode_request(request_id: RequestId, method: str, params: Raw) -> bytes:
+    """Encode a request, splicing `params` in."""
+    return single_line(
+        b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}'
+        % (_ENCODER.encode(request_id), _ENCODER.encode(method), bytes(params))
+    )
+
+
+def encode_notification(method: str, params: Raw) -> bytes:
+    """Encode a notification, splicing `params` in."""
+    return single_line(
+        b'{"jsonrpc":"2.0","method":%b,"params":%b}' % (_ENCODER.encode(method), bytes(params))
+    )
+
+
+def encode_response(request_id: RequestId, result: Raw) -> bytes:
+    """Encode a successful answer, splicing `result` in."""
+    return single_line(
+        b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (_ENCODER.encode(request_id), bytes(result))
+    )
+
+
+def encode_failure(request_id: RequestId | None, error: Raw) -> bytes:
+    """Encode an error answer, splicing `error` in."""
+    return single_line(
+        b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (_ENCODER.encode(request_id), bytes(error))
+    )
+
+
+def notification(method: str, params: Fields | dict[str, Any]) -> Notification:
+    """Build a notification from values that are encoded here."""
+    return Notification(method, raw(params))
