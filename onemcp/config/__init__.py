@@ -1,0 +1,64 @@
+"""The one configuration file: what it may say, how it is read, and how changes to it are seen."""
+
+from onemcp.config._diff import BackendChange, ConfigurationDiff, diff
+from onemcp.config._files import configuration_directory, find, state_directory
+from onemcp.config._load import load, parse
+from onemcp.config._model import (
+    Auth,
+    AuthMode,
+    Backend,
+    BackendLimits,
+    Backoff,
+    Configuration,
+    HttpTransport,
+    HttpType,
+    Limits,
+    Log,
+    LogFormat,
+    LogLevel,
+    Naming,
+    Protocol,
+    Restart,
+    Server,
+    StdioTransport,
+    Timeouts,
+    Transport,
+)
+from onemcp.config._problems import ConfigurationError, Problem
+from onemcp.config._rules import InvalidOption, origin_of
+from onemcp.config._schema import schema
+
+__all__ = [
+    "Auth",
+    "AuthMode",
+    "Backend",
+    "BackendChange",
+    "BackendLimits",
+    "Backoff",
+    "Configuration",
+    "ConfigurationDiff",
+    "ConfigurationError",
+    "HttpTransport",
+    "HttpType",
+    "InvalidOption",
+    "Limits",
+    "Log",
+    "LogFormat",
+    "LogLevel",
+    "Naming",
+    "Problem",
+    "Protocol",
+    "Restart",
+    "Server",
+    "StdioTransport",
+    "Timeouts",
+    "Transport",
+    "configuration_directory",
+    "diff",
+    "find",
+    "load",
+    "origin_of",
+    "parse",
+    "schema",
+    "state_directory",
+]

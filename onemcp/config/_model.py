@@ -1,0 +1,290 @@
+"""The configuration as values: frozen, valid once constructed, safe to print.
+
+Every rule that needs more than one look at a value (an address, two options that exclude each
+other) is checked here, so that a configuration built by an embedding program is held to the same
+rules as one read from a file. A rule that is broken raises `InvalidOption`.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+
+import attrs
+
+from onemcp.config import _rules as rules
+from onemcp.config._rules import InvalidOption
+
+HttpType: TypeAlias = Literal["streamable-http", "sse"]
+Protocol: TypeAlias = Literal[
+    "auto",
+    "modern",
+    "legacy",
+    "2024-11-05",
+    "2025-03-26",
+    "2025-06-18",
+    "2025-11-25",
+    "2026-07-28",
+]
+AuthMode: TypeAlias = Literal["local", "none"]
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+LogFormat: TypeAlias = Literal["auto", "human", "json"]
+
+
+@attrs.frozen(kw_only=True)
+class StdioTransport:
+    """A backend that onemcp starts as a child process and speaks to over its stdin and stdout.
+
+    Attributes:
+        command: The program, looked up on PATH.
+        args: Its arguments. Hidden from `repr`: they may hold secrets.
+        env: Variables set for the program, over what it inherits. Values hidden from `repr`.
+        cwd: Its working directory; None means onemcp's own.
+        inherit: Names of variables handed on from onemcp's environment besides the usual few.
+    """
+
+    command: str = attrs.field(validator=rules.not_blank)
+    args: tuple[str, ...] = attrs.field(
+        default=(), converter=rules.strings, repr=rules.show_count, validator=rules.without_nul
+    )
+    env: Mapping[str, str] = attrs.field(
+        factory=dict,
+        converter=rules.read_only,
+        repr=rules.show_keys,
+        hash=False,
+        validator=rules.variables,
+    )
+    cwd: Path | None = attrs.field(default=None, validator=rules.without_nul)
+    inherit: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
+
+
+@attrs.frozen(kw_only=True)
+class HttpTransport:
+    """A backend that runs elsewhere and is spoken to over HTTP.
+
+    Attributes:
+        url: Its MCP endpoint. `repr` shows the origin only.
+        headers: Sent with every request. Values hidden from `repr`.
+        type: The transport it speaks; None when the configuration does not say.
+    """
+
+    url: str = attrs.field(repr=rules.show_origin, validator=rules.url)
+    headers: Mapping[str, str] = attrs.field(
+        factory=dict,
+        converter=rules.read_only,
+        repr=rules.show_keys,
+        hash=False,
+        validator=rules.headers,
+    )
+    type: HttpType | None = attrs.field(
+        default=None, validator=attrs.validators.optional(rules.one_of(get_args(HttpType)))
+    )
+
+
+Transport: TypeAlias = StdioTransport | HttpTransport
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """How long one backend may take, in seconds.
+
+    Attributes:
+        start: To connect, agree on a revision and list what it offers.
+        call: To answer one request.
+        stop: To end by itself, before it is terminated.
+        probe: To answer the question which era it speaks.
+    """
+
+    start: float = attrs.field(default=30.0, validator=rules.positive)
+    call: float = attrs.field(default=300.0, validator=rules.positive)
+    stop: float = attrs.field(default=5.0, validator=rules.positive)
+    probe: float = attrs.field(default=5.0, validator=rules.positive)
+
+
+@attrs.frozen(kw_only=True)
+class Backoff:
+    """The wait between two restarts, in seconds, doubling from `initial` to `maximum`."""
+
+    initial: float = attrs.field(default=0.2, validator=rules.positive)
+    maximum: float = attrs.field(default=30.0, validator=rules.positive)
+
+    def __attrs_post_init__(self) -> None:
+        if self.initial > self.maximum:
+            raise InvalidOption(
+                "initial",
+                "must not be greater than maximum",
+                "Lower initial or raise maximum",
+            )
+
+
+@attrs.frozen(kw_only=True)
+class Restart:
+    """How often one backend is restarted before it is set aside.
+
+    Attributes:
+        intensity: Restarts allowed within `period`.
+        period: The length of that window, in seconds.
+        backoff: The wait between two restarts.
+        cooldown: Seconds before a backend that used up its restarts is tried again.
+    """
+
+    intensity: int = attrs.field(default=5, validator=rules.at_least(0))
+    period: float = attrs.field(default=60.0, validator=rules.positive)
+    backoff: Backoff = attrs.field(factory=Backoff)
+    cooldown: float = attrs.field(default=60.0, validator=rules.positive)
+
+
+@attrs.frozen(kw_only=True)
+class BackendLimits:
+    """What one backend may use.
+
+    Attributes:
+        in_flight: Requests under way at once.
+        message_bytes: Size of one message from the backend.
+    """
+
+    in_flight: int = attrs.field(default=256, validator=rules.at_least(1))
+    message_bytes: int = attrs.field(default=16_777_216, validator=rules.at_least(1024))
+
+
+@attrs.frozen(kw_only=True)
+class Backend:
+    """One MCP server behind onemcp.
+
+    Attributes:
+        name: Its key in `mcpServers`, unique.
+        transport: How it is reached.
+        enabled: Whether it is started at all.
+        prefix: Put before the names of what it offers; "" exposes them bare.
+        tags: Labels, in the order written.
+        protocol: The revision or era to speak with it; "auto" finds out.
+        required: Whether onemcp is ready only when this backend is.
+        timeouts: How long it may take.
+        restart: How often it is restarted.
+        limits: What it may use.
+    """
+
+    name: str = attrs.field(validator=rules.matches(rules.NAME))
+    transport: Transport
+    enabled: bool = True
+    prefix: str = attrs.field(
+        default=attrs.Factory(lambda self: self.name, takes_self=True),
+        validator=rules.matches(rules.PREFIX),
+    )
+    tags: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
+    protocol: Protocol = attrs.field(default="auto", validator=rules.one_of(get_args(Protocol)))
+    required: bool = False
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    restart: Restart = attrs.field(factory=Restart)
+    limits: BackendLimits = attrs.field(factory=BackendLimits)
+
+    def __attrs_post_init__(self) -> None:
+        sse = isinstance(self.transport, HttpTransport) and self.transport.type == "sse"
+        if sse and self.protocol in {"modern", "2026-07-28"}:
+            raise InvalidOption(
+                "protocol",
+                "the modern protocol does not run over HTTP+SSE",
+                'Set "type" to "http", or leave "protocol" out',
+            )
+
+
+@attrs.frozen(kw_only=True)
+class Server:
+    """What clients of onemcp meet.
+
+    Attributes:
+        host: The address to listen on.
+        port: The port to listen on; 0 takes a free one.
+        allowed_hosts: Values of the Host header accepted besides those of the address itself.
+        allowed_origins: Web origins whose pages may call onemcp.
+        shutdown_grace: Seconds that calls under way get when onemcp stops.
+        name: The name onemcp tells its clients.
+        instructions: What onemcp tells models about itself, if anything.
+    """
+
+    host: str = attrs.field(default="127.0.0.1", validator=rules.not_blank)
+    port: int = attrs.field(default=8722, validator=rules.port)
+    allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
+    allowed_origins: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
+    shutdown_grace: float = attrs.field(default=10.0, validator=rules.at_least(0))
+    name: str = attrs.field(default="onemcp", validator=rules.not_blank)
+    instructions: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Auth:
+    """Who may call: `local` asks for the token onemcp writes, `none` asks for nothing."""
+
+    mode: AuthMode = attrs.field(default="local", validator=rules.one_of(get_args(AuthMode)))
+
+
+@attrs.frozen(kw_only=True)
+class Naming:
+    """How names of backends and of what they offer are joined: `prefix + separator + name`."""
+
+    separator: str = attrs.field(default="__", validator=rules.matches(rules.SEPARATOR))
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What all clients together may use.
+
+    Attributes:
+        body_bytes: Size of one request body.
+        in_flight: Requests under way at once.
+        sessions: Sessions of legacy clients open at once.
+        streams: Event streams open at once.
+        session_idle: Seconds without traffic after which a session ends.
+        session_lifetime: Seconds after which a session ends, busy or not.
+    """
+
+    body_bytes: int = attrs.field(default=4_194_304, validator=rules.at_least(1024))
+    in_flight: int = attrs.field(default=1024, validator=rules.at_least(1))
+    sessions: int = attrs.field(default=1024, validator=rules.at_least(1))
+    streams: int = attrs.field(default=1024, validator=rules.at_least(1))
+    session_idle: float = attrs.field(default=3600.0, validator=rules.positive)
+    session_lifetime: float = attrs.field(default=86_400.0, validator=rules.positive)
+
+
+@attrs.frozen(kw_only=True)
+class Log:
+    """What is logged, and how; `auto` is human on a terminal and JSON elsewhere."""
+
+    level: LogLevel = attrs.field(default="info", validator=rules.one_of(get_args(LogLevel)))
+    format: LogFormat = attrs.field(default="auto", validator=rules.one_of(get_args(LogFormat)))
+
+
+def _in_order(backends: Iterable[Backend]) -> tuple[Backend, ...]:
+    return tuple(backends)
+
+
+def _check_names(_instance: object, attribute: Any, backends: tuple[Backend, ...]) -> None:
+    names = [backend.name for backend in backends]
+    if len(names) != len(set(names)):
+        raise InvalidOption(attribute.name, "two backends have the same name")
+
+
+@attrs.frozen(kw_only=True)
+class Configuration:
+    """Everything the one file says.
+
+    Attributes:
+        backends: The MCP servers, in the order of the file.
+        server: What clients meet.
+        auth: Who may call.
+        naming: How names are joined.
+        limits: What all clients together may use.
+        log: What is logged.
+    """
+
+    backends: tuple[Backend, ...] = attrs.field(
+        default=(), converter=_in_order, validator=_check_names
+    )
+    server: Server = attrs.field(factory=Server)
+    auth: Auth = attrs.field(factory=Auth)
+    naming: Naming = attrs.field(factory=Naming)
+    limits: Limits = attrs.field(factory=Limits)
+    log: Log = attrs.field(factory=Log)
+
+    def backend(self, name: str) -> Backend | None:
+        """Return the backend called `name`, or None."""
+        return next((backend for backend in self.backends if backend.name == name), None)

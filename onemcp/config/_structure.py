@@ -1,0 +1,159 @@
+"""From plain values that the schema let pass to the model, which has the last word."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path as FilePath
+from typing import Any, TypeAlias, TypeVar
+
+import attrs
+import cattrs
+from attrs import fields
+from cattrs import AttributeValidationNote, ClassValidationError
+from cattrs.gen import make_dict_structure_fn, override
+
+from onemcp.config._model import (
+    Auth,
+    Backend,
+    BackendLimits,
+    Backoff,
+    Configuration,
+    HttpTransport,
+    Limits,
+    Log,
+    Naming,
+    Restart,
+    Server,
+    StdioTransport,
+    Timeouts,
+    Transport,
+)
+from onemcp.config._problems import Path
+from onemcp.config._rules import InvalidOption
+
+T = TypeVar("T")
+Object: TypeAlias = Mapping[str, Any]
+
+SECTIONS: Mapping[str, type[Any]] = {
+    "server": Server,
+    "auth": Auth,
+    "naming": Naming,
+    "limits": Limits,
+    "log": Log,
+}
+
+
+@attrs.frozen
+class Refusal:
+    """One value the model refuses.
+
+    Attributes:
+        path: Where.
+        message: What is wrong; never holds a value.
+        remedy: What to do about it.
+    """
+
+    path: Path
+    message: str
+    remedy: str
+
+
+def camel_case(name: str) -> str:
+    """Return how the attribute `name` is spelled in JSON."""
+    return re.sub(r"_([a-z])", lambda match: match.group(1).upper(), name)
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_structure_hook(float, lambda value, _: float(value))
+    converter.register_structure_hook(int, lambda value, _: int(value))
+    converter.register_structure_hook(bool, lambda value, _: bool(value))  # not an int here
+    converter.register_structure_hook(FilePath, lambda value, _: FilePath(value))
+    converter.register_structure_hook(Transport, lambda value, _: value)
+    # Inner classes first: the functions made for the outer ones look them up.
+    inner = (Backoff, Timeouts, Restart, BackendLimits, StdioTransport, HttpTransport, Backend)
+    for cls in (*inner, *SECTIONS.values()):
+        renamed: Any = {
+            field.name: override(rename=camel_case(field.name)) for field in fields(cls)
+        }
+        hook: Callable[[Object, Any], Any] = make_dict_structure_fn(cls, converter, **renamed)
+        converter.register_structure_hook(cls, hook)
+    return converter
+
+
+def structure(document: Object, *, spoilt: set[Path]) -> tuple[Configuration | None, list[Refusal]]:
+    """Build the configuration out of what is not `spoilt`.
+
+    Args:
+        document: The plain values.
+        spoilt: Paths at which something is wrong already; nothing around them is looked at.
+
+    Returns:
+        The configuration, or None when something is wrong; and what the model refuses.
+    """
+    converter = _make_converter()
+    refusals: list[Refusal] = []
+
+    def attempt(path: Path, build: Callable[[], T]) -> T | None:
+        if any(bad[: len(path)] == path or bad == path[: len(bad)] for bad in spoilt):
+            return None
+        try:
+            return build()
+        except (InvalidOption, ClassValidationError) as error:
+            refusals.extend(_refusals(error, path))
+            return None
+
+    servers = document.get("mcpServers")
+    backends = [
+        attempt(("mcpServers", name), partial(_backend, converter, name, entry))
+        for name, entry in (servers.items() if isinstance(servers, Mapping) else ())
+    ]
+    sections: dict[str, Any] = {
+        name: attempt((name,), partial(converter.structure, document[name], cls))
+        for name, cls in SECTIONS.items()
+        if name in document
+    }
+    if spoilt or refusals:
+        return None, refusals
+    built = tuple(backend for backend in backends if backend is not None)
+    return Configuration(backends=built, **sections), []
+
+
+def _refusals(error: BaseException, path: Path) -> Iterator[Refusal]:
+    """Gather what the model refused from the groups that cattrs wraps around it."""
+    if isinstance(error, InvalidOption):
+        yield Refusal((*path, camel_case(error.option)), str(error), error.remedy)
+    elif isinstance(error, ClassValidationError):
+        for inner in error.exceptions:
+            notes = [
+                note.name
+                for note in getattr(inner, "__notes__", ())
+                if isinstance(note, AttributeValidationNote)
+            ]
+            yield from _refusals(inner, (*path, *map(camel_case, notes)))
+    else:  # the schema let through what the model cannot take: a mistake of ours
+        raise error
+
+
+def _backend(converter: cattrs.Converter, name: str, entry: Object) -> Backend:
+    kind = StdioTransport if "command" in entry else HttpTransport
+    _check_type(entry, kind)
+    if "enabled" in entry and entry.get("disabled", not entry["enabled"]) == entry["enabled"]:
+        raise InvalidOption("disabled", 'contradicts "enabled"', "Keep one of the two")
+    of_transport = {camel_case(field.name) for field in fields(kind)}
+    given = {key: value for key, value in entry.items() if key in of_transport}
+    if given.get("type") == "http":
+        given["type"] = "streamable-http"
+    own = {key: value for key, value in entry.items() if key not in of_transport}
+    own["transport"] = converter.structure(given, kind)
+    own["name"] = name
+    own["enabled"] = entry.get("enabled", not entry.get("disabled", False))
+    return converter.structure(own, Backend)
+
+
+def _check_type(entry: Object, kind: type[Transport]) -> None:
+    said = entry.get("type")
+    if said is None or (said == "stdio") == (kind is StdioTransport):
+        return
+    has = "command" if kind is StdioTransport else "url"
+    raise InvalidOption("type", f'"{said}" does not go with "{has}"', 'Remove "type"')

@@ -1,0 +1,60 @@
+"""`${NAME}` and `${NAME:-default}` in the strings of a configuration."""
+
+import re
+from collections.abc import Mapping
+
+REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)(\}?)")
+EXPRESSION = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+EDITOR_STYLE = re.compile(r"(?:env|input):([A-Za-z_][A-Za-z0-9_]*)")
+
+
+class VariableError(ValueError):
+    """A reference that cannot be resolved.
+
+    Attributes:
+        remedy: What to do about it.
+    """
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+def expand(text: str, environ: Mapping[str, str]) -> str:
+    """Replace every reference in `text` by what it stands for.
+
+    `$${` stands for a literal `${`. As in a shell, `:-` gives what to use when the variable is
+    unset or empty. What a variable holds is not expanded again.
+
+    Raises:
+        VariableError: A variable is not set and has no default, or a reference is malformed.
+    """
+    return REFERENCE.sub(lambda match: _resolve(match, environ), text)
+
+
+def _resolve(match: re.Match[str], environ: Mapping[str, str]) -> str:
+    if match.group() == "$${":
+        return "${"
+    if not match.group(2):
+        raise VariableError("a ${ is never closed", "Close it with }, or write $${ for a plain ${")
+    expression = EXPRESSION.fullmatch(match.group(1))
+    if expression is None:
+        raise _malformed(match.group(1))
+    name, default = expression.groups()
+    value = environ.get(name)
+    if default is not None:
+        return value or default
+    if value is None:
+        raise VariableError(
+            f"the environment variable {name} is not set",
+            f"Set it where onemcp is started, or give a default: ${{{name}:-default}}",
+        )
+    return value
+
+
+def _malformed(inner: str) -> VariableError:
+    message = "a ${ is not followed by the name of an environment variable"
+    editor_style = EDITOR_STYLE.fullmatch(inner)
+    if editor_style:
+        return VariableError(message, f"Write ${{{editor_style.group(1)}}}")
+    return VariableError(message, "Write ${NAME}, or $${ for a plain ${")
