@@ -1,0 +1,104 @@
+"""What is asked of a backend, and on whose behalf."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Final
+
+import attrs
+from msgspec import Raw
+
+from onemcp.protocol import meta
+from onemcp.protocol.fields import Fields, join, plain, raw
+from onemcp.protocol.meta import RequestMeta
+from onemcp.protocol.methods import LOG_LEVELS
+from onemcp.protocol.revisions import LATEST_MODERN, Era, era_of
+
+NO_CAPABILITIES: Final = Raw(b"{}")
+
+
+@attrs.frozen
+class Caller:
+    """Whom a call is for: the client at the far end, as far as it matters to a backend.
+
+    Attributes:
+        owner: What tells this client from others; a message belongs to the one owner or no one.
+        principal: Who has authenticated; several owners may be the same principal.
+        revision: The revision that the client speaks.
+        capabilities: Its capabilities, undecoded.
+        client_info: Its name and version, undecoded, or None.
+        log_level: The lowest level of log messages that it wants, or None for none.
+    """
+
+    owner: Hashable
+    principal: str
+    revision: str = LATEST_MODERN
+    capabilities: Raw = NO_CAPABILITIES
+    client_info: Raw | None = None
+    log_level: str | None = None
+
+    @property
+    def era(self) -> Era:
+        """The era of the client's revision."""
+        return era_of(self.revision) or Era.LEGACY
+
+    def can(self, capability: str) -> bool:
+        """Tell whether the client has declared a capability such as ``sampling``."""
+        declared = plain(self.capabilities)
+        return isinstance(declared, dict) and isinstance(declared.get(capability), dict)
+
+    def wants(self, level: Any) -> bool:
+        """Tell whether the client wants log messages of a level."""
+        if self.log_level is None or level not in LOG_LEVELS:
+            return False
+        return LOG_LEVELS.index(level) >= LOG_LEVELS.index(self.log_level)
+
+
+@attrs.frozen
+class Call:
+    """A request for a backend, in the backend's own names.
+
+    Attributes:
+        method: What is called.
+        params: Its parameters; ``_meta`` as the client sent it.
+        caller: Whom it is for.
+    """
+
+    method: str
+    params: Fields
+    caller: Caller
+
+
+def outgoing_params(call: Call, revision: str, token: int) -> tuple[Raw, Raw | None]:
+    """Write a call's parameters for the revision of the connection that carries it.
+
+    Per-request fields of the modern era are added or removed, and a progress token is replaced
+    by one that is unique on the connection.
+
+    Args:
+        call: The call.
+        revision: The revision that the backend speaks.
+        token: The progress token to use.
+
+    Returns:
+        The parameters to send, and the caller's own progress token if it has one.
+
+    Raises:
+        InvalidParams: ``_meta`` is malformed.
+    """
+    members = meta.meta_of(call.params)
+    wanted = meta.progress_token(members)
+    changes: dict[str, Raw | None] = {}
+    if era_of(revision) is Era.MODERN:
+        caller = call.caller
+        changes.update(
+            meta.modern_members(
+                RequestMeta(revision, caller.capabilities, caller.client_info, caller.log_level)
+            )
+        )
+    elif not members.keys().isdisjoint(meta.REQUEST_FIELDS):
+        changes.update(meta.LEGACY_MEMBERS)
+    if wanted is not None:
+        changes[meta.PROGRESS_TOKEN] = raw(token)
+    params = meta.set_meta(call.params, changes) if changes else call.params
+    return join(params), wanted

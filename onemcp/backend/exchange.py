@@ -1,0 +1,149 @@
+"""One request to a backend, in flight.
+
+Theory of operation: the connection's own tasks *deliver* what the backend sends; the task that
+wants the answer *receives* it. Between the two stands a bounded queue, so that neither a slow
+client nor a flooding backend makes the other wait: notifications beyond the bound are dropped
+and counted, the answer is always delivered. Receiving is safe to cancel at any time; the
+exchange can then be received from by another task. `close` says that nobody wants the answer any
+more: a request still in flight is cancelled at the backend.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, Protocol, TypeAlias
+
+import trio
+from msgspec import Raw
+
+from onemcp.protocol.errors import ProtocolError
+from onemcp.protocol.jsonrpc import Failure, Notification, Request, Response
+
+from .call import Call
+
+QUEUE_LIMIT: Final = 256
+"""How many messages wait for a slow receiver before notifications are dropped."""
+
+Answer: TypeAlias = Response | Failure
+Incoming: TypeAlias = Notification | Request | Response | Failure
+
+
+class Carrier(Protocol):
+    """What an exchange needs of the connection that carries it."""
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Cancel a request that nobody waits for any more."""
+
+    def reply(self, exchange: Exchange, answer: Answer) -> None:
+        """Send the answer to a question that the backend asked during the exchange."""
+
+
+class Exchange:
+    """One request to a backend, and everything that comes back for it.
+
+    Attributes:
+        id: The request's id on the connection, which is also its progress token there.
+        call: What was asked.
+        progress_token: The caller's own progress token, undecoded, or None.
+        dropped: How many notifications were dropped because nobody received them in time.
+        scope: Where a task of the connection serves this exchange alone, its cancel scope.
+    """
+
+    __slots__ = (
+        "_carrier",
+        "_finished",
+        "_messages",
+        "_waiter",
+        "call",
+        "dropped",
+        "id",
+        "progress_token",
+        "scope",
+    )
+
+    def __init__(
+        self, request_id: int, call: Call, carrier: Carrier, progress_token: Raw | None = None
+    ) -> None:
+        """Begin an exchange that `carrier` has sent, or is about to send."""
+        self.id = request_id
+        self.call = call
+        self.progress_token = progress_token
+        self.dropped = 0
+        self.scope: trio.CancelScope | None = None
+        self._carrier = carrier
+        self._messages: deque[Incoming] = deque()
+        self._finished = False
+        self._waiter: trio.lowlevel.Task | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer has come, or can't come any more."""
+        return self._finished
+
+    async def receive(self) -> Incoming:
+        """Wait for the next message; a :class:`Response` or :class:`Failure` is the last one.
+
+        Raises:
+            trio.BusyResourceError: Another task is receiving.
+            trio.EndOfChannel: The last message has been received already.
+        """
+        if self._messages:
+            await trio.lowlevel.checkpoint()
+        while not self._messages:
+            if self._finished:
+                raise trio.EndOfChannel
+            if self._waiter is not None:
+                raise trio.BusyResourceError("another task is receiving from this exchange")
+            self._waiter = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+        return self._messages.popleft()
+
+    def deliver(self, message: Notification | Request) -> bool:
+        """Pass on a message that came before the answer.
+
+        Returns:
+            False where it was dropped: the exchange is over, or its queue is full.
+        """
+        if self._finished or len(self._messages) >= QUEUE_LIMIT:
+            self.dropped += 1
+            return False
+        self._messages.append(message)
+        self._wake()
+        return True
+
+    def finish(self, answer: Answer) -> None:
+        """Pass on the answer, which ends the exchange. Later ones are ignored."""
+        if not self._finished:
+            self._finished = True
+            self._messages.append(answer)
+            self._wake()
+
+    def fail(self, error: ProtocolError) -> None:
+        """End the exchange with an error of onemcp's own."""
+        self.finish(Failure(self.id, error.error))
+
+    def reply(self, answer: Answer) -> None:
+        """Answer a question that the backend asked during this exchange, by its id."""
+        if not self._finished:
+            self._carrier.reply(self, answer)
+
+    def close(self) -> None:
+        """Stop caring for the answer; cancel the request where it is still in flight."""
+        if not self._finished:
+            self._finished = True
+            self._carrier.abandon(self)
+        self._messages.clear()
+        self._wake()
+
+    def __repr__(self) -> str:
+        state = "finished" if self._finished else "in flight"
+        return f"<Exchange {self.id} {self.call.method} {state}>"
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            trio.lowlevel.reschedule(waiter)
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._waiter = None
+        return trio.lowlevel.Abort.SUCCEEDED
