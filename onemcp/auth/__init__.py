@@ -1,0 +1,34 @@
+"""Room of onemcp: who may call, shown by signed tokens, and from where.
+
+Keys live in the state directory (`load_or_create_keys`), tokens are signed with them
+(`issue_token`) and checked (`TokenVerifier`), and a `Gate` reads a request's headers.
+"""
+
+from onemcp.auth._errors import (
+    AuthError,
+    BadRequest,
+    Forbidden,
+    InvalidToken,
+    KeyStoreError,
+    Reason,
+    RequestRefused,
+    Unauthorized,
+)
+from onemcp.auth._keys import KeyStore, SigningKey, load_or_create_keys
+from onemcp.auth._principal import ANONYMOUS, Principal
+
+__all__ = [
+    "ANONYMOUS",
+    "AuthError",
+    "BadRequest",
+    "Forbidden",
+    "InvalidToken",
+    "KeyStore",
+    "KeyStoreError",
+    "Principal",
+    "Reason",
+    "RequestRefused",
+    "SigningKey",
+    "Unauthorized",
+    "load_or_create_keys",
+]

@@ -1,0 +1,78 @@
+"""What authentication refuses with: one small hierarchy, local errors told from remote ones.
+
+`KeyStoreError` is ours to mend and speaks to the operator. Everything else is the client's doing:
+its text is the same whatever was wrong, and `reason` says more, for the log only. Neither ever
+holds any part of a token or of a key.
+"""
+
+import enum
+from typing import ClassVar
+
+
+class AuthError(Exception):
+    """Anything that this room raises on purpose."""
+
+
+class KeyStoreError(AuthError):
+    """The signing keys cannot be used; the message names the file and what to do about it."""
+
+
+class Reason(enum.StrEnum):
+    """Why a token was refused. For the log, never for the client."""
+
+    OVERSIZE = "oversize"
+    MALFORMED = "malformed"
+    ALGORITHM = "algorithm"
+    TYPE = "type"
+    KEY = "unknown key"
+    SIGNATURE = "signature"
+    CLAIMS = "claims"
+    ISSUER = "issuer"
+    AUDIENCE = "audience"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not yet valid"
+
+
+class InvalidToken(AuthError):
+    """A token that does not let anybody in.
+
+    Attributes:
+        reason: Why, for the log.
+    """
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__("The access token is invalid or has expired")
+        self.reason = reason
+
+
+class RequestRefused(AuthError):
+    """A request that stops at the gate. The text is safe to send.
+
+    Attributes:
+        status: The HTTP status to answer with.
+        reason: Why, for the log.
+        www_authenticate: The challenge to send along, if any.
+    """
+
+    status: ClassVar[int] = 400
+
+    def __init__(self, message: str, *, reason: str, www_authenticate: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.www_authenticate = www_authenticate
+
+
+class BadRequest(RequestRefused):
+    """A header that must be there once is missing or doubled (RFC 9112, section 3.2)."""
+
+
+class Forbidden(RequestRefused):
+    """The Host or the Origin is none that may call (MCP transports, "Security & Endpoint")."""
+
+    status = 403
+
+
+class Unauthorized(RequestRefused):
+    """No token, or one that does not let in (RFC 6750, section 3)."""
+
+    status = 401

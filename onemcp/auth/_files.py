@@ -1,0 +1,169 @@
+"""Small secret files: read with their permissions checked, replaced in one step.
+
+A writer holds the directory's lock, writes everything into one temporary file, forces it to the
+disk and renames it over the target. A reader therefore needs no lock: it sees the old file, the
+new one or none, never a part. A writer killed at any byte leaves at most the temporary file, which
+nobody reads and the next writer removes, and the kernel lets go of its lock.
+
+These functions block on the disk: call them before the run starts, or in a thread.
+"""
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from onemcp.auth._errors import KeyStoreError
+
+MAX_FILE_BYTES = 65_536
+LOCK_PATIENCE = 10.0
+LOCK_INTERVAL = 0.01
+
+FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def prepare_directory(directory: Path) -> None:
+    """Make the directory if need be, for its owner only, and check that no one else may write.
+
+    Raises:
+        KeyStoreError: It cannot be made, or others could replace the files in it.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = stat.S_IMODE(directory.stat().st_mode)
+    except OSError as error:
+        raise KeyStoreError(
+            f"Cannot use {directory} as the state directory: {error.strerror}. "
+            "Choose a directory that this user may write to."
+        ) from error
+    if mode & WRITABLE_BY_OTHERS:
+        raise KeyStoreError(
+            f"Other users may write to the state directory {directory} (mode {mode:04o}), "
+            f"and so replace the keys in it. Run: chmod 700 {directory}"
+        )
+
+
+def read_private(path: Path) -> bytes | None:
+    """Read a file that is its owner's only.
+
+    Returns:
+        The content, or None where there is no such file.
+
+    Raises:
+        KeyStoreError: Others may read it, it is no plain file, it is too large or unreadable.
+    """
+    try:
+        # O_NONBLOCK: a FIFO must not hang the start.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        _check_private(path, os.fstat(descriptor))
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    finally:
+        os.close(descriptor)
+    if len(data) > MAX_FILE_BYTES:
+        raise KeyStoreError(
+            f"{path} is larger than {MAX_FILE_BYTES} bytes. Restore it from a backup."
+        )
+    return data
+
+
+def _unreadable(path: Path, error: OSError) -> KeyStoreError:
+    return KeyStoreError(
+        f"Cannot read {path}: {error.strerror}. It must belong to the user that onemcp runs as."
+    )
+
+
+def _check_private(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyStoreError(f"{path} is not a plain file. Move it away.")
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & FOR_OTHERS:
+        raise KeyStoreError(
+            f"Other users may use {path} (mode {mode:04o}), which holds secret keys. "
+            f"Run: chmod 600 {path}"
+        )
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock that keeps writers of one file apart, within and across processes.
+
+    Raises:
+        KeyStoreError: The lock cannot be had.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unlockable(path, error) from error
+    try:
+        _wait_lock(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _unlockable(path: Path, error: OSError) -> KeyStoreError:
+    return KeyStoreError(
+        f"Cannot lock {path}: {error.strerror}. "
+        "Choose a state directory on a local disk that this user may write to."
+    )
+
+
+def _wait_lock(descriptor: int, path: Path) -> None:
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise KeyStoreError(
+                    f"Another process has held {path} for {LOCK_PATIENCE:g} s. "
+                    "Is a stopped onemcp still around?"
+                ) from None
+            time.sleep(LOCK_INTERVAL)
+        except OSError as error:
+            raise _unlockable(path, error) from error
+        else:
+            return
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file in one step; the caller holds the lock. When this returns, it is on disk.
+
+    Raises:
+        KeyStoreError: The file cannot be written; what was there before is untouched.
+    """
+    temporary = path.with_name(path.name + ".new")
+    try:
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:  # noqa: PTH123  (created with its mode, at once)
+            os.fchmod(descriptor, 0o600)  # whatever the umask took away
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise KeyStoreError(
+            f"Cannot write {path}: {error.strerror}. Make room, or make the directory writable."
+        ) from error
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
