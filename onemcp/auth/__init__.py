@@ -16,6 +16,7 @@ from onemcp.auth._errors import (
 )
 from onemcp.auth._keys import KeyStore, SigningKey, load_or_create_keys
 from onemcp.auth._principal import ANONYMOUS, Principal
+from onemcp.auth._tokens import TokenVerifier, issue_token
 
 __all__ = [
     "ANONYMOUS",
@@ -29,6 +30,8 @@ __all__ = [
     "Reason",
     "RequestRefused",
     "SigningKey",
+    "TokenVerifier",
     "Unauthorized",
+    "issue_token",
     "load_or_create_keys",
 ]
