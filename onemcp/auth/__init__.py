@@ -14,6 +14,7 @@ from onemcp.auth._errors import (
     RequestRefused,
     Unauthorized,
 )
+from onemcp.auth._gate import Gate, Headers, Mode
 from onemcp.auth._keys import KeyStore, SigningKey, load_or_create_keys
 from onemcp.auth._principal import ANONYMOUS, Principal
 from onemcp.auth._tokens import TokenVerifier, issue_token
@@ -23,9 +24,12 @@ __all__ = [
     "AuthError",
     "BadRequest",
     "Forbidden",
+    "Gate",
+    "Headers",
     "InvalidToken",
     "KeyStore",
     "KeyStoreError",
+    "Mode",
     "Principal",
     "Reason",
     "RequestRefused",

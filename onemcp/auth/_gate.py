@@ -1,0 +1,218 @@
+"""The gate: what a request's headers must say before anything else looks at it. Sans-IO.
+
+The frontend asks in this order, and answers a `RequestRefused` with its `status` and challenge:
+
+1. `check_host` and `check_origin`, against DNS rebinding: a web page of somebody else's, whose name
+   was made to point at this machine, still sends its own name as Host and as Origin.
+2. `authenticate`, which takes a token from the Authorization header and from nowhere else.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import attrs
+
+from onemcp.auth._errors import BadRequest, Forbidden, InvalidToken, Unauthorized
+from onemcp.auth._principal import ANONYMOUS, Principal
+from onemcp.auth._tokens import TokenVerifier
+
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+Mode: TypeAlias = Literal["local", "none"]
+
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+WILDCARDS: Final = frozenset({"0.0.0.0", "[::]"})  # noqa: S104  (left out, not bound)
+DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+QUOTED_CHARACTERS: Final = 80
+
+AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(?::([0-9]{1,5}))?")
+WEB_ORIGIN = re.compile(r"(https?)://(.+)")
+ANY_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s*]+")
+
+CHALLENGE: Final = 'Bearer realm="onemcp"'
+INVALID_TOKEN: Final = (
+    f'{CHALLENGE}, error="invalid_token", '
+    'error_description="The access token is invalid or has expired"'
+)
+
+
+class _Authority(NamedTuple):
+    name: str
+    port: str
+
+    @classmethod
+    def parse(cls, text: str) -> "_Authority | None":
+        """Read `host[:port]` (RFC 9112, section 3.2); None for anything else."""
+        match = AUTHORITY.fullmatch(text.lower())
+        if match is None:
+            return None
+        name, port = match.group(1), match.group(2) or ""
+        if name.startswith("["):
+            try:
+                name = f"[{ipaddress.IPv6Address(name[1:-1]).compressed}]"
+            except ValueError:
+                return None
+        return cls(name, port)
+
+    def with_port(self, scheme: str) -> "_Authority":
+        return self._replace(port=self.port or DEFAULT_PORTS[scheme])
+
+
+def _read_entry(entry: str) -> _Authority | None:
+    # An IPv6 address may stand without brackets, as sockets and people write it.
+    return _Authority.parse(f"[{entry}]" if entry.count(":") > 1 and entry[0] != "[" else entry)
+
+
+def _read_allowed_hosts(entries: Iterable[str]) -> frozenset[_Authority]:
+    hosts = set()
+    for entry in entries:
+        authority = _read_entry(entry)
+        if authority is None:
+            raise ValueError(
+                f"{entry!r} is no host: write a name or an address, without a scheme, a path "
+                'or wildcards, such as "mcp.example.com"'
+            )
+        hosts.add(authority)
+    return frozenset(hosts)
+
+
+def _read_bound_hosts(entries: Iterable[str]) -> frozenset[str]:
+    """Keep the names that a client can mean: a wildcard address is none."""
+    authorities = (_read_entry(entry.partition("%")[0]) for entry in entries)
+    return frozenset(authority.name for authority in authorities if authority) - WILDCARDS
+
+
+def _read_allowed_origins(entries: Iterable[str]) -> frozenset[str]:
+    origins = set()
+    for entry in entries:
+        origin = entry.lower().removesuffix("/")
+        if not ANY_ORIGIN.fullmatch(origin):
+            raise ValueError(
+                f"{entry!r} is no origin: write the scheme, the host and the port if any, "
+                'such as "https://app.example.com"'
+            )
+        scheme = origin.partition(":")[0]
+        # Browsers leave the default port out.
+        origins.add(origin.removesuffix(f":{DEFAULT_PORTS.get(scheme, '')}"))
+    return frozenset(origins)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Gate:
+    """Decides, by its headers, whether a request may come in and as whom.
+
+    Attributes:
+        mode: `local` asks for a token, `none` lets in as `ANONYMOUS`.
+        verifier: Checks the tokens; needed with `local`.
+        allowed_hosts: Hosts accepted besides loopback and the bound addresses; one that is given
+            with a port is accepted with that port only.
+        allowed_origins: Origins accepted besides loopback and the server's own.
+        bound_hosts: The addresses that the server listens on.
+    """
+
+    mode: Mode = attrs.field(validator=attrs.validators.in_(("local", "none")))
+    verifier: TokenVerifier | None = None
+    allowed_hosts: frozenset[_Authority] = attrs.field(default=(), converter=_read_allowed_hosts)
+    allowed_origins: frozenset[str] = attrs.field(default=(), converter=_read_allowed_origins)
+    bound_hosts: frozenset[str] = attrs.field(default=(), converter=_read_bound_hosts)
+
+    def __attrs_post_init__(self) -> None:
+        if self.mode != "none" and self.verifier is None:
+            raise ValueError(f'mode "{self.mode}" needs a verifier')
+
+    def check_host(self, headers: Headers) -> None:
+        """Check that the client meant this server.
+
+        Raises:
+            BadRequest: No Host, or several.
+            Forbidden: The Host is none of this server's.
+        """
+        self._accepted_host(_only(headers, b"host"))
+
+    def check_origin(self, headers: Headers) -> None:
+        """Check that the page that calls, if one does, may (MCP, "Security & Endpoint").
+
+        Raises:
+            BadRequest: Several Origins, or no single Host to compare with.
+            Forbidden: The Origin may not call.
+        """
+        headers = tuple(headers)
+        origin = _only(headers, b"origin")
+        if origin is not None and not self._is_accepted_origin(origin, headers):
+            raise Forbidden("The Origin is not allowed", reason=f"origin {_quote(origin)}")
+
+    def authenticate(self, headers: Headers, now: float) -> Principal:
+        """Tell who is calling.
+
+        Args:
+            headers: The request's, as ASGI has them.
+            now: The time, in seconds since the epoch.
+
+        Raises:
+            BadRequest: Several Authorization headers.
+            Unauthorized: No token, or one that lets nobody in.
+        """
+        authorization = _only(headers, b"authorization")
+        if self.verifier is None or self.mode == "none":
+            return ANONYMOUS
+        scheme, _, token = (authorization or b"").decode("latin-1").partition(" ")
+        token = token.strip(" ")
+        if scheme.lower() != "bearer" or not token:
+            # RFC 6750, section 3.1: no error code where no token was presented
+            raise Unauthorized(
+                "An access token is needed",
+                reason="no token" if authorization is None else "no bearer token",
+                www_authenticate=CHALLENGE,
+            )
+        try:
+            return self.verifier.verify(token, now)
+        except InvalidToken as error:
+            raise Unauthorized(
+                str(error), reason=error.reason, www_authenticate=INVALID_TOKEN
+            ) from None
+
+    def _accepted_host(self, host: bytes | None) -> _Authority:
+        if host is None:
+            raise BadRequest("The Host header is missing", reason="no host")
+        authority = _Authority.parse(host.decode("latin-1"))
+        if authority is None or not self._is_own(authority):
+            raise Forbidden("The Host is not allowed", reason=f"host {_quote(host)}")
+        return authority
+
+    def _is_own(self, host: _Authority) -> bool:
+        return (
+            host.name in LOOPBACK
+            or host.name in self.bound_hosts
+            or host._replace(port="") in self.allowed_hosts
+            or host in self.allowed_hosts
+        )
+
+    def _is_accepted_origin(self, origin: bytes, headers: Headers) -> bool:
+        text = origin.decode("latin-1").lower()
+        if text in self.allowed_origins:
+            return True
+        match = WEB_ORIGIN.fullmatch(text)
+        authority = match and _Authority.parse(match.group(2))
+        if match is None or authority is None:
+            return False
+        if authority.name in LOOPBACK:
+            return True
+        # Own only if the Host is: a rebound name is its own origin too. TLS may have ended before
+        # us, so that the scheme is the Origin's to say.
+        host, scheme = self._accepted_host(_only(headers, b"host")), match.group(1)
+        return authority.with_port(scheme) == host.with_port(scheme)
+
+
+def _only(headers: Headers, name: bytes) -> bytes | None:
+    """Take the one header of a name; which of two counts is nothing to guess about."""
+    # ASGI has names in lower case; a server that forgets must not open the gate.
+    values = [value for key, value in headers if key.lower() == name]
+    if len(values) > 1:
+        title = name.decode().title()
+        raise BadRequest(f"The {title} header is doubled", reason=f"doubled {name.decode()}")
+    return values[0] if values else None
+
+
+def _quote(value: bytes) -> str:
+    return ascii(value[:QUOTED_CHARACTERS].decode("latin-1"))
