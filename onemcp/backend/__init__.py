@@ -1,1 +1,42 @@
-"""Room of onemcp: backend."""
+"""What one backend is: transports, handshake, catalogue, subscriptions, and their supervision.
+
+* :class:`Backend` is what lasts; its `serve` is one incarnation, run by its own supervisor.
+* :class:`Connection` is what a transport provides; :mod:`.duplex` and :mod:`.http` implement it.
+* :class:`Exchange` is one request in flight.
+"""
+
+from __future__ import annotations
+
+from .backend import Backend, BackendObserver, Identity
+from .call import Call, Caller
+from .connection import Connection, ConnectionLost, HandshakeFailed, ServerDescription
+from .events import (
+    BackendDown,
+    BackendEvent,
+    BackendReady,
+    BackendStderr,
+    ItemRejected,
+    ListFailed,
+)
+from .exchange import Answer, Exchange, Incoming
+
+__all__ = [
+    "Answer",
+    "Backend",
+    "BackendDown",
+    "BackendEvent",
+    "BackendObserver",
+    "BackendReady",
+    "BackendStderr",
+    "Call",
+    "Caller",
+    "Connection",
+    "ConnectionLost",
+    "Exchange",
+    "HandshakeFailed",
+    "Identity",
+    "Incoming",
+    "ItemRejected",
+    "ListFailed",
+    "ServerDescription",
+]

@@ -21,13 +21,15 @@ class ConnectionLost(Exception):
     """The connection can't be used any further; the supervisor makes a new one.
 
     Attributes:
-        reason: Why, in a sentence for the operator and, without secrets, for callers.
+        reason: Why, in a sentence that callers may see.
+        detail: More for the operator alone, such as a program's last words, or None.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, detail: str | None = None) -> None:
         """Say why the connection is gone."""
         super().__init__(reason)
         self.reason = reason
+        self.detail = detail
 
 
 class HandshakeFailed(ConnectionLost):

@@ -185,7 +185,7 @@ class DuplexConnection:
         self,
         scope: trio.CancelScope,
         run: Callable[[Unpack[Ts]], Awaitable[None]],
-        *args: Unpack[Ts],
+        *args: *Ts,
     ) -> None:
         """Run a part; the connection ends with it, for the reason it gives."""
         try:

@@ -1,0 +1,350 @@
+"""One backend: what lasts of it while processes and connections come and go.
+
+Theory of operation: `serve` is one incarnation, run by the backend's own supervisor: it connects,
+fetches what the backend lists, and keeps that current until the connection ends; then it raises,
+and the supervisor decides when to try again. The :class:`Backend` outlives its incarnations: it
+keeps the last known lists, so that names do not vanish while a program restarts, and lets calls
+wait for the next incarnation within their own deadlines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import attrs
+import trio
+from msgspec import Raw
+
+from onemcp import config
+from onemcp.protocol.errors import BackendUnavailable, Overloaded, ProtocolError, ShuttingDown
+from onemcp.protocol.fields import raw
+from onemcp.protocol.headers import MirroredParameter
+from onemcp.protocol.jsonrpc import Notification
+from onemcp.protocol.methods import (
+    CATALOGUES,
+    LIST_CHANGED,
+    LOG_LEVELS,
+    RESOURCE_UPDATED,
+    SET_LEVEL,
+    TOOLS,
+    Catalogue,
+)
+from onemcp.protocol.revisions import Era
+
+from . import catalogue as catalogues
+from .attribution import INTERNAL
+from .call import Call, Caller
+from .catalogue import Listing, Listings
+from .connection import Connection, ConnectionLost, HandshakeFailed, ServerDescription
+from .events import BackendDown, BackendEvent, BackendReady, ItemRejected, ListFailed
+from .exchange import Exchange
+from .handshake import EraMemory, answer_of
+from .upstream import Upstream
+
+REFRESH: Final = 300.0
+"""How often lists are fetched from backends that don't announce changes, in seconds."""
+
+
+class BackendObserver(Protocol):
+    """What the multiplexer wants to hear of a backend. Called synchronously; must not block."""
+
+    def changed(self, backend: Backend) -> None:
+        """Take note that lists, capabilities or the state have changed."""
+
+    def announced(self, backend: Backend, notification: Notification) -> None:
+        """Take note of a changed list or an updated resource, for those who subscribed."""
+
+
+class Connect(Protocol):
+    """Makes a connection for the next incarnation of a backend."""
+
+    def __call__(self, backend: Backend) -> Connection:
+        """Return a connection that is not running yet."""
+
+
+@attrs.frozen
+class Identity:
+    """Who onemcp is towards backends.
+
+    Attributes:
+        info: Its name and version, undecoded.
+    """
+
+    info: Raw
+
+    @property
+    def caller(self) -> Caller:
+        """Onemcp as a client."""
+        return Caller(INTERNAL, INTERNAL, client_info=self.info)
+
+
+class Backend:
+    """One configured backend.
+
+    Attributes:
+        config: How it is configured.
+        listings: What it listed last.
+        server: What it said about itself last, or None before the first handshake.
+        memory: Which era it speaks, as far as known.
+        failure: Why it is not connected, or None.
+        upstream: What is subscribed to at it.
+    """
+
+    def __init__(
+        self,
+        config: config.Backend,
+        *,
+        connect: Connect,
+        observer: BackendObserver,
+        identity: Identity,
+        on_event: Callable[[BackendEvent], object],
+    ) -> None:
+        """Describe a backend; `serve` brings it up."""
+        self.config = config
+        self.listings: Listings = catalogues.NOTHING
+        self.server: ServerDescription | None = None
+        self.memory = EraMemory()
+        self.failure: str | None = None
+        self.upstream = Upstream(identity.caller, self._on_notification)
+        self.on_event = on_event
+        self._connect = connect
+        self._observer = observer
+        self._caller = identity.caller
+        self._connection: Connection | None = None
+        self._up = trio.Event()
+        self._given_up = False
+        self._draining = False
+        self._dirty = {catalogue: trio.Event() for catalogue in CATALOGUES}
+        self._level: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The backend's key in the configuration."""
+        return self.config.name
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the backend is connected to and its lists are known."""
+        return self._connection is not None
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests wait for an answer of this backend."""
+        return 0 if self._connection is None else self._connection.in_flight
+
+    # --- calls -------------------------------------------------------------------------------
+
+    async def open(self, call: Call) -> Exchange:
+        """Send a call, waiting for the backend to come up where it is starting.
+
+        Raises:
+            BackendUnavailable: The backend is down and not being restarted.
+            Overloaded: Too many calls are in flight.
+            ShuttingDown: The backend is being removed.
+            InvalidParams: ``_meta`` is malformed.
+        """
+        while self._connection is None:
+            self._check_startable()
+            await self._up.wait()
+        if self._draining:
+            raise ShuttingDown(f"backend {self.name!r} is being replaced; try again")
+        connection = self._connection
+        if connection.in_flight >= self.config.limits.in_flight:
+            raise Overloaded(
+                f"backend {self.name!r} has {connection.in_flight} calls in flight, its limit"
+            )
+        if self._must_lower_level(call.caller):
+            await self._lower_level(connection, call.caller)
+        return connection.open(call)
+
+    def mirrored(self, tool: str) -> tuple[MirroredParameter, ...]:
+        """Return which parameters of a tool are repeated in HTTP headers."""
+        for item in self.listings[TOOLS].items:
+            if item.identity == tool:
+                return item.mirrored
+        return ()
+
+    async def wait_up(self) -> None:
+        """Wait until the backend is connected to and its lists are known."""
+        while self._connection is None:
+            await self._up.wait()
+
+    def give_up(self) -> None:
+        """Take note that the supervisor has stopped trying: calls fail, names vanish."""
+        self._given_up = True
+        self.listings = catalogues.NOTHING
+        self._signal_up()
+        self._observer.changed(self)
+
+    async def drain(self) -> None:
+        """Take no new calls, and wait for those in flight."""
+        self._draining = True
+        while self.in_flight:  # rare enough that nothing on the hot path needs to tell
+            await trio.sleep(DRAIN_POLL)  # noqa: ASYNC110
+
+    def __repr__(self) -> str:
+        state = "up" if self.is_up else "given up" if self._given_up else "connecting"
+        return f"<Backend {self.name!r} {state}>"
+
+    def _check_startable(self) -> None:
+        if self._draining:
+            raise ShuttingDown(f"backend {self.name!r} is being removed")
+        if self._given_up:
+            raise BackendUnavailable(f"backend {self.name!r} is down: {self.failure}")
+
+    def _must_lower_level(self, caller: Caller) -> bool:
+        server = self.server
+        if caller.log_level is None or server is None or server.era is Era.MODERN:
+            return False
+        if not server.has("logging"):
+            return False
+        level = LOG_LEVELS.index(caller.log_level)
+        return self._level is None or level < LOG_LEVELS.index(self._level)
+
+    async def _lower_level(self, connection: Connection, caller: Caller) -> None:
+        """Ask a legacy backend, which has one level for all, for the lowest that is wanted."""
+        self._level = caller.log_level
+        params = {"level": raw(caller.log_level)}
+        exchange = connection.open(Call(SET_LEVEL, params, self._caller))
+        try:
+            await answer_of(exchange)
+        finally:
+            exchange.close()
+
+    # --- one incarnation ---------------------------------------------------------------------
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Be connected until the connection ends.
+
+        Acknowledges first and connects afterwards: a backend that doesn't start is its own
+        failure, never that of the gateway.
+
+        Raises:
+            ConnectionLost: The connection ended or could not be made.
+        """
+        self._given_up = False
+        task_status.started()
+        started = trio.current_time()
+        reason: ConnectionLost | None = None
+        try:
+            await self._serve(started)
+        except* ConnectionLost as group:
+            reason = _first(group)
+        finally:
+            self._down(reason)
+        raise reason or ConnectionLost("it ended")
+
+    async def _serve(self, started: float) -> None:
+        connection = self._connect(self)
+        self._dirty = {catalogue: trio.Event() for catalogue in CATALOGUES}
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(self.config.timeouts.start) as patience:
+                server = await nursery.start(connection.run)
+                self.server, self._level = server, None
+                await self._fetch_all(connection, CATALOGUES)
+            if patience.cancelled_caught:
+                said = getattr(connection, "last_violation", None)
+                raise HandshakeFailed(
+                    f"it was not ready within {self.config.timeouts.start:g} s"
+                    + (f"; {said}" if said else "")
+                )
+            self._come_up(connection, server, trio.current_time() - started)
+            nursery.start_soon(self._keep_current, connection, server)
+            nursery.start_soon(self.upstream.keep, connection, server)
+
+    def _come_up(self, connection: Connection, server: ServerDescription, seconds: float) -> None:
+        self._connection, self.failure = connection, None
+        self._signal_up()
+        counts = {kind.key: len(listing.items) for kind, listing in self.listings.items()}
+        self.on_event(BackendReady(self.name, server.revision, counts, seconds))
+        self._observer.changed(self)
+
+    def _down(self, reason: ConnectionLost | None) -> None:
+        self._connection = None
+        if reason is not None:
+            self.failure = reason.reason
+            self.on_event(BackendDown(self.name, reason.reason, reason.detail))
+        self._observer.changed(self)
+
+    def _signal_up(self) -> None:
+        self._up.set()
+        self._up = trio.Event()
+
+    # --- keeping the lists current -----------------------------------------------------------
+
+    async def _keep_current(self, connection: Connection, server: ServerDescription) -> None:
+        async with trio.open_nursery() as nursery:
+            for catalogue in CATALOGUES:
+                if server.has(catalogue.capability):
+                    nursery.start_soon(self._keep_list_current, connection, server, catalogue)
+
+    async def _keep_list_current(
+        self, connection: Connection, server: ServerDescription, catalogue: Catalogue
+    ) -> None:
+        announces = server.has(catalogue.capability, "listChanged")
+        while True:
+            dirty = self._dirty[catalogue]
+            with trio.move_on_after(math.inf if announces else self._refresh(catalogue)):
+                await dirty.wait()
+            # Whatever is announced from here on wants another turn.
+            self._dirty[catalogue] = trio.Event()
+            before = self.listings[catalogue]
+            await self._fetch_all(connection, [catalogue])
+            self._observer.changed(self)
+            if dirty.is_set() or self.listings[catalogue].items != before.items:
+                self._observer.announced(self, Notification(catalogue.changed))
+
+    def _refresh(self, catalogue: Catalogue) -> float:
+        ttl = self.listings[catalogue].ttl_ms
+        return REFRESH if ttl is None else max(REFRESH, ttl / 1000)
+
+    async def _fetch_all(self, connection: Connection, wanted: Sequence[Catalogue]) -> None:
+        found: dict[Catalogue, Listing] = {}
+        async with trio.open_nursery() as nursery:
+            for catalogue in wanted:
+                nursery.start_soon(self._fetch, connection, catalogue, found)
+        self.listings = {**self.listings, **found}
+
+    async def _fetch(
+        self, connection: Connection, catalogue: Catalogue, found: dict[Catalogue, Listing]
+    ) -> None:
+        if self.server is None or not self.server.has(catalogue.capability):
+            found[catalogue] = catalogues.EMPTY
+            return
+        try:
+            found[catalogue] = await catalogues.fetch(
+                connection,
+                catalogue,
+                self._caller,
+                on_rejected=lambda item, why: self.on_event(ItemRejected(self.name, item, why)),
+                over_http=isinstance(self.config.transport, config.HttpTransport),
+            )
+        except ProtocolError as error:
+            self.on_event(ListFailed(self.name, catalogue.method, str(error)))
+
+    def _on_notification(self, note: Notification) -> None:
+        if note.method in LIST_CHANGED:
+            for catalogue in CATALOGUES:
+                if catalogue.changed == note.method:
+                    self._dirty[catalogue].set()
+        elif note.method == RESOURCE_UPDATED:
+            self._observer.announced(self, note)
+
+    @property
+    def notification_handler(self) -> Callable[[Notification], None]:
+        """What a connection hands the notifications to that belong to no exchange."""
+        return self._on_notification
+
+
+DRAIN_POLL: Final = 0.02
+"""How often a backend that is drained is looked at, in seconds."""
+
+
+def _first(group: BaseExceptionGroup[ConnectionLost]) -> ConnectionLost:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, ConnectionLost)  # noqa: S101 - what the group was split by
+    return error

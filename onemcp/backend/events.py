@@ -1,0 +1,85 @@
+"""What happens in a backend, as typed events: logs, metrics and tests read these."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import attrs
+
+
+@attrs.frozen
+class BackendReady:
+    """A backend has been connected to and has listed what it has.
+
+    Attributes:
+        backend: Its name.
+        revision: The revision agreed on.
+        items: How many tools, resources, templates and prompts it lists.
+        seconds: How long it took from the start of the attempt.
+    """
+
+    backend: str
+    revision: str
+    items: dict[str, int]
+    seconds: float
+
+
+@attrs.frozen
+class BackendDown:
+    """A connection to a backend ended, or could not be made.
+
+    Attributes:
+        backend: Its name.
+        reason: Why.
+        detail: More for the operator, such as a program's last words, or None.
+    """
+
+    backend: str
+    reason: str
+    detail: str | None = None
+
+
+@attrs.frozen
+class BackendStderr:
+    """A backend's program wrote a line to stderr.
+
+    Attributes:
+        backend: Its name.
+        line: The line.
+    """
+
+    backend: str
+    line: str
+
+
+@attrs.frozen
+class ItemRejected:
+    """Something that a backend lists is left out.
+
+    Attributes:
+        backend: Its name.
+        item: The name of what is left out.
+        reason: Why.
+    """
+
+    backend: str
+    item: str
+    reason: str
+
+
+@attrs.frozen
+class ListFailed:
+    """A backend's list could not be fetched; what was known of it stays.
+
+    Attributes:
+        backend: Its name.
+        method: The method that lists it.
+        reason: Why.
+    """
+
+    backend: str
+    method: str
+    reason: str
+
+
+BackendEvent: TypeAlias = BackendReady | BackendDown | BackendStderr | ItemRejected | ListFailed
