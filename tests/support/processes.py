@@ -42,6 +42,7 @@ class Server:
     url: str = ""
     output: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
     _listening: threading.Event = field(default_factory=threading.Event)
+    _ended: threading.Event = field(default_factory=threading.Event)
 
     def _read(self, stream: IO[str]) -> None:
         for line in stream:
@@ -49,11 +50,13 @@ class Server:
             if not self._listening.is_set() and (match := ENDPOINT.search(line)):
                 self.url = match[0]
                 self._listening.set()
+        self._ended.set()
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         while not self._listening.wait(timeout=0.05):
             if self.process.poll() is not None:
+                self._ended.wait(timeout=1)
                 raise ServerError(f"It exited with {self.process.returncode}:\n{self.said()}")
             if time.monotonic() > deadline:
                 raise ServerError(f"It printed no endpoint in {START_TIMEOUT} s:\n{self.said()}")
