@@ -131,6 +131,7 @@ class Process:
 
     async def _close_stdin(self, nursery: trio.Nursery) -> None:
         await self._left.wait()
+        await self._tree.look()
         await self.stdin.aclose()
         # A full pipe must not keep the program from ending by itself.
         nursery.start_soon(self._drain_stdout)
@@ -143,6 +144,7 @@ class Process:
         ):
             while await self.stdout.receive_some(_CHUNK):
                 pass
+        await trio.lowlevel.checkpoint()
 
     async def _end_tree(self) -> None:
         stages = ((signal.SIGTERM, self._stop.terminate), (signal.SIGKILL, self._stop.kill))
@@ -161,6 +163,7 @@ class Process:
     def _release(self) -> None:
         if self._code is None:
             self._tree.signal_group(signal.SIGKILL)
+            self._code = self._process.poll()
         self._stderr_scope.cancel()
         self._ended.set()
 

@@ -60,12 +60,13 @@ class Row:
         self.marked = marked
 
 
-def find(marker: str, group: int = 0) -> dict[int, int]:
+def find(marker: str, group: int = 0, known: dict[int, int] | None = None) -> dict[int, int]:
     """Return the living processes that belong to a marker, with the start time of each.
 
     Args:
         marker: What to look for in environments.
         group: A process group and session whose members belong to it as well; 0 for none.
+        known: What was found before. It may have been found through a parent that is gone.
 
     Raises:
         OSError: The processes could not be listed, for want of file descriptors perhaps.
@@ -74,13 +75,19 @@ def find(marker: str, group: int = 0) -> dict[int, int]:
         rows = proc_rows(marker.encode())
     else:  # pragma: no cover (not on Linux)
         rows = ps_rows(marker.encode(), _ps())
-    return select(rows, group)
+    return select(rows, group, known or {})
 
 
-def select(rows: list[Row], group: int) -> dict[int, int]:
-    """Choose the marked processes, the members of the group, and all that descend from those."""
+def select(rows: list[Row], group: int, known: dict[int, int]) -> dict[int, int]:
+    """Choose marked and known processes, members of the group, and all that descend from those."""
     own = os.getpid()
-    found = {row.pid: row.started for row in rows if row.marked or (group and group in row.groups)}
+    found = {
+        row.pid: row.started
+        for row in rows
+        if row.marked
+        or (group and group in row.groups)
+        or (row.pid in known and known[row.pid] == row.started)
+    }
     found.pop(own, None)
     grown = True
     while grown:
@@ -156,7 +163,7 @@ def sweep(marker: str, *, patience: float = PATIENCE, limit: float = LIMIT) -> d
     found: dict[int, int] = {}
     while calm < CALM and (elapsed := time.monotonic() - begin) < limit:
         try:
-            found = find(marker)
+            found = find(marker, 0, found)
         except OSError:  # tried again until the limit
             calm = 0
         else:
@@ -189,12 +196,26 @@ def main(arguments: list[str]) -> int:
         return 2
     for name in _IGNORED:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    os.write(1, READY)
+    return stand_guard(marker, 0, (1, 2))
+
+
+def stand_guard(marker: str, gateway: int, outputs: tuple[int, ...]) -> int:
+    """Say that the guard stands, wait for the gateway's end, and sweep.
+
+    Args:
+        marker: The marker of the gateway's run.
+        gateway: The descriptor that is at its end when the gateway is gone.
+        outputs: Descriptors nobody will read from any more; the first is told.
+
+    Returns:
+        The exit status: 0 if nothing is left.
+    """
+    os.write(outputs[0], READY)
     null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
+    for output in outputs:
+        os.dup2(null, output)
     os.close(null)
-    while os.read(0, 512):
+    while os.read(gateway, 512):
         pass
     return 1 if sweep(marker) else 0
 

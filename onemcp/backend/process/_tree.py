@@ -16,7 +16,7 @@ from attrs import define, field
 from onemcp.backend.process import _sweep
 
 _CALM = 2  # scans in a row which must find nothing: one may hit a process between fork and exec
-_PAUSE = 0.005  # seconds between these scans
+_PAUSE = 0.005  # seconds between two scans
 _POLL = 0.02  # seconds; where there are no pidfds
 
 
@@ -33,28 +33,38 @@ class Tree:
     marker: str
     _seen: dict[int, int] = field(factory=dict[int, int], init=False)
 
+    async def look(self) -> bool:
+        """Look for the tree and remember it, for some of it may soon have lost its parent.
+
+        Returns:
+            Whether the scan could be made.
+        """
+        with contextlib.suppress(OSError):  # no file descriptor left, perhaps
+            self._seen = await trio.to_thread.run_sync(
+                _sweep.find, self.marker, self.leader, self._seen
+            )
+            return True
+        await trio.lowlevel.checkpoint()
+        return False
+
     async def end(self, signum: signal.Signals) -> None:
         """Signal the tree until nothing of it is left. The caller bounds the time."""
+        looked = await self.look()
         self.signal_group(signum)
         calm = 0
         asked: set[tuple[int, int]] = set()
         while True:
-            try:
-                found = await trio.to_thread.run_sync(_sweep.find, self.marker, self.leader)
-            except OSError:  # no file descriptor left, perhaps: the next scan may succeed
-                await trio.sleep(_POLL)
-                continue
-            calm = 0 if found else calm + 1
+            if looked:
+                calm = 0 if self._seen else calm + 1
             if calm == _CALM:
-                self._seen = {}
                 return
-            self._seen = found or self._seen
-            for process in found.items() - asked:
+            for process in self._seen.items() - asked:
                 _sweep.send(signum, *process)
-            asked.update(found.items())
-            await _gone(found)
-            self._reap(found)
+            asked.update(self._seen.items())
+            await _gone(self._seen)
+            self._reap(self._seen)
             await trio.sleep(_PAUSE)
+            looked = await self.look()
 
     @property
     def survivors(self) -> tuple[int, ...]:
