@@ -25,8 +25,16 @@ from onemcp.config._model import (
     Transport,
 )
 from onemcp.config._problems import ConfigurationError, Problem
+from onemcp.config._reload import (
+    ConfigurationEvent,
+    ConfigurationRejected,
+    ConfigurationRepaired,
+    Reloaded,
+    Reloader,
+)
 from onemcp.config._rules import InvalidOption, origin_of
 from onemcp.config._schema import schema
+from onemcp.config._watch import watch
 
 __all__ = [
     "Auth",
@@ -38,6 +46,9 @@ __all__ = [
     "Configuration",
     "ConfigurationDiff",
     "ConfigurationError",
+    "ConfigurationEvent",
+    "ConfigurationRejected",
+    "ConfigurationRepaired",
     "HttpTransport",
     "HttpType",
     "InvalidOption",
@@ -48,6 +59,8 @@ __all__ = [
     "Naming",
     "Problem",
     "Protocol",
+    "Reloaded",
+    "Reloader",
     "Restart",
     "Server",
     "StdioTransport",
@@ -61,4 +74,5 @@ __all__ = [
     "parse",
     "schema",
     "state_directory",
+    "watch",
 ]

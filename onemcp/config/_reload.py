@@ -1,0 +1,140 @@
+"""Take over a changed configuration when it is good, and keep the old one when it is not."""
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum
+from hashlib import sha256
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+import attrs
+import trio
+
+from onemcp.config._load import parse, read_file
+from onemcp.config._model import Configuration
+from onemcp.config._problems import ConfigurationError, Problem
+from onemcp.config._watch import watch
+
+
+@attrs.frozen
+class ConfigurationRejected:
+    """The file cannot be used; the configuration before it stays in force.
+
+    Attributes:
+        problems: Everything that is wrong with it.
+    """
+
+    problems: tuple[Problem, ...]
+
+
+@attrs.frozen
+class ConfigurationRepaired:
+    """The file, rejected before, can be used again."""
+
+
+ConfigurationEvent: TypeAlias = ConfigurationRejected | ConfigurationRepaired
+
+
+class Reloaded(Enum):
+    """How a reload ended."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    REJECTED = "rejected"
+
+
+class Reloader:
+    """Keeps the configuration in force in step with the file. Knows nothing of supervision.
+
+    Attributes:
+        current: The configuration in force.
+        problem: Why the file cannot be used, until it is repaired; else None.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        current: Configuration,
+        apply: Callable[[Configuration], Awaitable[object]],
+        *,
+        report: Callable[[ConfigurationEvent], object],
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prepare, without touching the file.
+
+        Args:
+            path: The file.
+            current: The configuration in force, read from it earlier.
+            apply: Puts a new configuration in force. What it raises goes to whoever asked for the
+                reload, and the configuration counts as not applied.
+            report: Hears of a rejected file, once for each content, and of its repair.
+            environ: Where variables come from; the process' own environment by default.
+        """
+        self.current = current
+        self.problem: ConfigurationRejected | None = None
+        self._path = path
+        self._apply = apply
+        self._report = report
+        self._environ = environ
+        self._rejected: bytes | None = None
+        self._lock = trio.Lock()
+
+    def __repr__(self) -> str:
+        state = "rejected" if self.problem else "in step"
+        return f"<Reloader {os.fspath(self._path)!r}: {state}>"
+
+    async def run(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
+        """Reload whenever the file changes, until cancelled.
+
+        Args:
+            task_status: Acknowledged once changes are seen, and the file was read once more.
+        """
+        async with trio.open_nursery() as nursery:
+            await nursery.start(watch, self._path, self.reload)
+            await self.reload()  # it may have changed since it was read first
+            task_status.started()
+        raise AssertionError("unreachable")  # pragma: no cover  (for mypy)
+
+    async def reload(self) -> Reloaded:
+        """Read the file now, and apply what it says if that is good and new.
+
+        Returns:
+            What came of it.
+        """
+        async with self._lock:
+            content, outcome = await trio.to_thread.run_sync(_read, self._path, self._environ)
+            if isinstance(outcome, ConfigurationError):
+                self._reject(content, outcome.problems)
+                return Reloaded.REJECTED
+            self._accept()
+            if outcome == self.current:
+                return Reloaded.UNCHANGED
+            await self._apply(outcome)
+            self.current = outcome
+            return Reloaded.APPLIED
+
+    def _reject(self, content: bytes, problems: tuple[Problem, ...]) -> None:
+        self.problem = ConfigurationRejected(problems)
+        if content != self._rejected:
+            self._rejected = content
+            self._report(self.problem)
+
+    def _accept(self) -> None:
+        if self.problem is not None:
+            self.problem = self._rejected = None
+            self._report(ConfigurationRepaired())
+
+
+def _read(
+    path: Path, environ: Mapping[str, str] | None
+) -> tuple[bytes, Configuration | ConfigurationError]:
+    """Read and parse the file; return a digest of its content too."""
+    digest = b""
+    try:
+        content = read_file(path)
+        digest = sha256(content).digest()
+        return digest, parse(content, source=os.fspath(path), environ=environ)
+    except ConfigurationError as error:
+        return digest or str(error).encode(), error
