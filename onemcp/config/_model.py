@@ -102,7 +102,7 @@ class Timeouts:
 
 @attrs.frozen(kw_only=True)
 class Backoff:
-    """The wait between two restarts, in seconds, doubling from `initial` to `maximum`."""
+    """The longest wait between two restarts, in seconds, growing from `initial` to `maximum`."""
 
     initial: float = attrs.field(default=0.2, validator=rules.positive)
     maximum: float = attrs.field(default=30.0, validator=rules.positive)
