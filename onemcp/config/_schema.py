@@ -121,7 +121,9 @@ def nearest(word: str, known: list[str]) -> str | None:
     if ALIASES.get(word) in known:
         return ALIASES[word]
     by_shape = {_shape(name): name for name in known}
-    close = get_close_matches(_shape(word), by_shape, n=1, cutoff=0.65)
+    wanted = _shape(word)
+    swapped = [shape for shape in by_shape if sorted(shape) == sorted(wanted)]
+    close = swapped or get_close_matches(wanted, by_shape, n=1, cutoff=0.65)
     return by_shape[close[0]] if close else None
 
 
