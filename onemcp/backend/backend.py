@@ -181,8 +181,9 @@ class Backend:
     async def drain(self) -> None:
         """Take no new calls, and wait for those in flight."""
         self._draining = True
-        while self.in_flight:  # rare enough that nothing on the hot path needs to tell
-            await trio.sleep(DRAIN_POLL)  # noqa: ASYNC110
+        # Draining is too rare for the hot path to tell when the last exchange has ended.
+        while self.in_flight:  # noqa: ASYNC110
+            await trio.sleep(DRAIN_POLL)
 
     def __repr__(self) -> str:
         state = "up" if self.is_up else "given up" if self._given_up else "connecting"

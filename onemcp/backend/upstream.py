@@ -49,7 +49,7 @@ class Upstream:
 
     def adopt(self, other: Upstream) -> None:
         """Take over what another backend's clients want, when this one replaces it."""
-        self._wanted.update(other._wanted)  # noqa: SLF001 - of the same class
+        self._wanted.update(other._wanted)
         self._change()
 
     async def add(self, uri: str) -> None:

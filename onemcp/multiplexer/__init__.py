@@ -1,1 +1,28 @@
-"""Room of onemcp: multiplexer."""
+"""Many backends as one server: routing, calls, lists and subscriptions.
+
+A :class:`View` is what one endpoint shows; its `dispatch` takes a request of a client and gives a
+:class:`Reply`, from which the messages for the client come one by one.
+"""
+
+from __future__ import annotations
+
+from .description import SelfDescription
+from .events import ConflictsChanged, MultiplexerEvent
+from .multiplexer import Multiplexer
+from .reply import Immediate, Reply
+from .subscriptions import ALL_LISTS, Subscriber
+from .table import Conflict
+from .view import View
+
+__all__ = [
+    "ALL_LISTS",
+    "Conflict",
+    "ConflictsChanged",
+    "Immediate",
+    "Multiplexer",
+    "MultiplexerEvent",
+    "Reply",
+    "SelfDescription",
+    "Subscriber",
+    "View",
+]

@@ -1,0 +1,48 @@
+"""``subscriptions/listen`` as a reply: acknowledged first, then one notification after another.
+
+Implements 2026-07-28, Subscriptions.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from onemcp.backend import Answer, Incoming
+from onemcp.protocol import meta
+from onemcp.protocol.fields import raw
+from onemcp.protocol.jsonrpc import Notification, RequestId, Response
+from onemcp.protocol.methods import ACKNOWLEDGED
+
+from .subscriptions import Subscriber, describe_filter, stamped
+
+
+class ListenReply:
+    """A subscription that lasts until the client, or the server, ends it."""
+
+    def __init__(self, request_id: RequestId, subscriber: Subscriber) -> None:
+        """Deliver what `subscriber` hears of under the id of the request that subscribed."""
+        self._id = request_id
+        self._subscriber = subscriber
+        self._acknowledged = False
+
+    async def receive(self) -> Incoming:
+        """Wait for the next notification; the answer comes only when the server ends it."""
+        if not self._acknowledged:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._acknowledged = True
+            granted = describe_filter(self._subscriber.lists, self._subscriber.uris)
+            return stamped(Notification(ACKNOWLEDGED, raw({"notifications": granted})), self._id)
+        try:
+            return stamped(await self._subscriber.receive(), self._id)
+        except trio.EndOfChannel:
+            self.close()
+            ended = {"resultType": "complete", "_meta": {meta.SUBSCRIPTION_ID: self._id}}
+            return Response(self._id, raw(ended))
+
+    def answer(self, answer: Answer) -> bool:  # noqa: ARG002 - nothing is asked here
+        """Refuse: nothing is asked on a subscription."""
+        return False
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._subscriber.close()

@@ -1,0 +1,57 @@
+"""What a request to the multiplexer gives: messages, of which the last one is the answer."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import trio
+from msgspec import Raw
+
+from onemcp.backend import Answer, Incoming
+from onemcp.protocol.jsonrpc import RequestId, Response
+
+
+class Reply(Protocol):
+    """What comes back for one request of a client, in the client's terms.
+
+    `receive` is safe to cancel, and may then be called by another task.
+    """
+
+    async def receive(self) -> Incoming:
+        """Wait for the next message.
+
+        Notifications and questions come first; a ``Response`` or ``Failure`` with the id of the
+        client's request is the last message.
+        """
+
+    def answer(self, answer: Answer) -> bool:
+        """Take the client's answer to a question.
+
+        Returns:
+            False where no such question is open.
+        """
+
+    def close(self) -> None:
+        """Stop caring; what is still in flight is cancelled."""
+
+
+class Immediate:
+    """A reply that is known at once."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(self, request_id: RequestId, result: Raw) -> None:
+        """Answer the request `request_id` with `result`."""
+        self._answer = Response(request_id, result)
+
+    async def receive(self) -> Incoming:
+        """Return the answer."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return self._answer
+
+    def answer(self, answer: Answer) -> bool:  # noqa: ARG002 - nothing was asked
+        """Refuse: nothing was asked."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing: nothing is in flight."""

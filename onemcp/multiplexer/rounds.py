@@ -1,0 +1,109 @@
+"""One round of questions that a modern backend asks a legacy client.
+
+Implements 2026-07-28, Multi Round-Trip Requests, for a client that can't do it: what an
+``InputRequiredResult`` asks for is put to the client as requests of the server, and the answers go
+back in a retry of the original request, with the ``requestState`` untouched.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import trio
+from msgspec import Raw
+
+from onemcp.backend import Answer, Call, Caller
+from onemcp.protocol.errors import (
+    BackendProtocolError,
+    InteractionNotPossible,
+    ProtocolError,
+    RemoteError,
+)
+from onemcp.protocol.fields import Fields, join, split, text
+from onemcp.protocol.jsonrpc import Request, RequestId, Response
+from onemcp.protocol.methods import QUESTIONS
+
+MAX_QUESTIONS: Final = 64
+"""How many questions a backend may ask in one round."""
+
+EMPTY: Final = Raw(b"{}")
+
+
+class Round:
+    """The questions of one ``InputRequiredResult``, and the client's answers to them."""
+
+    def __init__(self, result: Raw, caller: Caller, next_id: Callable[[], str]) -> None:
+        """Read the questions.
+
+        Raises:
+            BackendProtocolError: There are too many.
+            InteractionNotPossible: The client has not declared that it can answer one.
+            InvalidParams: They are malformed.
+        """
+        fields = split(result, "the result")
+        questions = split(fields.get("inputRequests", EMPTY), "inputRequests")
+        if len(questions) > MAX_QUESTIONS:
+            raise BackendProtocolError(f"more than {MAX_QUESTIONS} questions at once")
+        self._state = fields.get("requestState")
+        self._inputs: Fields = {}
+        self._pending: dict[RequestId, str] = {}
+        self._unasked: deque[Request] = deque()
+        self._settled = trio.Event()
+        self._refusal: ProtocolError | None = None
+        for key, source in questions.items():
+            request = _question(next_id(), split(source, f"inputRequests {key!r}"), caller)
+            self._pending[request.id] = key
+            self._unasked.append(request)
+        if not self._pending:
+            self._settled.set()
+
+    def next_question(self) -> Request | None:
+        """Return a question that has not been put to the client yet, if there is one."""
+        return self._unasked.popleft() if self._unasked else None
+
+    def take(self, answer: Answer) -> bool:
+        """Take an answer of the client; False where nothing of the kind was asked."""
+        key = None if answer.id is None else self._pending.pop(answer.id, None)
+        if key is None:
+            return False
+        if isinstance(answer, Response):
+            self._inputs[key] = answer.result
+        else:
+            # Input responses are results: there is no way to tell the backend of an error.
+            message = RemoteError(answer.error).message
+            self._refusal = InteractionNotPossible(f"the client refused a question: {message}")
+        if not self._pending or self._refusal is not None:
+            self._settled.set()
+        return True
+
+    async def settled(self) -> None:
+        """Wait until every question is answered.
+
+        Raises:
+            InteractionNotPossible: The client has refused one.
+        """
+        await self._settled.wait()
+        if self._refusal is not None:
+            raise self._refusal
+
+    def retry(self, call: Call) -> Call:
+        """Return the call to make again, with the answers."""
+        params = {**call.params}
+        for key, value in (
+            ("inputResponses", join(self._inputs) if self._inputs else None),
+            ("requestState", self._state),
+        ):
+            params.pop(key, None)
+            if value is not None:
+                params[key] = value
+        return Call(call.method, params, call.caller)
+
+
+def _question(question_id: str, fields: Fields, caller: Caller) -> Request:
+    method = text(fields, "method", "the method of a question")
+    capability = QUESTIONS.get(method)
+    if capability is None or not caller.can(capability):
+        raise InteractionNotPossible(f"the backend needs {method[:80]}, which this client can't do")
+    return Request(question_id, method, fields.get("params", EMPTY))

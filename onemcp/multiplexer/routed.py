@@ -1,0 +1,224 @@
+"""A call on its way through: one request of a client, served by one backend.
+
+Theory of operation: `receive` takes the next message of the backend's exchange and puts it into
+the client's terms: the answer in the client's era, log messages only where the client wants them,
+questions under ids of onemcp's own. When a modern backend answers a legacy client with
+questions, a :class:`.rounds.Round` puts them to the client, and with the last answer the call is
+made again, for a bounded number of rounds. Whoever receives must keep receiving: the rounds are
+driven by `receive` alone, so that no task of their own has to be supervised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import trio
+from msgspec import Raw
+
+from onemcp.backend import Answer, Backend, Exchange, Incoming
+from onemcp.protocol import translation
+from onemcp.protocol.errors import (
+    BackendProtocolError,
+    DeadlineExceeded,
+    InteractionNotPossible,
+    InvalidParams,
+    ProtocolError,
+)
+from onemcp.protocol.fields import join, plain, raw, split, value_of
+from onemcp.protocol.jsonrpc import Failure, Notification, Request, RequestId, Response
+from onemcp.protocol.methods import CANCELLED, LOG_MESSAGE
+from onemcp.protocol.revisions import Era
+
+from .rounds import Round
+
+MAX_ROUNDS: Final = 16
+"""How often a modern backend may ask again before the call is given up."""
+
+
+@attrs.frozen
+class Terms:
+    """How a call is carried.
+
+    Attributes:
+        deadline: When it is given up, by Trio's clock.
+        next_question: Makes ids for questions, unique among all that are open.
+        on_end: Called once when the call is over.
+    """
+
+    deadline: float
+    next_question: Callable[[], str]
+    on_end: Callable[[], object]
+
+
+class RoutedCall:
+    """A request that a backend serves; see :class:`.reply.Reply`."""
+
+    __slots__ = (
+        "_asked",
+        "_backend",
+        "_call",
+        "_closed",
+        "_exchange",
+        "_first",
+        "_id",
+        "_round",
+        "_rounds",
+        "_terms",
+    )
+
+    def __init__(
+        self,
+        request_id: RequestId,
+        backend: Backend,
+        exchange: Exchange,
+        terms: Terms,
+        first: Incoming | None = None,
+    ) -> None:
+        """Carry `exchange`, of which `first` has been received already."""
+        self._id = request_id
+        self._backend = backend
+        self._exchange = exchange
+        self._call = exchange.call
+        self._terms = terms
+        self._first = first
+        self._closed = False
+        self._asked: dict[RequestId, RequestId] = {}
+        self._round: Round | None = None
+        self._rounds = 0
+
+    async def receive(self) -> Incoming:
+        """Wait for the next message, in the client's terms."""
+        with trio.move_on_at(self._terms.deadline):
+            while True:
+                try:
+                    message = await self._next()
+                except ProtocolError as error:
+                    return self._fail(error)
+                if message is not None:
+                    return message
+        timeout = self._backend.config.timeouts.call
+        return self._fail(
+            DeadlineExceeded(
+                f"backend {self._backend.name!r} did not answer within {timeout:g} s; "
+                "it may or may not have acted"
+            )
+        )
+
+    def answer(self, answer: Answer) -> bool:
+        """Take the client's answer to a question."""
+        if self._round is not None and self._round.take(answer):
+            return True
+        asked = None if answer.id is None else self._asked.pop(answer.id, None)
+        if asked is None:
+            return False
+        self._exchange.reply(_with_id(answer, asked))
+        return True
+
+    def close(self) -> None:
+        """Stop caring; cancel the call where it is still in flight."""
+        self._exchange.close()
+        if not self._closed:
+            self._closed = True
+            self._terms.on_end()
+
+    def __repr__(self) -> str:
+        return f"<RoutedCall {self._id!r} {self._call.method} to {self._backend.name!r}>"
+
+    async def _next(self) -> Incoming | None:
+        """Return the next message for the client, None where one was not for it."""
+        if self._round is not None:
+            question = self._round.next_question()
+            if question is not None:
+                await trio.lowlevel.checkpoint()
+                return question
+            await self._round.settled()
+            self._exchange = await self._backend.open(self._round.retry(self._call))
+            self._round = None
+        message, self._first = self._first, None
+        if message is None:
+            message = await self._exchange.receive()
+        match message:
+            case Response(result=result):
+                return self._on_result(result)
+            case Failure(error=error):
+                return self._on_failure(error)
+            case Request():
+                return self._on_question(message)
+            case Notification():
+                return self._on_notification(message)
+
+    def _on_result(self, result: Raw) -> Incoming | None:
+        caller, server = self._call.caller, self._backend.server
+        source = Era.LEGACY if server is None else server.era
+        crosses = source is Era.MODERN and caller.era is Era.LEGACY
+        if crosses and translation.is_input_required(result):
+            self._begin_round(result)
+            return None
+        info = None if server is None else server.info
+        try:
+            result = translation.translate_result(
+                self._call.method, result, source, caller.era, info
+            )
+        except InvalidParams as error:
+            raise BackendProtocolError(
+                f"backend {self._backend.name!r} answered {self._call.method} with no object"
+            ) from error
+        return self._end(Response(self._id, result))
+
+    def _begin_round(self, result: Raw) -> None:
+        self._rounds += 1
+        if self._rounds > MAX_ROUNDS:
+            raise InteractionNotPossible(
+                f"backend {self._backend.name!r} asked for input {MAX_ROUNDS} times in a row"
+            )
+        self._round = Round(result, self._call.caller, self._terms.next_question)
+
+    def _on_failure(self, error: Raw) -> Incoming:
+        era, uri = self._call.caller.era, value_of(self._call.params, "uri", str)
+        translated = translation.translate_error(self._call.method, error, era, uri)
+        return self._end(Failure(self._id, translated))
+
+    def _on_notification(self, note: Notification) -> Notification | None:
+        if note.method == LOG_MESSAGE:
+            level = value_of(split(note.params), "level", str)
+            return note if self._call.caller.wants(level) else None
+        if note.method == CANCELLED:
+            return self._on_withdrawn(note)
+        return note
+
+    def _on_withdrawn(self, note: Notification) -> Notification | None:
+        """Tell the client that the backend has cancelled a question."""
+        fields = split(note.params)
+        withdrawn = plain(fields.get("requestId"))
+        for question, asked in self._asked.items():
+            if asked == withdrawn:
+                del self._asked[question]
+                return Notification(CANCELLED, join({**fields, "requestId": raw(question)}))
+        return None
+
+    def _on_question(self, question: Request) -> Request | None:
+        if self._call.caller.era is Era.MODERN:
+            error = InteractionNotPossible(
+                f"{question.method} of backend {self._backend.name!r} can't be put to a client "
+                "of revision 2026-07-28"
+            )
+            self._exchange.reply(Failure(question.id, error.error))
+            return None
+        question_id = self._terms.next_question()
+        self._asked[question_id] = question.id
+        return Request(question_id, question.method, question.params)
+
+    def _fail(self, error: ProtocolError) -> Answer:
+        return self._end(Failure(self._id, error.error))
+
+    def _end(self, answer: Answer) -> Answer:
+        self.close()
+        return answer
+
+
+def _with_id(answer: Answer, request_id: RequestId) -> Answer:
+    if isinstance(answer, Response):
+        return Response(request_id, answer.result)
+    return Failure(request_id, answer.error)

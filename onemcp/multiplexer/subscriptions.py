@@ -1,0 +1,152 @@
+"""Who wants to hear of what, and what each of them has not heard yet.
+
+Changes are coalesced: a subscriber that is slow, or away, is told once that a list has changed,
+however often it did, and once for each resource. What waits for a subscriber is bounded by what
+it subscribed to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from onemcp.protocol import meta
+from onemcp.protocol.errors import InvalidParams
+from onemcp.protocol.fields import join, raw, split, value_of
+from onemcp.protocol.jsonrpc import Notification
+from onemcp.protocol.methods import LIST_CHANGED, LISTS, RESOURCE_UPDATED
+
+MAX_URIS: Final = 1000
+"""How many resources one subscriber may subscribe to."""
+
+
+class Subscriber:
+    """One client's wish to hear of changes.
+
+    Attributes:
+        lists: The notifications of changed lists that it wants.
+        uris: The resources that it wants to hear of.
+    """
+
+    def __init__(
+        self,
+        lists: frozenset[str],
+        uris: frozenset[str] = frozenset(),
+        on_close: Callable[[Subscriber], object] = lambda _: None,
+    ) -> None:
+        """Subscribe; `on_close` is called once when the subscriber goes away."""
+        self.lists = lists
+        self.uris = uris
+        self._on_close = on_close
+        self._pending: dict[str, Notification] = {}
+        self._arrived = trio.Event()
+        self._ended = False
+
+    def offer(self, note: Notification) -> None:
+        """Pass on a notification, if it is wanted."""
+        if note.method in self.lists:
+            self._put(note.method, note)
+        elif note.method == RESOURCE_UPDATED:
+            uri = _uri_of(note)
+            if uri is not None and uri in self.uris:
+                self._put(uri, note)
+
+    async def receive(self) -> Notification:
+        """Wait for the next notification. Safe to cancel.
+
+        Raises:
+            trio.EndOfChannel: The server has ended the subscription.
+        """
+        while not self._pending:
+            if self._ended:
+                raise trio.EndOfChannel
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        await trio.lowlevel.checkpoint()
+        return self._pending.pop(next(iter(self._pending)))
+
+    def end(self) -> None:
+        """End the subscription from the server's side, once everything has been told."""
+        self._ended = True
+        self._arrived.set()
+
+    def close(self) -> None:
+        """Go away."""
+        on_close, self._on_close = self._on_close, lambda _: None
+        on_close(self)
+
+    def _put(self, key: str, note: Notification) -> None:
+        self._pending[key] = note
+        self._arrived.set()
+
+
+def unaddressed(note: Notification) -> Notification:
+    """Remove the id of onemcp's own subscription from a notification of a backend."""
+    try:
+        fields = split(note.params)
+        if meta.META not in fields:
+            return note
+        return Notification(note.method, join(meta.set_meta(fields, {meta.SUBSCRIPTION_ID: None})))
+    except InvalidParams:
+        return Notification(note.method)
+
+
+def _uri_of(note: Notification) -> str | None:
+    try:
+        return value_of(split(note.params), "uri", str)
+    except InvalidParams:
+        return None
+
+
+def read_filter(source: object) -> tuple[frozenset[str], frozenset[str]]:
+    """Read the filter of ``subscriptions/listen`` (2026-07-28, Notification Filter).
+
+    Args:
+        source: The decoded ``notifications`` parameter.
+
+    Returns:
+        The wanted notifications of changed lists, and the wanted URIs.
+
+    Raises:
+        InvalidParams: It is malformed, or too long.
+    """
+    if not isinstance(source, dict):
+        raise InvalidParams("notifications must be an object")
+    lists = frozenset(kind.changed for kind in LISTS.values() if _flag(source, kind.filter))
+    uris = source.get("resourceSubscriptions", [])
+    if not isinstance(uris, list) or not all(isinstance(uri, str) for uri in uris):
+        raise InvalidParams("notifications.resourceSubscriptions must be an array of URIs")
+    if len(uris) > MAX_URIS:
+        raise InvalidParams(f"notifications.resourceSubscriptions: at most {MAX_URIS} URIs")
+    return lists, frozenset(uris)
+
+
+def _flag(source: dict[str, object], key: str) -> bool:
+    value = source.get(key, False)
+    if not isinstance(value, bool):
+        raise InvalidParams(f"notifications.{key} must be true or false")
+    return value
+
+
+def describe_filter(lists: frozenset[str], uris: frozenset[str]) -> dict[str, object]:
+    """Write a filter as an acknowledgement repeats it."""
+    described: dict[str, object] = {
+        kind.filter: True for kind in LISTS.values() if kind.changed in lists
+    }
+    if uris:
+        described["resourceSubscriptions"] = sorted(uris)
+    return described
+
+
+ALL_LISTS: Final = LIST_CHANGED
+"""Every notification of a changed list: what legacy clients get without asking."""
+
+
+def stamped(note: Notification, subscription_id: int | str) -> Notification:
+    """Mark a notification with the subscription that it is delivered for."""
+    fields = split(note.params)
+    return Notification(
+        note.method, join(meta.set_meta(fields, {meta.SUBSCRIPTION_ID: raw(subscription_id)}))
+    )
