@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from onemcp.supervision._events import Event
-    from onemcp.supervision._mailbox import Message, Reconfigure
+    from onemcp.supervision._mailbox import Message
     from onemcp.supervision._policy import Policy
     from onemcp.supervision._snapshot import ChildSnapshot
     from onemcp.supervision._spec import ChildSpec
@@ -156,7 +156,10 @@ class BaseSupervisor:
         try:
             async with trio.open_nursery() as nursery:
                 run = self._last = self._prepare(nursery, task_status)
-                operator = Operator(run.core, partial(self._reload, nursery, run))
+                conductor = Conductor(run.core, self._ask, self._settled)
+                operator = Operator(
+                    run.core, lambda reload: nursery.start_soon(conductor.conduct, reload)
+                )
                 try:
                     run.core.boot(self._specs)
                     await self._supervise(run, operator)
@@ -202,10 +205,6 @@ class BaseSupervisor:
         if child.spec.subtree is not None:
             child.spec.subtree.adopt(f"{self._path}/{child.id}", self._emit)
         nursery.start_soon(incarnate, child, mailbox, name=f"{self._path}/{child.id}")
-
-    def _reload(self, nursery: trio.Nursery, run: _Run, command: Reconfigure) -> None:
-        conductor = Conductor(run.core, self._ask, self._settled)
-        nursery.start_soon(conductor.conduct, command, name=f"{self._path} reload")
 
     def _settled(self, specs: tuple[ChildSpec, ...]) -> None:
         self._specs = specs
