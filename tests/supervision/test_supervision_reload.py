@@ -140,7 +140,7 @@ async def test_a_replacement_can_crash_the_moment_it_started(world, clock):
         raise OSError
 
     async with world.running(supervisor):
-            spec = attrs.evolve(beside(world, "a", 2), start=start)
+        spec = attrs.evolve(beside(world, "a", 2), start=start)
         report = await supervisor.reconfigure([spec])
         assert isinstance(report.failed["a"], NotReadyError)
         assert world["a1"].alive == 1
