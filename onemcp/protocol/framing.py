@@ -15,14 +15,19 @@ class Oversized:
     Attributes:
         size: Its length in bytes, without the line break.
         head: Its first bytes, to find out what it was.
+        tail: Its last bytes, where some write the id.
     """
 
     size: int
     head: bytes
+    tail: bytes = attrs.field(default=b"", eq=False)
 
 
 HEAD_BYTES = 4096
-"""How much of an oversized line is kept."""
+"""How much of the beginning of an oversized line is kept."""
+
+TAIL_BYTES = 256
+"""How much of its end is kept."""
 
 
 class LineDecoder:
@@ -34,13 +39,14 @@ class LineDecoder:
     def __init__(self, limit: int) -> None:
         """Accept lines of up to `limit` bytes."""
         self._limit = limit
-        self._pending: list[bytes] = []
+        self._pending = bytearray()
+        self._tail = b""
         self._size = 0
 
     def feed(self, data: bytes | bytearray) -> list[bytes | Oversized]:
         """Take bytes as they arrive and return the lines that they complete.
 
-        Empty lines are dropped; a carriage return before the line break is removed.
+        Empty lines are dropped; carriage returns before the line break are removed.
         """
         *ended, rest = bytes(data).split(b"\n")
         lines: list[bytes | Oversized] = []
@@ -60,19 +66,19 @@ class LineDecoder:
         return f"<LineDecoder limit={self._limit} pending={self._size}>"
 
     def _append(self, part: bytes) -> None:
-        if not part:
-            return
         self._size += len(part)
         if self._size <= self._limit:
-            self._pending.append(part)
-        elif self._pending:
-            self._pending = [b"".join(self._pending)[:HEAD_BYTES]]
+            self._pending += part
         else:
-            self._pending = [part[:HEAD_BYTES]]
+            before = self._tail or bytes(self._pending[-TAIL_BYTES:])
+            self._tail = (before + part[-TAIL_BYTES:])[-TAIL_BYTES:]
+            self._pending += part[: max(0, HEAD_BYTES - len(self._pending))]
+            del self._pending[HEAD_BYTES:]
 
     def _take(self) -> bytes | Oversized:
-        whole, size = b"".join(self._pending), self._size
-        self._pending, self._size = [], 0
+        whole, size = bytes(self._pending), self._size
+        self._pending, self._size = bytearray(), 0
         if size > self._limit:
-            return Oversized(size, whole[:HEAD_BYTES])
+            tail, self._tail = self._tail, b""
+            return Oversized(size, whole, tail)
         return whole.rstrip(b"\r")

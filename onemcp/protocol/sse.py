@@ -17,6 +17,12 @@ KEEP_ALIVE: Final = b":\r\n\r\n"
 
 _BOM: Final = b"\xef\xbb\xbf"
 
+_OVERHEAD: Final = len(_BOM) + len(b"data: ")
+"""How much longer than its data a line may be."""
+
+_MAX_RETRY: Final = 999_999_999
+"""Longer delays, of eleven days and more, are cut to this one; in milliseconds."""
+
 
 @attrs.frozen
 class Event:
@@ -25,7 +31,7 @@ class Event:
     Attributes:
         data: The data lines, joined by line breaks.
         event: The event's type; ``message`` unless the server says otherwise.
-        id: The last event id seen so far, to resume from, or None.
+        id: The last event id up to and including this event, to resume from, or None.
         retry: How long to wait before reconnecting, in milliseconds, or None.
     """
 
@@ -41,13 +47,14 @@ class EventDecoder:
     def __init__(self, limit: int) -> None:
         """Accept events of up to `limit` bytes of data."""
         self._limit = limit
-        self._buffer = b""
+        self._line_so_far = bytearray()
+        self._after_cr = False
         self._started = False
         self._last_id: str | None = None
-        self._data: list[bytes] = []
+        self._id: str | None = None
+        self._data = bytearray()  # every data line so far, each with a line break
         self._event = ""
         self._retry: int | None = None
-        self._size = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take bytes as they arrive and return the events that they complete.
@@ -55,35 +62,53 @@ class EventDecoder:
         Raises:
             MessageTooLarge: An event exceeds the limit; the stream can't be used any further.
         """
-        self._buffer += chunk
-        if not self._started:
-            if len(self._buffer) < len(_BOM) and _BOM.startswith(self._buffer):
-                return []
-            self._buffer = self._buffer.removeprefix(_BOM)
-            self._started = True
         events = []
-        for line in self._lines():
-            event = self._line(line)
+        for line in self._lines(chunk):
+            self._check(len(line))
+            event = self._line(self._without_mark(line))
             if event is not None:
                 events.append(event)
-        if self._size + len(self._buffer) > self._limit:
-            raise MessageTooLarge(f"A server-sent event exceeds {self._limit} bytes")
+        self._check(len(self._line_so_far))
         return events
 
     @property
     def last_event_id(self) -> str | None:
-        """The id to resume from after the connection is lost, or None."""
+        """The id to resume from after the connection is lost, or None.
+
+        An id counts from the end of its event on: what was cut off has not been received.
+        """
         return self._last_id
 
-    def _lines(self) -> list[bytes]:
-        # A carriage return at the very end may be half of a CRLF: wait for what follows.
-        held = b"\r" if self._buffer.endswith(b"\r") else b""
-        text = self._buffer[: len(self._buffer) - len(held)]
-        if b"\r" in text:
-            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *lines, rest = text.split(b"\n")
-        self._buffer = rest + held
+    def _lines(self, chunk: bytes) -> list[bytes]:
+        """Return the lines that a chunk completes; each byte is looked at once."""
+        if not chunk:
+            return []
+        if self._after_cr:
+            chunk = chunk.removeprefix(b"\n")
+        self._after_cr = chunk.endswith(b"\r")
+        if b"\r" in chunk:
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        first, *others = chunk.split(b"\n")
+        self._line_so_far += first
+        if not others:
+            return []
+        lines = [bytes(self._line_so_far), *others]
+        self._line_so_far = bytearray(lines.pop())
         return lines
+
+    def _check(self, line_size: int) -> None:
+        # The same sum for whole and unfinished lines, so that chunking makes no difference.
+        if len(self._data) + line_size > self._limit + _OVERHEAD:
+            raise self._too_large()
+
+    def _too_large(self) -> MessageTooLarge:
+        return MessageTooLarge(f"A server-sent event exceeds {self._limit} bytes")
+
+    def _without_mark(self, line: bytes) -> bytes:
+        if self._started:
+            return line
+        self._started = True
+        return line.removeprefix(_BOM)
 
     def _line(self, line: bytes) -> Event | None:
         if not line:
@@ -92,25 +117,25 @@ class EventDecoder:
         value = value.removeprefix(b" ")
         match name:
             case b"data":
-                self._data.append(value)
-                self._size += len(value) + 1
+                if len(self._data) + len(value) > self._limit:
+                    raise self._too_large()
+                self._data += value + b"\n"
             case b"event":
                 self._event = value.decode(errors="replace")
             case b"id" if b"\0" not in value:
-                self._last_id = value.decode(errors="replace")
+                self._id = value.decode(errors="replace") or None
             case b"retry" if value.isdigit():
-                self._retry = int(value[:9])
+                digits = value.lstrip(b"0") or b"0"
+                self._retry = int(digits) if len(digits) <= len(str(_MAX_RETRY)) else _MAX_RETRY
         return None
 
     def _dispatch(self) -> Event | None:
+        self._last_id = self._id
         data, event, retry = self._data, self._event, self._retry
-        self._reset()
+        self._data, self._event, self._retry = bytearray(), "", None
         if not data and retry is None:
             return None
-        return Event(b"\n".join(data), event or "message", self._last_id, retry)
-
-    def _reset(self) -> None:
-        self._data, self._event, self._retry, self._size = [], "", None, 0
+        return Event(bytes(data[:-1]), event or "message", self._last_id, retry)
 
 
 def encode_event(
