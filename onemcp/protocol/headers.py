@@ -31,8 +31,10 @@ MAX_SCHEMA_NODES: Final = 100_000
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PLAIN = re.compile(r"[\x20-\x7e\t]*")
+_INTEGER = re.compile(r"(-?[0-9]{1,16})(?:\.0{0,16})?")
 _PREFIX, _SUFFIX = "=?base64?", "?="
 _SAFE_INTEGER: Final = 2**53 - 1
+_UNREADABLE: Final = object()
 _PRIMITIVES: Final = frozenset({"string", "integer", "boolean"})
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -78,7 +80,7 @@ def decode_value(value: bytes) -> str:
     text = value.decode("latin-1")
     if not _PLAIN.fullmatch(text):
         raise HeaderMismatch("a header value has characters outside visible ASCII")
-    if not (text.startswith(_PREFIX) and text.endswith(_SUFFIX)):
+    if not (text.startswith(_PREFIX) and text[len(_PREFIX) :].endswith(_SUFFIX)):
         return text
     payload = text[len(_PREFIX) : -len(_SUFFIX)]
     try:
@@ -154,7 +156,7 @@ def _parameter(path: tuple[str, ...] | None, node: Mapping[str, Any]) -> Mirrore
     where, name, kind = ".".join(path), node[ANNOTATION], node.get("type")
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
         raise InvalidAnnotation(f"{ANNOTATION} of {where} is not an HTTP field name token")
-    if kind not in _PRIMITIVES:
+    if not isinstance(kind, str) or kind not in _PRIMITIVES:
         raise InvalidAnnotation(f"{ANNOTATION} of {where} needs type string, integer or boolean")
     return MirroredParameter(path, name)
 
@@ -228,12 +230,18 @@ def check_parameters(
     Raises:
         HeaderMismatch: One is missing, superfluous, malformed or different.
     """
-    arguments = plain(params.get("arguments")) if mirrored else None
+    if not mirrored:
+        return
+    arguments = plain(params.get("arguments"), _UNREADABLE)
+    if arguments is _UNREADABLE and "arguments" in params:
+        raise HeaderMismatch("the arguments hold a value that no header can be compared with")
     for parameter in mirrored:
         header = single(headers, parameter.header)
         value = _value_at(arguments, parameter.path)
         expected = _as_header(value)
         name = f"Mcp-Param-{parameter.name}"
+        if expected is None and isinstance(value, int | float):
+            raise HeaderMismatch(f"{name} is asked for, but its value is no safe integer")
         if header is None:
             if expected is not None:
                 raise HeaderMismatch(f"the {name} header is missing")
@@ -266,7 +274,5 @@ def _as_header(value: Any) -> str | None:
 def _same_number(found: str, value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    try:
-        return float(found) == value
-    except ValueError:
-        return False
+    number = _INTEGER.fullmatch(found)
+    return number is not None and int(number[1]) == value
