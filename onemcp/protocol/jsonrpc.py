@@ -5,7 +5,8 @@ Implements 2026-07-28, Overview, Messages (and the same section of earlier revis
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+import re
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -15,7 +16,17 @@ from .fields import MALFORMED, Fields, raw, single_line
 
 RequestId: TypeAlias = int | str
 
+T = TypeVar("T")
+
 EMPTY_OBJECT: Final = Raw(b"{}")
+
+_PIECE = re.compile(  # possessive, so that hostile text takes linear time
+    rb"(?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])"
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})++"
+    rb"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|.",
+    re.DOTALL,
+)
+_MAX_PIECES: Final = 10_000
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -93,6 +104,7 @@ def decode(data: bytes | bytearray | Raw) -> Message:
 
     Returns:
         The message. Its raw parts refer to `data`, which must not be changed afterwards.
+        Half a surrogate pair, which JSON allows and text does not, becomes U+FFFD.
 
     Raises:
         ParseError: It is no JSON.
@@ -100,7 +112,7 @@ def decode(data: bytes | bytearray | Raw) -> Message:
     """
     try:
         _check_text(data)
-        envelope = _ENVELOPE.decode(data)
+        envelope = _decode(_ENVELOPE, data)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"Not a JSON-RPC message: {error}") from error
     except RecursionError as error:
@@ -110,6 +122,22 @@ def decode(data: bytes | bytearray | Raw) -> Message:
     if envelope.jsonrpc != "2.0":
         raise InvalidRequest('Not a JSON-RPC message: "jsonrpc" must be "2.0"')
     return _classify(envelope)
+
+
+def _decode(decoder: msgspec.json.Decoder[T], data: bytes | bytearray | Raw) -> T:
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        # Programs that cut strings between UTF-16 units escape the halves, which is valid JSON.
+        text = bytes(data)
+        mended = _PIECE.sub(
+            lambda found: rb"\ufffd" if found["half"] else found[0], text, count=_MAX_PIECES
+        )
+        if mended == text:
+            raise
+        return decoder.decode(mended)
 
 
 def _check_text(data: bytes | bytearray | Raw) -> None:
@@ -170,7 +198,7 @@ def decode_batch(data: bytes, limit: int) -> list[Raw] | None:
     if data.lstrip()[:1] != b"[":
         return None
     try:
-        messages = _BATCH.decode(data)
+        messages = _decode(_BATCH, data)
     except MALFORMED as error:
         raise ParseError(f"Parse error: {error}") from error
     if not 0 < len(messages) <= limit:
