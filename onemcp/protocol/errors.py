@@ -7,9 +7,11 @@ nobody mistakes them for an error of a backend.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -71,19 +73,20 @@ class RemoteError(ProtocolError):
     @property
     def code(self) -> int:
         """The error's code; INTERNAL_ERROR where the peer sent none that is an integer."""
-        return self._object.code
+        code = self._member("code", int)
+        return INTERNAL_ERROR if code is None else code
 
     @property
     def message(self) -> str:
         """The error's message, empty where there is none."""
-        return self._object.message
+        return self._member("message", str) or ""
 
-    @property
-    def _object(self) -> ErrorObject:
+    def _member(self, key: str, kind: type[T]) -> T | None:
         try:
-            return msgspec.json.decode(self.raw, type=ErrorObject)
+            members = msgspec.json.decode(self.raw, type=dict[str, msgspec.Raw])
+            return msgspec.json.decode(members[key], type=kind) if key in members else None
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return ErrorObject(code=INTERNAL_ERROR)
+            return None
 
 
 class LocalError(ProtocolError):
@@ -214,6 +217,12 @@ class ShuttingDown(LocalError):
     code = -33008
 
 
+class RequestCancelled(LocalError):
+    """The client has cancelled the request itself."""
+
+    code = -33009
+
+
 OWN_ERRORS: Final[tuple[type[LocalError], ...]] = (
     BackendUnavailable,
     BackendLost,
@@ -223,5 +232,6 @@ OWN_ERRORS: Final[tuple[type[LocalError], ...]] = (
     MessageTooLarge,
     InteractionNotPossible,
     ShuttingDown,
+    RequestCancelled,
 )
 """The errors with codes of onemcp's own, as documented in ``docs/reference/errors.md``."""
