@@ -44,13 +44,13 @@ class RequestMeta:
 
 
 def meta_of(params: Fields) -> Fields:
-    """Return the members of ``_meta``, none where it is absent.
+    """Return the members of ``_meta``, none where it is absent or null.
 
     Raises:
         InvalidParams: ``_meta`` is no object.
     """
     source = params.get(META)
-    return {} if source is None else split(source, "_meta")
+    return {} if source is None or bytes(source) == b"null" else split(source, "_meta")
 
 
 def is_modern(meta: Fields) -> bool:
