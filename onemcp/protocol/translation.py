@@ -13,8 +13,8 @@ from msgspec import Raw
 
 from . import meta
 from .errors import INVALID_PARAMS, RESOURCE_NOT_FOUND, InvalidParams
-from .fields import Fields, join, plain, raw, split, value_of
-from .methods import CACHEABLE, RESOURCES_READ
+from .fields import Fields, items, join, raw, split, value_of
+from .methods import CACHEABLE, RESOURCES_READ, TOOLS, TOOLS_CALL
 from .revisions import Era
 
 RESULT_TYPE: Final = "resultType"
@@ -22,13 +22,20 @@ COMPLETE: Final = raw("complete")
 INPUT_REQUIRED: Final = "input_required"
 TTL: Final = "ttlMs"
 CACHE_SCOPE: Final = "cacheScope"
+STRUCTURED: Final = "structuredContent"
+CONTENT: Final = "content"
+OUTPUT_SCHEMA: Final = "outputSchema"
 PRIVATE: Final = raw("private")
 IMMEDIATELY_STALE: Final = raw(0)
+
+MAX_NESTING: Final = 16
+"""How many levels of a capability's settings are kept."""
 
 
 def is_input_required(result: Raw) -> bool:
     """Tell whether a modern result asks for input instead of completing the request."""
-    if b"input_required" not in bytes(result):
+    text = bytes(result)
+    if b"input_required" not in text and rb"\u" not in text:
         return False
     try:
         return value_of(split(result, "result"), RESULT_TYPE, str) == INPUT_REQUIRED
@@ -74,12 +81,55 @@ def complete(method: str, fields: Fields, server_info: Raw | None = None) -> Fie
 
 
 def strip(method: str, fields: Fields) -> Fields:
-    """Remove what legacy revisions don't define and modern ones require."""
+    """Remove what modern revisions require or allow and legacy ones don't define."""
     fields.pop(RESULT_TYPE, None)
     if method in CACHEABLE:
         fields.pop(TTL, None)
         fields.pop(CACHE_SCOPE, None)
+    if method == TOOLS_CALL:
+        _strip_structured_content(fields)
+    elif method == TOOLS.method and TOOLS.key in fields:
+        fields[TOOLS.key] = _strip_tools(fields[TOOLS.key])
     return fields
+
+
+def _strip_tools(tools: Raw) -> Raw:
+    try:
+        before = items(tools, TOOLS.key)
+    except InvalidParams:
+        return tools
+    after = [strip_tool(tool) for tool in before]
+    return (
+        raw(after) if any(new is not old for new, old in zip(after, before, strict=True)) else tools
+    )
+
+
+def strip_tool(tool: Raw) -> Raw:
+    """Remove an output schema that legacy clients can't read: one whose type is not object.
+
+    They would refuse the whole list for it (2025-11-25, Schema, Tool; 2026-07-28, Key Changes).
+    """
+    if b"outputSchema" not in bytes(tool):
+        return tool
+    try:
+        fields = split(tool, "tool")
+        if value_of(split(fields[OUTPUT_SCHEMA], OUTPUT_SCHEMA), "type", str) == "object":
+            return tool
+    except (InvalidParams, KeyError):
+        return tool
+    del fields[OUTPUT_SCHEMA]
+    return join(fields)
+
+
+def _strip_structured_content(fields: Fields) -> None:
+    """Show structured content that is no object as text, where the server has not done so."""
+    structured = fields.get(STRUCTURED)
+    if structured is None or bytes(structured)[:1] == b"{":
+        return
+    text = bytes(fields.pop(STRUCTURED)).decode()
+    content = bytes(fields.get(CONTENT, Raw(b"[]")))
+    if text != "null" and b"".join(content.split()) == b"[]":
+        fields[CONTENT] = raw([{"type": "text", "text": text}])
 
 
 def translate_error(method: str, error: Raw, target: Era, uri: str | None = None) -> Raw:
@@ -107,46 +157,64 @@ def translate_error(method: str, error: Raw, target: Era, uri: str | None = None
 
 def is_not_found(error: Raw) -> bool:
     """Tell whether an error of ``resources/read`` can mean that the server lacks the resource."""
-    fields = plain(error)
-    return isinstance(fields, dict) and fields.get("code") in {RESOURCE_NOT_FOUND, INVALID_PARAMS}
+    try:
+        fields = split(error, "error")
+    except InvalidParams:
+        return False
+    code = value_of(fields, "code", int)
+    return code in (RESOURCE_NOT_FOUND, INVALID_PARAMS)
 
 
 def _with_uri(data: Raw | None, uri: str) -> Raw:
-    value: Any = plain(data)
-    if data is None or value is None:
+    if data is None or bytes(data) == b"null":
         return raw({"uri": uri})
-    if isinstance(value, dict) and "uri" not in value:
-        return raw({**value, "uri": uri})
-    return data
+    try:
+        members = split(data, "data")
+    except InvalidParams:
+        return data
+    members.setdefault("uri", raw(uri))
+    return join(members)
 
 
-def _uri_of(fields: Fields) -> Any:
-    data = plain(fields.get("data"))
-    return data.get("uri") if isinstance(data, dict) else None
+def _uri_of(fields: Fields) -> str | None:
+    try:
+        return value_of(split(fields["data"], "data"), "uri", str) if "data" in fields else None
+    except InvalidParams:
+        return None
 
 
 def union_capabilities(declared: list[dict[str, Any]]) -> dict[str, Any]:
     """Unite the capabilities of several servers: what one of them can, all together can.
 
-    Settings of the same capability are united member by member; where two differ in a value, a
-    truth wins over a falsehood and otherwise the first server wins.
+    Settings of the same capability are united member by member; where two differ in a value,
+    anything wins over null, everything else over false, and otherwise the first server wins.
+    What is nested more than ``MAX_NESTING`` levels deep is cut off.
     """
     union: dict[str, Any] = {}
     for capabilities in declared:
-        _merge(union, capabilities)
+        _merge(union, capabilities, MAX_NESTING)
     return union
 
 
-def _merge(into: dict[str, Any], more: dict[str, Any]) -> None:
+def _merge(into: dict[str, Any], more: dict[str, Any], depth: int) -> None:
     for key, value in more.items():
         present = into.get(key)
         if isinstance(present, dict) and isinstance(value, dict):
-            _merge(present, value)
-        elif key not in into or (present is False and value is True):
-            into[key] = _copy(value)
+            if depth:
+                _merge(present, value, depth - 1)
+        elif key not in into or _rank(value) > _rank(present):
+            into[key] = _copy(value, depth)
 
 
-def _copy(value: Any) -> Any:
-    return (
-        {key: _copy(member) for key, member in value.items()} if isinstance(value, dict) else value
-    )
+def _rank(value: Any) -> int:
+    if value is None:
+        return 0
+    return 1 if value is False else 2
+
+
+def _copy(value: Any, depth: int) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(member, depth - 1) for key, member in value.items()} if depth else {}
+    if isinstance(value, list):
+        return [_copy(member, depth - 1) for member in value] if depth else []
+    return value
