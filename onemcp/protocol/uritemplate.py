@@ -20,17 +20,17 @@ MAX_URI: Final = 8192
 
 _EXPRESSION = re.compile(r"\{([+#./;?&]?)([^{}]*)\}")
 
-_STOPS: Final = {
-    "": "/?#",
-    "+": "",
-    "#": "",
-    ".": "/?#",
-    "/": "?#",
-    ";": "/?#",
-    "?": "#",
-    "&": "#",
+_RUN: Final = {
+    "": re.compile(r"[^/?#]*"),
+    "+": re.compile(r".*", re.DOTALL),
+    "#": re.compile(r".*", re.DOTALL),
+    ".": re.compile(r"[^/?#]*"),
+    "/": re.compile(r"[^?#]*"),
+    ";": re.compile(r"[^/?#]*"),
+    "?": re.compile(r"[^#]*"),
+    "&": re.compile(r"[^#]*"),
 }
-"""Which characters the expansion of an operator can't contain (section 3.2)."""
+"""Which characters the expansion of an operator can contain (section 3.2)."""
 
 _PREFIX: Final = {"#": "#", ".": ".", "/": "/", ";": ";", "?": "?", "&": "&"}
 """Which character the expansion of an operator begins with, where it isn't empty."""
@@ -45,7 +45,7 @@ class UriTemplate:
     """A URI template that URIs can be matched against."""
 
     def __init__(self, template: str) -> None:
-        """Split a template; one that is malformed matches only itself."""
+        """Split a template; braces that enclose no expression are literal text."""
         self.template = template
         self._parts = _split(template)
 
@@ -82,18 +82,16 @@ def _split(template: str) -> list[str | _Expression]:
 
 def _expand(expression: _Expression, uri: str, starts: set[int]) -> set[int]:
     """Return the positions that an expression can end at, having begun at one of `starts`."""
-    stops, prefix = _STOPS[expression.operator], _PREFIX.get(expression.operator)
+    run, prefix = _RUN[expression.operator], _PREFIX.get(expression.operator, "")
     reached = set(starts)  # every expression may expand to nothing
     covered = -1
     for start in sorted(starts):
-        if prefix is not None and not uri.startswith(prefix, start):
+        at = start + len(prefix)
+        if at <= covered or not uri.startswith(prefix, start):
             continue
-        at = start if prefix is None else start + 1
-        if at <= covered:
-            continue
-        while at < len(uri) and uri[at] not in stops:
-            reached.add(at)
-            at += 1
-        reached.add(at)
-        covered = at
+        found = run.match(uri, at)
+        covered = found.end() if found else at
+        reached.update(range(at, covered + 1))
+        if covered == len(uri):
+            break
     return reached
