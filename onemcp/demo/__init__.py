@@ -1,1 +1,15 @@
-"""Room of onemcp: demo."""
+"""The demo backend: a small MCP server of both eras, for a first look at onemcp and for tests.
+
+It is a program of its own, started with `command` and spoken to over stdin and stdout.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["command"]
+
+
+def command() -> tuple[str, ...]:
+    """Return the program and its arguments, whatever the directory it will be started in."""
+    return (sys.executable, "-P", "-m", "onemcp.demo")
