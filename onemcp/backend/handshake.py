@@ -6,6 +6,7 @@ handshake of earlier revisions (2025-11-25, Lifecycle).
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final, Protocol
 
 import attrs
@@ -34,7 +35,7 @@ from onemcp.protocol.revisions import (
 from .attribution import INTERNAL
 from .call import Call, Caller
 from .connection import HandshakeFailed, ServerDescription
-from .exchange import Exchange
+from .exchange import Answer, Exchange
 
 CAPABILITIES: Final = {
     "elicitation": {"form": {}, "url": {}},
@@ -53,9 +54,11 @@ class EraMemory:
 
     Attributes:
         era: The era found last, or None while nothing is known.
+        sse: Whether it was reached over HTTP+SSE last.
     """
 
     era: Era | None = None
+    sse: bool = False
 
 
 @attrs.frozen
@@ -127,35 +130,55 @@ async def negotiate(dialogue: Dialogue, terms: Terms) -> ServerDescription:
 
 
 async def _agree(dialogue: Dialogue, terms: Terms) -> ServerDescription:
-    description, era = None, terms.era
-    if era is not Era.LEGACY:
-        # A program that exits when it is probed is handshaken with at its next start.
-        terms.memory.era = Era.LEGACY
-        description = await _discover(dialogue, terms, terms.modern)
-        if description is None and terms.pin != "auto":
+    era = terms.era
+    # What was remembered may not hold any more: without an agreement, probe again next time.
+    # A program that exits when it is probed is handshaken with at its next start.
+    terms.memory.era = Era.LEGACY if era is None else None
+    if era is Era.LEGACY:
+        return await _initialize(dialogue, terms)
+    probe = _probe(dialogue, terms, terms.modern)
+    try:
+        answer: Answer | None = None
+        with trio.move_on_after(terms.probe if terms.pin == "auto" else math.inf):
+            answer = await answer_of(probe)
+        description = None if answer is None else await _judge(dialogue, terms, answer)
+        if description is not None:
+            return description
+        if terms.pin != "auto":
             raise HandshakeFailed(
                 f"it doesn't speak {terms.modern}, which the configuration pins; "
                 'set "protocol" to "auto" or "legacy"'
             )
+        try:
+            return await _initialize(dialogue, terms)
+        except HandshakeFailed as refused:
+            if answer is not None:
+                raise
+            return await _late(dialogue, terms, probe, refused)
+    finally:
+        dialogue.forget(probe)
+
+
+def _probe(dialogue: Dialogue, terms: Terms, revision: str) -> Exchange:
+    return dialogue.open_as(Call(DISCOVER, {}, terms.caller(revision)), revision)
+
+
+async def _late(
+    dialogue: Dialogue, terms: Terms, probe: Exchange, refused: HandshakeFailed
+) -> ServerDescription:
+    """Take a modern backend that was slow to start, so that both methods were put to it."""
+    description = None
+    with trio.move_on_after(terms.probe):
+        description = await _judge(dialogue, terms, await answer_of(probe))
     if description is None:
-        # What was remembered may not hold any more: without an answer, probe again next time.
-        terms.memory.era = Era.LEGACY if era is None else None
-        description = await _initialize(dialogue, terms)
+        raise refused
     return description
 
 
-async def _discover(
-    dialogue: Dialogue, terms: Terms, revision: str, *, again: bool = True
+async def _judge(
+    dialogue: Dialogue, terms: Terms, answer: Answer, *, again: bool = True
 ) -> ServerDescription | None:
-    """Probe for the modern era; None means that the backend is a legacy one."""
-    call = Call(DISCOVER, {}, terms.caller(revision))
-    answer: Response | Failure | None = None
-    exchange = dialogue.open_as(call, revision)
-    with trio.move_on_after(terms.probe):
-        answer = await answer_of(exchange)
-    if answer is None:
-        dialogue.forget(exchange)
-        return None
+    """Tell what the answer to a probe means; None for a legacy backend."""
     if isinstance(answer, Response):
         return _described(answer.result)
     error = RemoteError(answer.error)
@@ -166,7 +189,8 @@ async def _discover(
         raise HandshakeFailed(f"it refused server/discover: {error.message}")
     common = _common(supported)
     if common is not None and again:
-        return await _discover(dialogue, terms, common, again=False)
+        exchange = _probe(dialogue, terms, common)
+        return await _judge(dialogue, terms, await answer_of(exchange), again=False)
     if not _LEGACY.isdisjoint(supported):
         return None
     raise HandshakeFailed(f"it speaks {', '.join(supported[:8])}, none of which onemcp does")
@@ -229,7 +253,7 @@ def _description(revision: str, fields: Fields, info: Raw | None) -> ServerDescr
     )
 
 
-async def answer_of(exchange: Exchange) -> Response | Failure:
+async def answer_of(exchange: Exchange) -> Answer:
     """Wait for the answer of an exchange, passing over whatever comes before it."""
     while True:
         message = await exchange.receive()

@@ -1,0 +1,353 @@
+"""HTTP as the transports need it: requests to one origin, and responses read piece by piece.
+
+It drives httpx' transport rather than its client, which would keep cookies without bound, log
+URLs (where some services want their key) and spend time on what is not needed here. The
+environment is ignored: no proxies, no certificates from variables. Redirects are followed within
+the origin only.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Final, Self
+
+import attrs
+import httpx
+import trio
+
+from onemcp.config import BackendLimits, HttpTransport, Timeouts
+from onemcp.protocol.errors import BackendProtocolError, MessageTooLarge
+
+from ._problems import REDIRECTS, SEE_OTHER, Problem, Refusal, translate
+
+HeaderList = list[tuple[bytes, bytes]]
+
+CONNECT_TIMEOUT: Final = 10.0
+"""How long making one TCP and TLS connection may take, in seconds."""
+
+CLOSE_TIMEOUT: Final = 2.0
+"""How long closing connections may take, in seconds."""
+
+ERROR_BODY_TIMEOUT: Final = 2.0
+"""How long to wait for the body of a response that is no answer, in seconds."""
+
+ERROR_BODY_BYTES: Final = 64 * 1024
+"""How much of such a body is read."""
+
+KEEPALIVE: Final = 4.0
+"""How long an idle connection is kept, in seconds: less than servers usually do, which is 5."""
+
+SPARE_CONNECTIONS: Final = 8
+"""Connections over those for requests in flight: for the standalone stream and for answers."""
+
+MAX_REDIRECTS: Final = 3
+
+JSON: Final = "application/json"
+EVENT_STREAM: Final = "text/event-stream"
+
+_OK: Final = range(200, 300)
+_OWN: Final = frozenset(
+    {
+        b"accept",
+        b"accept-encoding",
+        b"connection",
+        b"content-length",
+        b"content-type",
+        b"last-event-id",
+        b"mcp-method",
+        b"mcp-name",
+        b"mcp-protocol-version",
+        b"mcp-session-id",
+        b"transfer-encoding",
+    }
+)
+"""Headers that the transport writes itself, whatever the configuration says."""
+
+_TIMEOUT: Final = httpx.Timeout(None, connect=CONNECT_TIMEOUT).as_dict()
+
+
+@attrs.frozen
+class Peer:
+    """How to reach a backend, and what it may use.
+
+    Attributes:
+        transport: Its URL and headers.
+        timeouts: How long it may take.
+        limits: What it may use.
+        ssl_context: How to verify its certificate; None trusts the usual authorities.
+    """
+
+    transport: HttpTransport
+    timeouts: Timeouts
+    limits: BackendLimits
+    ssl_context: ssl.SSLContext | None = attrs.field(default=None, repr=False)
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What must not be repeated in a message."""
+        url = httpx.URL(self.transport.url)
+        words = {word for value in self.transport.headers.values() for word in value.split()}
+        return frozenset(words | set(url.params.values()) | {url.username, url.password} - {""})
+
+
+def static_headers(transport: HttpTransport) -> HeaderList:
+    """Write the headers that go with every request: the configured ones but for `_OWN`."""
+    headers = {name.lower().encode(): value.encode() for name, value in transport.headers.items()}
+    url = httpx.URL(transport.url)
+    if url.userinfo and b"authorization" not in headers:
+        pair = f"{url.username}:{url.password}".encode()
+        headers[b"authorization"] = b"Basic " + base64.b64encode(pair)
+    headers.setdefault(b"user-agent", b"onemcp")
+    kept = [
+        (name, value)
+        for name, value in headers.items()
+        if name not in _OWN and not name.startswith(b"mcp-param-")
+    ]
+    # Unencoded, so that the size of a message is known while it is read.
+    return [*kept, (b"accept-encoding", b"identity")]
+
+
+def same_origin(one: httpx.URL, other: httpx.URL) -> bool:
+    """Tell whether two URLs have the same scheme, host and port (RFC 6454)."""
+    return _origin(one) == _origin(other)
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def show(url: httpx.URL) -> str:
+    """Write a URL without what may be secret in it: user, query and fragment."""
+    port = "" if url.port is None else f":{url.port}"
+    return f"{url.scheme}://{url.host}{port}{url.path}"[:200]
+
+
+class Reply:
+    """A response whose body is read piece by piece.
+
+    Attributes:
+        status: Its HTTP status.
+        headers: Its headers.
+        kind: Its media type in lower case, without parameters.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        """Read `response`, which came from a transport and not from a client."""
+        self.status = response.status_code
+        self.headers = response.headers
+        self.kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._response = response
+        self._chunks = aiter(response.stream)  # type: ignore[arg-type]  # httpx types both kinds
+        self._ended = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether the request was taken."""
+        return self.status in _OK
+
+    async def chunk(self) -> bytes:
+        """Return the next piece of the body; nothing means that it is complete.
+
+        Raises:
+            Problem: The connection broke.
+        """
+        if self._ended:
+            await trio.lowlevel.checkpoint()
+            return b""
+        try:
+            return await anext(self._chunks)
+        except StopAsyncIteration:
+            self._ended = True
+            return b""
+        except httpx.HTTPError as error:
+            self._ended = True
+            raise translate(error) from error
+
+    async def body(self, limit: int) -> bytes:
+        """Read the whole body.
+
+        Raises:
+            Problem: It is larger than `limit` bytes, or the connection broke.
+        """
+        self._check_encoding()
+        announced = self.headers.get("content-length", "0")
+        if announced.isdigit() and int(announced[:20]) > limit:
+            raise Problem(too_large(limit), self.status)
+        parts, size = [], 0
+        while chunk := await self.chunk():
+            size += len(chunk)
+            if size > limit:
+                raise Problem(too_large(limit), self.status)
+            parts.append(chunk)
+        return b"".join(parts)
+
+    async def refusal(self) -> Refusal:
+        """Read what there is to say about a response that is no answer, within bounds."""
+        parts, size = [], 0
+        with trio.move_on_after(ERROR_BODY_TIMEOUT):
+            try:
+                while size < ERROR_BODY_BYTES and (chunk := await self.chunk()):
+                    size += len(chunk)
+                    parts.append(chunk)
+            except Problem:
+                # The status says enough.
+                await trio.lowlevel.checkpoint()
+        return Refusal(self.status, self.kind, b"".join(parts)[:ERROR_BODY_BYTES])
+
+    def _check_encoding(self) -> None:
+        encoding = self.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in {"", "identity"}:
+            error = BackendProtocolError("it compressed its answer, which it was asked not to")
+            raise Problem(error, self.status)
+
+    async def events_follow(self) -> None:
+        """Check that the body is a stream of events.
+
+        Raises:
+            Problem: It is not.
+        """
+        if not self.ok or self.kind != EVENT_STREAM:
+            said = (await self.refusal()).describe()
+            raise Problem(BackendProtocolError(f"it answered with {said}"), self.status)
+        self._check_encoding()
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it where the body was not read to its end.
+
+        A body that was given up leaves generators of httpx behind, which Trio wants ended and
+        httpx doesn't end: a read that is cancelled at once does.
+        """
+        with trio.move_on_after(CLOSE_TIMEOUT, shield=True) as closing:
+            if not self._ended:
+                with trio.CancelScope() as scope:
+                    scope.cancel()
+                    while await self.chunk_or_nothing():
+                        pass
+            await self._response.aclose()
+        if closing.cancelled_caught:  # pragma: no cover - closing a socket doesn't block
+            return
+
+    async def chunk_or_nothing(self) -> bytes:
+        """Return the next piece of the body, or nothing where there is no more to be had."""
+        try:
+            return await self.chunk()
+        except Problem:
+            return b""
+
+
+def too_large(limit: int) -> MessageTooLarge:
+    """Make the error for an answer that exceeds the limit."""
+    return MessageTooLarge(f"the answer has more than {limit} bytes, which is the limit")
+
+
+class HttpClient:
+    """Sends requests to one origin over kept connections.
+
+    Attributes:
+        url: Where to; a redirect within the origin changes it.
+        peer: What the backend may use.
+    """
+
+    def __init__(self, peer: Peer, connections: int) -> None:
+        """Prepare for up to `connections` connections at once."""
+        self.peer = peer
+        self.url = httpx.URL(peer.transport.url).copy_with(username=None, password=None)
+        self._static = static_headers(peer.transport)
+        self._transport = httpx.AsyncHTTPTransport(
+            verify=peer.ssl_context or httpx.create_ssl_context(trust_env=False),
+            trust_env=False,
+            limits=httpx.Limits(
+                max_connections=connections,
+                max_keepalive_connections=connections,
+                keepalive_expiry=KEEPALIVE,
+            ),
+        )
+
+    async def __aenter__(self) -> Self:
+        await trio.lowlevel.checkpoint()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+            await self._transport.aclose()
+
+    @asynccontextmanager
+    async def send(
+        self,
+        method: str,
+        headers: Sequence[tuple[bytes, bytes]],
+        content: bytes | None = None,
+        url: httpx.URL | None = None,
+    ) -> AsyncIterator[Reply]:
+        """Send a request and yield the response; leaving the block before its end closes it.
+
+        Args:
+            method: The HTTP method.
+            headers: The headers besides the configured ones.
+            content: The body, or None.
+            url: Where to, if not to `self.url`.
+
+        Raises:
+            Problem: The request could not be sent, or was redirected elsewhere.
+        """
+        reply = await self._follow(method, [*self._static, *headers], content, url)
+        try:
+            yield reply
+        finally:
+            await reply.aclose()
+
+    async def _follow(
+        self, method: str, headers: HeaderList, content: bytes | None, url: httpx.URL | None
+    ) -> Reply:
+        target, hops = url or self.url, 0
+        while True:
+            reply = await self._send(method, target, headers, content)
+            if reply.status not in REDIRECTS:
+                return reply
+            await reply.aclose()
+            target, hops = self._redirected(reply, target), hops + 1
+            if hops > MAX_REDIRECTS:
+                raise Problem(BackendProtocolError("it redirects in circles"), reply.status)
+            if url is None:
+                self.url = target
+
+    async def _send(
+        self, method: str, url: httpx.URL, headers: HeaderList, content: bytes | None
+    ) -> Reply:
+        extensions = {"timeout": _TIMEOUT}
+        request = httpx.Request(
+            method, url, headers=headers, content=content, extensions=extensions
+        )
+        try:
+            return Reply(await self._transport.handle_async_request(request))
+        except httpx.HTTPError as error:
+            raise translate(error) from error
+
+    def _redirected(self, reply: Reply, url: httpx.URL) -> httpx.URL:
+        """Return where a response points, if that is allowed.
+
+        Raises:
+            Problem: It is another origin, or the method would change.
+        """
+        try:
+            target = url.join(reply.headers.get("location", ""))
+        except (httpx.InvalidURL, ValueError):
+            raise Problem(BackendProtocolError("it redirects to no URL"), reply.status) from None
+        if reply.status == SEE_OTHER or target == url or not same_origin(target, url):
+            error = BackendProtocolError(
+                f"it redirects to {show(target)}: if that is right, set it as the URL"
+            )
+            raise Problem(error, reply.status)
+        return target
+
+    def __repr__(self) -> str:
+        return f"<HttpClient {show(self.url)}>"

@@ -1,0 +1,165 @@
+"""Which of the HTTP transports a backend speaks.
+
+Implements 2026-07-28, Streamable HTTP, Backward Compatibility: streamable HTTP first, HTTP+SSE
+where that is refused as such.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+
+import attrs
+import trio
+
+from onemcp.backend.call import Call
+from onemcp.backend.connection import (
+    Connection,
+    ConnectionLost,
+    HandshakeFailed,
+    NotificationHandler,
+    ServerDescription,
+)
+from onemcp.backend.duplex import DuplexConnection, DuplexLimits
+from onemcp.backend.exchange import Exchange
+from onemcp.backend.handshake import Terms
+from onemcp.config import BackendLimits, HttpTransport, Timeouts
+from onemcp.protocol.fields import Fields
+from onemcp.protocol.revisions import Era
+
+from ._client import Peer
+from ._problems import LoginRequired, NotStreamable
+from ._session import Mirrored
+from ._sse import open_sse_channel
+from ._streamable import StreamableConnection
+
+
+def connect_http(
+    transport: HttpTransport,
+    timeouts: Timeouts,
+    limits: BackendLimits,
+    terms: Terms,
+    *,
+    on_notification: NotificationHandler,
+    mirrored: Mirrored,
+    ssl_context: ssl.SSLContext | None = None,
+) -> Connection:
+    """Return a connection to a backend over HTTP; its `run` finds out what it speaks.
+
+    The caller bounds how long that takes.
+
+    Args:
+        transport: Where the backend is, and what the configuration says about its transport.
+        timeouts: How long it may take.
+        limits: What it may use.
+        terms: How to talk to it for the first time; what is found out is remembered there.
+        on_notification: Takes what belongs to no exchange.
+        mirrored: Tells which parameters of a tool are repeated in headers.
+        ssl_context: How to verify its certificate; None trusts the usual authorities.
+    """
+    peer = Peer(transport, timeouts, limits, ssl_context)
+    return HttpConnection(peer, terms, on_notification, mirrored)
+
+
+class HttpConnection:
+    """A connection over whichever HTTP transport the backend speaks."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        terms: Terms,
+        on_notification: NotificationHandler,
+        mirrored: Mirrored,
+    ) -> None:
+        """Prepare a connection; `run` makes it."""
+        self._peer = peer
+        self._terms = terms
+        self._on_notification = on_notification
+        self._mirrored = mirrored
+        self._current = self._make(sse=next(self._order()))
+
+    @property
+    def server(self) -> ServerDescription | None:
+        """What the backend said about itself, None before the handshake."""
+        return self._current.server
+
+    @property
+    def in_flight(self) -> int:
+        """How many exchanges wait for their answer."""
+        return self._current.in_flight
+
+    @property
+    def last_violation(self) -> str | None:
+        """What the backend last did that it should not, or None."""
+        return self._current.last_violation
+
+    async def run(
+        self, *, task_status: trio.TaskStatus[ServerDescription] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Connect over the first transport that works, and serve until the end."""
+        memory = self._terms.memory
+        failed: HandshakeFailed | None = None
+        for sse in [*self._order()]:
+            self._current = self._make(sse=sse)
+            memory.sse = sse
+            try:
+                await self._current.run(task_status=task_status)
+            except ConnectionLost as reason:
+                if self.server is not None:
+                    raise
+                memory.sse = False
+                failed = self._or_next(reason, failed, sse=sse)
+        raise failed or ConnectionLost("it ended")
+
+    def open(self, call: Call) -> Exchange:
+        """Send a request."""
+        return self._current.open(call)
+
+    def notify(self, method: str, params: Fields) -> None:
+        """Send a notification; where that isn't possible it is dropped."""
+        self._current.notify(method, params)
+
+    def __repr__(self) -> str:
+        return f"<HttpConnection {self._current!r}>"
+
+    def _order(self) -> Iterator[bool]:
+        """Yield whether to speak HTTP+SSE, in the order of what to try."""
+        if self._peer.transport.type is not None:
+            yield self._peer.transport.type == "sse"
+        elif self._terms.memory.sse:
+            yield from (True, False)
+        else:
+            yield False
+            if self._terms.pin == "auto" or self._terms.era is Era.LEGACY:
+                yield True
+
+    def _make(self, *, sse: bool) -> StreamableConnection | DuplexConnection:
+        if not sse:
+            return StreamableConnection(
+                self._peer, self._terms, self._on_notification, self._mirrored
+            )
+        pinned = self._terms.pin != "auto" and self._terms.era is Era.LEGACY
+        return DuplexConnection(
+            lambda: open_sse_channel(self._peer),
+            self._terms if pinned else attrs.evolve(self._terms, pin=Era.LEGACY.value),
+            self._on_notification,
+            DuplexLimits(in_flight=self._peer.limits.in_flight),
+        )
+
+    def _or_next(
+        self, reason: ConnectionLost, failed: HandshakeFailed | None, *, sse: bool
+    ) -> HandshakeFailed:
+        """Decide whether a transport that failed leaves another one to try.
+
+        Raises:
+            ConnectionLost: It doesn't.
+        """
+        if not isinstance(reason, HandshakeFailed) or isinstance(reason, LoginRequired):
+            raise reason
+        if failed is not None:
+            other = "streamable HTTP" if not sse else "HTTP+SSE"
+            raise HandshakeFailed(f"{failed.reason}; over {other}: {reason.reason}") from reason
+        if not sse and not isinstance(reason, NotStreamable):
+            raise reason
+        self._terms.memory.era = None
+        return reason
