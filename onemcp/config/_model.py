@@ -196,6 +196,8 @@ class Server:
         port: The port to listen on; 0 takes a free one.
         allowed_hosts: Values of the Host header accepted besides those of the address itself.
         allowed_origins: Web origins whose pages may call onemcp.
+        poll_after: Seconds of silence after which a client of revision 2025-11-25 polls the
+            stream of its request; 0 keeps it open.
         shutdown_grace: Seconds that calls under way get when onemcp stops.
         name: The name onemcp tells its clients.
         instructions: What onemcp tells models about itself, if anything.
@@ -205,6 +207,7 @@ class Server:
     port: int = attrs.field(default=8722, validator=rules.port)
     allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
     allowed_origins: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
+    poll_after: float = attrs.field(default=0.0, validator=rules.at_least(0))
     shutdown_grace: float = attrs.field(default=10.0, validator=rules.at_least(0))
     name: str = attrs.field(default="onemcp", validator=rules.not_blank)
     instructions: str | None = None

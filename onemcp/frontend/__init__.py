@@ -1,1 +1,21 @@
-"""Room of onemcp: frontend."""
+"""Where clients come in: the MCP endpoint as a plain ASGI application, and legacy sessions.
+
+:class:`Application` lets requests in and finds out their era; :mod:`.modern` and :mod:`.legacy`
+serve them.
+"""
+
+from __future__ import annotations
+
+from .application import PATH, Application, RequestDenied, RequestFailed
+from .legacy import LegacyFrontend
+from .sessions import Deadlines, Sessions
+
+__all__ = [
+    "PATH",
+    "Application",
+    "Deadlines",
+    "LegacyFrontend",
+    "RequestDenied",
+    "RequestFailed",
+    "Sessions",
+]

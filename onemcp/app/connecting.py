@@ -1,0 +1,82 @@
+"""From a backend's configuration to a connection: which transport, with which bounds."""
+
+from __future__ import annotations
+
+import attrs
+
+from onemcp import config
+from onemcp.backend import Backend, BackendStderr, Connection, Identity
+from onemcp.backend.duplex import DuplexConnection, DuplexLimits
+from onemcp.backend.handshake import Terms
+from onemcp.backend.http import connect_http
+from onemcp.backend.process import ProcessInstance, ProcessSpec, StopPolicy
+from onemcp.backend.stdio import open_stdio_channel
+
+OWN_CALLS = 64
+"""How many of onemcp's own calls fit in beside those of clients."""
+
+
+@attrs.frozen
+class Connector:
+    """Makes the connections of all backends.
+
+    Attributes:
+        instance: The identity of this run, which marks every process that it starts.
+        identity: Who onemcp is towards backends.
+    """
+
+    instance: ProcessInstance
+    identity: Identity
+
+    def __call__(self, backend: Backend) -> Connection:
+        """Return a connection for a backend's next incarnation; it isn't running yet."""
+        settings = backend.config
+        terms = Terms(
+            settings.protocol, self.identity.info, settings.timeouts.probe, backend.memory
+        )
+        if isinstance(settings.transport, config.StdioTransport):
+            return self._stdio(backend, settings.transport, terms)
+        return connect_http(
+            settings.transport,
+            settings.timeouts,
+            settings.limits,
+            terms,
+            on_notification=backend.notification_handler,
+            mirrored=backend.mirrored,
+        )
+
+    def _stdio(
+        self, backend: Backend, transport: config.StdioTransport, terms: Terms
+    ) -> Connection:
+        settings = backend.config
+        spec = ProcessSpec(
+            transport.command,
+            transport.args,
+            transport.env,
+            None if transport.cwd is None else str(transport.cwd),
+            transport.inherit,
+        )
+        limits = settings.limits
+        return DuplexConnection(
+            lambda: open_stdio_channel(
+                spec,
+                instance=self.instance,
+                stop=stop_policy(settings.timeouts),
+                limit=limits.message_bytes,
+                on_stderr=lambda line: backend.on_event(BackendStderr(backend.name, line)),
+            ),
+            terms,
+            backend.notification_handler,
+            DuplexLimits(in_flight=limits.in_flight + OWN_CALLS),
+        )
+
+
+def stop_policy(timeouts: config.Timeouts) -> StopPolicy:
+    """Divide the time that a program may take to stop between asking it and telling it."""
+    return StopPolicy(eof=timeouts.stop / 2, terminate=timeouts.stop / 2)
+
+
+def stop_seconds(timeouts: config.Timeouts) -> float:
+    """Return how long it can take, at worst, until a backend is gone."""
+    policy = stop_policy(timeouts)
+    return policy.eof + policy.terminate + policy.kill + 1.0

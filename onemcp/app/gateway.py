@@ -1,0 +1,330 @@
+"""The composition root: one supervision tree, built from a configuration.
+
+::
+
+    onemcp (one_for_one; escalates)
+    |-- guardian       ends backend processes should the gateway be killed
+    `-- gateway (rest_for_one; escalates)
+        |-- backends (one_for_one)
+        |   `-- NAME (pauses on exhaustion)
+        |       `-- connection
+        |-- sessions (dynamic)
+        |-- reload
+        `-- frontend
+
+Stopping goes bottom-up: the frontend drains first, the backends and their guardian go last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from onemcp import config
+from onemcp.auth import Gate, KeyStore, TokenVerifier
+from onemcp.backend import Backend, Identity
+from onemcp.backend.process import Guardian, ProcessInstance
+from onemcp.config import Configuration, Reloader
+from onemcp.frontend import PATH, Application, Deadlines, LegacyFrontend, Sessions
+from onemcp.multiplexer import Multiplexer, SelfDescription
+from onemcp.protocol.fields import raw
+from onemcp.supervision import (
+    Backoff,
+    ChildSpec,
+    Event,
+    Intensity,
+    Pause,
+    ReloadReport,
+    Strategy,
+    Supervisor,
+    SupervisorNotRunningError,
+    TreeSnapshot,
+    What,
+)
+
+from . import listener as listening
+from .connecting import Connector, stop_seconds
+from .identity import AUDIENCE, ISSUER, NAME, VERSION
+
+EventHook = Callable[[Any], object]
+"""Takes every typed event of every room; must not block or raise."""
+
+DRAIN_POLL = 0.02
+"""How often the end of all calls is looked for while stopping, in seconds."""
+
+
+@attrs.frozen
+class ReloadApplied:
+    """A new configuration is in force.
+
+    Attributes:
+        report: What was done, and what failed.
+    """
+
+    report: ReloadReport
+
+
+class Gateway:
+    """Everything, from the sockets to the backends.
+
+    Attributes:
+        configuration: What is in force.
+        multiplexer: What requests are dispatched to.
+        sessions: The sessions of legacy clients.
+        tree: The root of the supervision tree.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        listener: socket.socket,
+        *,
+        keys: KeyStore | None,
+        path: Path | None = None,
+        on_event: EventHook = lambda _: None,
+    ) -> None:
+        """Put everything together; nothing runs yet.
+
+        Args:
+            configuration: What to serve.
+            listener: Where to serve it.
+            keys: What tokens are verified with; needed unless ``auth.mode`` is ``none``.
+            path: The configuration file to watch, or None.
+            on_event: Takes every event.
+        """
+        self.configuration = configuration
+        self._listener = listener
+        self._keys = keys
+        self._on_event = on_event
+        self._identity = Identity(raw({"name": NAME, "version": VERSION}))
+        self._instance = ProcessInstance()
+        self._connector = Connector(self._instance, self._identity)
+        self._backends: dict[str, Backend] = {}
+        self._specs: dict[str, ChildSpec] = {}
+        self._ended = trio.Event()
+        self.multiplexer = Multiplexer(
+            _describe(configuration),
+            separator=configuration.naming.separator,
+            in_flight=configuration.limits.in_flight,
+            on_event=on_event,
+        )
+        self.sessions = Sessions(configuration.limits.sessions, _deadlines(configuration))
+        self._application = Application(
+            self.multiplexer,
+            LegacyFrontend(self.sessions, configuration.server.poll_after or None),
+            self._gate(configuration),
+            configuration.limits.body_bytes,
+            on_event,
+        )
+        self.reloader = None if path is None else self._reloader(path)
+        self._supervisor = Supervisor("backends", self._prepare(configuration))
+        self.multiplexer.replace(list(self._backends.values()))
+        self.tree = self._tree()
+
+    @property
+    def url(self) -> str:
+        """The address that clients are given."""
+        return listening.url_of(self._listener, PATH)
+
+    def snapshot(self) -> TreeSnapshot:
+        """Return the state of the supervision tree."""
+        return self.tree.snapshot()
+
+    async def run(self, *, task_status: trio.TaskStatus[Gateway]) -> None:
+        """Serve until cancelled or shut down.
+
+        Raises:
+            RestartIntensityExceeded: Something failed more often than it is restarted.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.tree.run)
+                task_status.started(self)
+        finally:
+            self._ended.set()
+
+    async def stop(self) -> None:
+        """Stop in order: let what is in flight end, then stop the backends."""
+        with contextlib.suppress(SupervisorNotRunningError):
+            await self.tree.shutdown()
+
+    async def wait_ended(self) -> None:
+        """Wait until everything has stopped."""
+        await self._ended.wait()
+
+    # --- the tree ----------------------------------------------------------------------------
+
+    def _tree(self) -> Supervisor:
+        grace = self.configuration.server.shutdown_grace
+        frontend = ChildSpec(
+            id="frontend", start=self._serve, shutdown=grace + 2 * listening.SETTLE_SECONDS
+        )
+        children = [
+            ChildSpec.for_supervisor(self._supervisor),
+            ChildSpec.for_supervisor(self.sessions.supervisor),
+        ]
+        if self.reloader is not None:
+            children.append(ChildSpec(id="reload", start=self.reloader.run))
+        gateway = Supervisor("gateway", [*children, frontend], strategy=Strategy.REST_FOR_ONE)
+        guardian = Guardian(self._instance)
+        return Supervisor(
+            NAME,
+            [
+                ChildSpec(id="guardian", start=guardian.run),
+                ChildSpec.for_supervisor(gateway),
+            ],
+            on_event=self._hear,
+        )
+
+    def _hear(self, event: Event) -> None:
+        if event.what is What.PAUSED:
+            name = event.supervisor.rpartition("/")[2]
+            backend = self._backends.get(name)
+            if backend is not None and event.child == "connection":
+                backend.give_up()
+        self._on_event(event)
+
+    async def _serve(self, *, task_status: trio.TaskStatus[str]) -> None:
+        grace = self.configuration.server.shutdown_grace
+        await listening.serve(
+            self._application, self._listener, grace, self._drain, task_status=task_status
+        )
+
+    async def _drain(self) -> None:
+        self.multiplexer.stop()
+        # Stopping is too rare for the hot path to tell when the last call has ended.
+        while self.multiplexer.in_flight or len(self.sessions):  # noqa: ASYNC110
+            await trio.sleep(DRAIN_POLL)
+
+    # --- backends ----------------------------------------------------------------------------
+
+    def _prepare(self, configuration: Configuration) -> list[ChildSpec]:
+        """Return the specs of all enabled backends; what has not changed stays as it is."""
+        specs = {}
+        for settings in configuration.backends:
+            if settings.enabled:
+                old = self._specs.get(settings.name)
+                known = old is not None and old.version == settings
+                specs[settings.name] = old if known and old else self._spec(settings)
+        self._specs = specs
+        return list(specs.values())
+
+    def _spec(self, settings: config.Backend) -> ChildSpec:
+        backend = Backend(
+            settings,
+            connect=self._connector,
+            observer=self.multiplexer,
+            identity=self._identity,
+            on_event=self._on_event,
+        )
+        restart = settings.restart
+        stop = stop_seconds(settings.timeouts)
+        connection = ChildSpec(id="connection", start=backend.serve, shutdown=stop)
+        supervisor = Supervisor(
+            settings.name,
+            [connection],
+            intensity=Intensity(restart.intensity, restart.period),
+            backoff=Backoff(initial=restart.backoff.initial, maximum=restart.backoff.maximum),
+            on_exhaustion=Pause(restart.cooldown),
+        )
+        self._backends.setdefault(settings.name, backend)
+        return ChildSpec.for_supervisor(
+            supervisor,
+            version=settings,
+            coexists=True,
+            ready=lambda: self._take_over(backend),
+            ready_timeout=settings.timeouts.start,
+            drain=backend.drain,
+            drain_timeout=settings.timeouts.call,
+        )
+
+    async def _take_over(self, backend: Backend) -> None:
+        """Let a new backend take the place of the one of the same name, once it is up."""
+        await backend.wait_up()
+        self._backends[backend.name] = backend
+        self._show(self.configuration)
+
+    def _show(self, configuration: Configuration) -> None:
+        names = [settings.name for settings in configuration.backends if settings.enabled]
+        self.multiplexer.replace([self._backends[name] for name in names if name in self._backends])
+
+    # --- reload ------------------------------------------------------------------------------
+
+    def _reloader(self, path: Path) -> Reloader:
+        return Reloader(path, self.configuration, self.apply, report=self._on_event)
+
+    async def apply(self, new: Configuration) -> None:
+        """Put a new configuration in force, touching only what differs.
+
+        Backends that have changed are replaced once the new ones are up, and drained; those that
+        don't come up stay as they were.
+        """
+        old, self.configuration = self.configuration, new
+        gone = [name for name in self._backends if new.backend(name) is None]
+        specs = self._prepare(new)
+        leaving = [self._backends.pop(name) for name in gone]
+        self._show(new)
+        await self._see_off(leaving, old.server.shutdown_grace)
+        report = await self._supervisor.reconfigure(specs)
+        self._reconfigure(new)
+        self._on_event(ReloadApplied(report))
+        if (old.server.host, old.server.port) != (new.server.host, new.server.port):
+            self._on_event(RestartNeeded(("server.host", "server.port")))
+
+    async def _see_off(self, leaving: list[Backend], grace: float) -> None:
+        with trio.move_on_after(grace):
+            async with trio.open_nursery() as nursery:
+                for backend in leaving:
+                    nursery.start_soon(backend.drain)
+
+    def _reconfigure(self, new: Configuration) -> None:
+        self.multiplexer.reconfigure(
+            _describe(new), separator=new.naming.separator, in_flight=new.limits.in_flight
+        )
+        self._application.gate = self._gate(new)
+        self._application.body_limit = new.limits.body_bytes
+        self._application.legacy.poll_after = new.server.poll_after or None
+        self.sessions.deadlines = _deadlines(new)
+
+    def _gate(self, configuration: Configuration) -> Gate:
+        mode = configuration.auth.mode
+        verifier = None
+        if mode == "local":
+            if self._keys is None:
+                raise ValueError("auth.mode local needs keys")
+            verifier = TokenVerifier(self._keys, AUDIENCE, ISSUER)
+        host, _ = listening.address_of(self._listener)
+        return Gate(
+            mode=mode,
+            verifier=verifier,
+            allowed_hosts=configuration.server.allowed_hosts,
+            allowed_origins=configuration.server.allowed_origins,
+            bound_hosts=(host, configuration.server.host),
+        )
+
+
+@attrs.frozen
+class RestartNeeded:
+    """Options have changed that take effect only when onemcp is started again.
+
+    Attributes:
+        options: Their names.
+    """
+
+    options: tuple[str, ...]
+
+
+def _describe(configuration: Configuration) -> SelfDescription:
+    server = configuration.server
+    return SelfDescription(server.name, VERSION, server.instructions)
+
+
+def _deadlines(configuration: Configuration) -> Deadlines:
+    limits = configuration.limits
+    return Deadlines(limits.session_idle, limits.session_lifetime)

@@ -1,0 +1,151 @@
+"""``onemcp run``: find the configuration, listen, serve, and stop when told to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+
+from onemcp import config
+from onemcp.auth import KeyStore, issue_token, load_or_create_keys
+from onemcp.config import Configuration
+
+from . import listener as listening
+from .gateway import EventHook, Gateway
+from .identity import AUDIENCE, ISSUER
+
+DEMO_TOKEN_SECONDS: Final = 24 * 3600.0
+
+
+@attrs.frozen
+class RunOptions:
+    """What the command line asks for.
+
+    Attributes:
+        config: The configuration file, or None to look for one.
+        host: The address to listen on, or None for the configured one.
+        port: The port to listen on, or None for the configured one.
+    """
+
+    config: Path | None = None
+    host: str | None = None
+    port: int | None = None
+
+
+@attrs.frozen
+class Started:
+    """What a person needs to know once the gateway listens.
+
+    Attributes:
+        url: The address of the MCP endpoint.
+        token: A bearer token for it, or None where none is needed.
+        demo: Whether the embedded demo backend is served.
+        backends: The names of the configured backends.
+        auth_mode: How clients authenticate: ``local`` or ``none``.
+        config: The configuration file, or None.
+    """
+
+    url: str
+    token: str | None = attrs.field(repr=False)
+    demo: bool
+    backends: tuple[str, ...]
+    auth_mode: str
+    config: Path | None
+
+
+def demo_configuration() -> Configuration:
+    """Return a configuration of nothing but the embedded demo backend."""
+    transport = config.StdioTransport(
+        command=sys.executable, args=("-P", "-m", "onemcp.demo"), env={}
+    )
+    return Configuration(backends=(config.Backend(name="demo", transport=transport),))
+
+
+async def serve(
+    options: RunOptions,
+    *,
+    announce: Callable[[Started], object],
+    on_event: EventHook = lambda _: None,
+    on_configuration: Callable[[Configuration], object] = lambda _: None,
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP reloads the configuration.
+
+    Args:
+        options: What the command line asks for.
+        announce: Called once, when the gateway listens.
+        on_event: Takes every event of every room.
+        on_configuration: Called with the configuration before anything starts, to set up logs.
+        environ: The environment: where to look for files.
+
+    Raises:
+        ConfigurationError: The configuration is invalid.
+        KeyStoreError: The keys can't be read or made.
+        OSError: The address can't be listened on.
+        RestartIntensityExceeded: Something failed more often than it is restarted.
+    """
+    path = config.find(options.config, Path.cwd(), environ)
+    configuration = demo_configuration() if path is None else config.load(path, environ=environ)
+    on_configuration(configuration)
+    keys = None
+    if configuration.auth.mode != "none":
+        state = config.state_directory(environ)
+        keys = await trio.to_thread.run_sync(load_or_create_keys, state)
+    host = options.host or configuration.server.host
+    port = configuration.server.port if options.port is None else options.port
+    with listening.listen(host, port) as listener:
+        gateway = Gateway(configuration, listener, keys=keys, path=path, on_event=on_event)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_obey_signals, gateway)
+            await nursery.start(gateway.run)
+            announce(_started(gateway, keys, path))
+            await gateway.wait_ended()
+            nursery.cancel_scope.cancel()
+
+
+def _started(gateway: Gateway, keys: KeyStore | None, path: Path | None) -> Started:
+    configuration = gateway.configuration
+    token = None if keys is None else new_token(keys, "local", DEMO_TOKEN_SECONDS)
+    return Started(
+        url=gateway.url,
+        token=token,
+        demo=path is None,
+        backends=tuple(settings.name for settings in configuration.backends),
+        auth_mode=configuration.auth.mode,
+        config=path,
+    )
+
+
+def new_token(keys: KeyStore, subject: str, lifetime: float) -> str:
+    """Issue a token for this gateway.
+
+    Args:
+        keys: What it is signed with.
+        subject: Whom it is for.
+        lifetime: How long it is valid, in seconds.
+    """
+    return issue_token(
+        keys, subject=subject, lifetime=lifetime, audience=AUDIENCE, issuer=ISSUER, now=time.time()
+    )
+
+
+async def _obey_signals(
+    gateway: Gateway, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    wanted = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+    with trio.open_signal_receiver(*wanted) as signals:
+        task_status.started()
+        async with trio.open_nursery() as nursery:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    if gateway.reloader is not None:
+                        nursery.start_soon(gateway.reloader.reload)
+                else:
+                    nursery.start_soon(gateway.stop)

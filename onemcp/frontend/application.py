@@ -1,0 +1,223 @@
+"""The ASGI application: who may come in, and which era serves a request.
+
+A plain ASGI callable: the MCP endpoint has no framework under it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Any, Final
+
+import attrs
+import trio
+
+from onemcp.auth import Gate, RequestRefused
+from onemcp.multiplexer import Multiplexer, View
+from onemcp.protocol import headers as mcp_headers
+from onemcp.protocol import jsonrpc, meta
+from onemcp.protocol.errors import (
+    HeaderMismatch,
+    InternalError,
+    InvalidParams,
+    InvalidRequest,
+    LocalError,
+    ProtocolError,
+)
+from onemcp.protocol.fields import split
+from onemcp.protocol.jsonrpc import Message, Request
+from onemcp.protocol.methods import DISCOVER
+from onemcp.protocol.revisions import LEGACY_REVISIONS
+
+from .asgi import (
+    EVENT_STREAM,
+    JSON,
+    Headers,
+    HttpRefusal,
+    HttpRequest,
+    Receive,
+    Scope,
+    Send,
+    accepts,
+    header,
+    read_body,
+    respond_error,
+)
+from .legacy import LegacyFrontend
+from .modern import serve_modern
+
+PATH: Final = "/mcp"
+"""Where everything is served; ``/mcp/NAME`` is one backend."""
+
+MAX_BATCH: Final = 100
+"""How many messages one batch may hold."""
+
+_METHODS: Final = ((b"allow", b"POST, GET, DELETE"),)
+
+
+@attrs.frozen
+class RequestFailed:
+    """A request failed for a reason of onemcp's own: a bug.
+
+    Attributes:
+        path: Where it was sent.
+        error: What was raised.
+    """
+
+    path: str
+    error: Exception
+
+
+@attrs.frozen
+class RequestDenied:
+    """A request was refused for its origin, its host or its credentials.
+
+    Attributes:
+        path: Where it was sent.
+        status: The HTTP status it was answered with.
+        reason: Why, for the operator.
+    """
+
+    path: str
+    status: int
+    reason: str
+
+
+@attrs.define
+class Application:
+    """Serves MCP over HTTP.
+
+    Attributes:
+        multiplexer: What requests are dispatched to.
+        legacy: What serves legacy clients.
+        gate: Who may come in; replaced when the configuration changes.
+        body_limit: The largest request body, in bytes.
+        on_event: Takes what goes wrong.
+    """
+
+    multiplexer: Multiplexer
+    legacy: LegacyFrontend
+    gate: Gate
+    body_limit: int
+    on_event: Callable[[RequestFailed | RequestDenied], object]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, _Sender(send))
+
+    async def _serve(self, scope: Scope, receive: Receive, send: _Sender) -> None:
+        path: str = scope["path"]
+        try:
+            principal = self._let_in(path, scope["headers"])
+            http = HttpRequest(scope["headers"], self._view(path), principal, receive, send)
+            await self._route(scope["method"], http)
+        except HttpRefusal as refusal:
+            await respond_error(
+                send, refusal.status, refusal.error, refusal.request_id, refusal.headers
+            )
+        except ProtocolError as error:
+            await respond_error(send, 400, error)
+        except trio.BrokenResourceError:
+            return  # the client has gone: nobody is there to be answered
+        except Exception as error:  # noqa: BLE001 - reported, and answered where still possible
+            self.on_event(RequestFailed(path, error))
+            if not send.started:
+                await respond_error(send, 500, InternalError("internal error; see onemcp's log"))
+
+    def _let_in(self, path: str, headers: Headers) -> str:
+        """Check where a request comes from, and return whose it is."""
+        try:
+            self.gate.check_host(headers)
+            self.gate.check_origin(headers)
+            return self.gate.authenticate(headers, time.time()).subject
+        except RequestRefused as refused:
+            self.on_event(RequestDenied(path, refused.status, refused.reason))
+            challenge = refused.www_authenticate
+            more = [] if challenge is None else [(b"www-authenticate", challenge.encode())]
+            raise HttpRefusal(refused.status, InvalidRequest(str(refused)), more) from refused
+
+    async def _route(self, method: str, http: HttpRequest) -> None:
+        match method:
+            case "POST":
+                await self._post(http)
+            case "GET":
+                await self.legacy.get(http)
+            case "DELETE":
+                await self.legacy.delete(http)
+            case _:
+                raise HttpRefusal(405, InvalidRequest(f"{method} is not served here"), _METHODS)
+
+    def _view(self, path: str) -> View:
+        if path.rstrip("/") == PATH:
+            view = self.multiplexer.view()
+        else:
+            prefix, _, name = path.rpartition("/")
+            view = self.multiplexer.view(name) if prefix == PATH and name else None
+        if view is None:
+            known = ", ".join([PATH, *(f"{PATH}/{name}" for name in self.multiplexer.backends)])
+            raise HttpRefusal(404, InvalidRequest(f"no such endpoint; there is {known}"))
+        return view
+
+    async def _post(self, http: HttpRequest) -> None:
+        kind = header(http.headers, b"content-type") or b""
+        if kind.partition(b";")[0].strip().lower() != JSON:
+            raise HttpRefusal(415, InvalidRequest("POST needs Content-Type: application/json"))
+        if not (accepts(http.headers, JSON) and accepts(http.headers, EVENT_STREAM)):
+            error = InvalidRequest("POST needs Accept: application/json, text/event-stream")
+            raise HttpRefusal(406, error)
+        body = await read_body(http.headers, http.receive, self.body_limit)
+        batch = jsonrpc.decode_batch(body, MAX_BATCH)
+        if batch is not None:
+            await self.legacy.post_batch(batch, http)
+            return
+        try:
+            message = jsonrpc.decode(body)
+        except LocalError as error:
+            raise HttpRefusal(400, error, (), jsonrpc.peek_id(body)) from error
+        if is_modern(message, http.headers):
+            await serve_modern(message, http)
+        else:
+            await self.legacy.post(message, http)
+
+
+def is_modern(message: Message, headers: Headers) -> bool:
+    """Tell which era serves a message (Versioning, Backward Compatibility).
+
+    What carries the per-request fields, or names a revision that isn't a legacy one, is modern.
+    """
+    try:
+        version = mcp_headers.single(headers, mcp_headers.PROTOCOL_VERSION)
+    except HeaderMismatch:
+        return True  # which refuses it
+    if version is not None:
+        return version.decode("latin-1") not in LEGACY_REVISIONS
+    if not isinstance(message, Request):
+        return False
+    try:
+        members = meta.meta_of(split(message.params))
+    except InvalidParams:
+        return False
+    return message.method == DISCOVER or meta.is_modern(members)
+
+
+class _Sender:
+    """Remembers whether a response has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.started = False
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        self.started = True
+        await self._send(message)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,281 @@
+"""Requests of the legacy era: a handshake, a session, and streams that survive disconnects.
+
+Implements the streamable HTTP transport of 2025-03-26 to 2025-11-25. A disconnect is no
+cancellation: the request goes on, and its messages wait on its stream for the client to come back.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+from msgspec import Raw
+
+from onemcp.backend import Incoming
+from onemcp.multiplexer import Immediate, Reply
+from onemcp.protocol import headers as mcp_headers
+from onemcp.protocol import jsonrpc
+from onemcp.protocol.errors import (
+    HeaderMismatch,
+    InvalidParams,
+    InvalidRequest,
+    Overloaded,
+    ProtocolError,
+)
+from onemcp.protocol.fields import plain, split, text
+from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, RequestId, Response
+from onemcp.protocol.methods import CANCELLED, INITIALIZE
+from onemcp.protocol.revisions import (
+    LEGACY_REVISIONS,
+    V2025_11_25,
+    allows_batches,
+    negotiate_legacy,
+)
+
+from .asgi import (
+    EVENT_STREAM,
+    HttpRefusal,
+    HttpRequest,
+    Receive,
+    accepts,
+    cancel_on_disconnect,
+    header,
+    respond,
+    respond_error,
+)
+from .own import OWN
+from .resumable import KEEP_ALIVE, send_log
+from .sessions import Opening, Session, Sessions
+from .streams import EventLog, split_event_id
+
+EMPTY: Final = Raw(b"{}")
+_ONLY_POST: Final = ((b"allow", b"POST"),)
+
+
+class LegacyFrontend:
+    """Serves POST, GET and DELETE of legacy clients.
+
+    Attributes:
+        sessions: The sessions of all clients.
+        poll_after: After so many seconds of silence the connection of a request is closed and
+            the client polls its stream (2025-11-25 only), or None to keep it open.
+    """
+
+    def __init__(self, sessions: Sessions, poll_after: float | None = None) -> None:
+        """Keep sessions in `sessions`."""
+        self.sessions = sessions
+        self.poll_after = poll_after
+
+    # --- POST --------------------------------------------------------------------------------
+
+    async def post(self, message: Message, http: HttpRequest) -> None:
+        """Serve a POST of one message.
+
+        Raises:
+            HttpRefusal: It isn't accepted.
+        """
+        if isinstance(message, Request):
+            if message.method == INITIALIZE:
+                await self._initialize(message, http)
+            else:
+                session = self._session(http, message.id)
+                await self._serve_request(session, message, http)
+        elif _take(self._session(http), message):
+            await respond(http.send, 202)
+        else:
+            raise HttpRefusal(400, InvalidRequest("no question with this id is open"))
+
+    async def post_batch(self, batch: list[Raw], http: HttpRequest) -> None:
+        """Serve a POST of several messages; all answers go to one stream (2025-03-26, Transports).
+
+        Raises:
+            HttpRefusal: It isn't accepted.
+            ProtocolError: One of the messages is none.
+        """
+        session = self._session(http)
+        if not allows_batches(session.opening.revision):
+            raise HttpRefusal(400, InvalidRequest("batches exist only in revision 2025-03-26"))
+        messages = [jsonrpc.decode(item) for item in batch]
+        requests = [message for message in messages if isinstance(message, Request)]
+        for message in messages:
+            if not isinstance(message, Request):
+                _take(session, message)
+        if not requests:
+            await respond(http.send, 202)
+            return
+        log = session.new_stream(answers=len(requests))
+        for request in requests:
+            try:
+                reply = await _dispatch(session, request)
+            except ProtocolError as error:
+                reply = Immediate(Failure(request.id, error.error))
+            session.pump(request.id, reply, log)
+        await self._send(session, log, http)
+
+    async def _initialize(self, request: Request, http: HttpRequest) -> None:
+        try:
+            params = split(request.params)
+            capabilities = params.get("capabilities", EMPTY)
+            split(capabilities, "params.capabilities")
+            version = text(params, "protocolVersion", "params.protocolVersion")
+            opening = Opening(
+                view=http.view,
+                principal=http.principal,
+                revision=negotiate_legacy(version),
+                capabilities=capabilities.copy(),
+                client_info=_copied(params.get("clientInfo")),
+            )
+            session = await self.sessions.open(opening)
+        except Overloaded as error:
+            await respond_error(http.send, 503, error, request.id, [(b"retry-after", b"5")])
+            return
+        except ProtocolError as error:
+            await respond_error(http.send, 400, error, request.id)
+            return
+        result = http.view.initialize(opening.revision)
+        answer = jsonrpc.encode_response(request.id, result)
+        await respond(http.send, 200, answer, [(mcp_headers.SESSION_ID, session.id.encode())])
+
+    def _session(self, http: HttpRequest, request_id: RequestId | None = None) -> Session:
+        """Find the session that a request belongs to.
+
+        Raises:
+            HttpRefusal: It names none, or one that isn't there for its sender.
+        """
+        try:
+            session_id = mcp_headers.single(http.headers, mcp_headers.SESSION_ID)
+            version = mcp_headers.single(http.headers, mcp_headers.PROTOCOL_VERSION)
+        except HeaderMismatch as twice:
+            raise HttpRefusal(400, InvalidRequest(str(twice)), (), request_id) from twice
+        if version is not None and version.decode("latin-1") not in LEGACY_REVISIONS:
+            error = InvalidRequest("the MCP-Protocol-Version is none that sessions exist in")
+            raise HttpRefusal(400, error, (), request_id)
+        if session_id is None:
+            error = InvalidRequest(
+                "no Mcp-Session-Id: open a session with initialize, "
+                "or send the _meta that revision 2026-07-28 asks for"
+            )
+            raise HttpRefusal(400, error, (), request_id)
+        session = self.sessions.find(session_id.decode("latin-1"), http.principal, http.view)
+        if session is None:
+            error = InvalidRequest("Session not found: it has ended; send initialize again")
+            raise HttpRefusal(404, error, (), request_id)
+        return session
+
+    # --- requests ----------------------------------------------------------------------------
+
+    async def _serve_request(self, session: Session, request: Request, http: HttpRequest) -> None:
+        try:
+            reply = await _dispatch(session, request)
+        except ProtocolError as error:
+            await respond_error(http.send, 200, error, request.id)
+            return
+        try:
+            first = await self._first(session, reply, http.receive)
+        except BaseException:
+            session.end(request.id)
+            raise
+        if isinstance(first, Response | Failure):
+            session.end(request.id)
+            await respond(http.send, 200, jsonrpc.encode(first))
+            return
+        log = session.new_stream()
+        session.pump(request.id, reply, log, first=first)
+        await self._send(session, log, http)
+
+    async def _first(self, session: Session, reply: Reply, receive: Receive) -> Incoming | None:
+        """Return the first message; None where the client has gone, or has waited for long."""
+        first: Incoming | None = None
+        with trio.move_on_after(self._patience(session)):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cancel_on_disconnect, receive, nursery.cancel_scope)
+                first = await reply.receive()
+                nursery.cancel_scope.cancel()
+        return first
+
+    def _patience(self, session: Session) -> float:
+        if self.poll_after is None or not _is_resumable(session):
+            return KEEP_ALIVE
+        return self.poll_after
+
+    # --- streams -----------------------------------------------------------------------------
+
+    async def get(self, http: HttpRequest) -> None:
+        """Serve a GET: the standalone stream, or one that the client comes back to.
+
+        Raises:
+            HttpRefusal: It isn't accepted.
+        """
+        session = self._session_of(http, "GET")
+        if not accepts(http.headers, EVENT_STREAM):
+            raise HttpRefusal(406, InvalidRequest("GET needs Accept: text/event-stream"))
+        log, position = session.standalone, 0
+        last = header(http.headers, b"last-event-id")
+        if last is not None:
+            place = split_event_id(last.decode("latin-1"))
+            found = None if place is None else session.stream(place[0])
+            if place is None or found is None:
+                error = InvalidRequest("the Last-Event-ID names no stream of this session")
+                raise HttpRefusal(400, error)
+            log, position = found, place[1]
+        await send_log(log, log.read(position), http.receive, http.send)
+        session.touch()
+
+    async def delete(self, http: HttpRequest) -> None:
+        """Serve a DELETE: the end of a session.
+
+        Raises:
+            HttpRefusal: There is no such session.
+        """
+        self._session_of(http, "DELETE").close()
+        await respond(http.send, 204)
+
+    def _session_of(self, http: HttpRequest, method: str) -> Session:
+        if header(http.headers, mcp_headers.SESSION_ID) is None:
+            error = InvalidRequest(f"{method} needs the Mcp-Session-Id of a session")
+            raise HttpRefusal(405, error, _ONLY_POST)
+        return self._session(http)
+
+    async def _send(self, session: Session, log: EventLog, http: HttpRequest) -> None:
+        primed = _is_resumable(session)
+        poll_after = self.poll_after if primed else None
+        reader = log.read()
+        await send_log(log, reader, http.receive, http.send, primed=primed, poll_after=poll_after)
+        session.touch()
+
+
+def _is_resumable(session: Session) -> bool:
+    """Tell whether a session's revision has priming events and polling."""
+    return session.opening.revision == V2025_11_25
+
+
+async def _dispatch(session: Session, request: Request) -> Reply:
+    own = OWN.get(request.method)
+    if own is not None:
+        await own(session, split(request.params))
+        return Immediate(Response(request.id, EMPTY))
+    session.reserve(request.id)
+    try:
+        reply = await session.opening.view.dispatch(request, session.caller)
+    except BaseException:
+        session.end(request.id)
+        raise
+    session.begin(request.id, reply)
+    return reply
+
+
+def _take(session: Session, message: Notification | Response | Failure) -> bool:
+    """Take something that wants no answer; False where it answers a question never asked."""
+    if not isinstance(message, Notification):
+        return session.take_answer(message)
+    if message.method == CANCELLED:
+        try:
+            session.cancel(plain(split(message.params).get("requestId")))
+        except InvalidParams:
+            return True  # malformed cancellations are ignored (Cancellation, Error Handling)
+    return True
+
+
+def _copied(source: Raw | None) -> Raw | None:
+    # What outlives its request must not keep the request's whole body alive.
+    return None if source is None else source.copy()

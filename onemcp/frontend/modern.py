@@ -1,0 +1,118 @@
+"""Requests of the modern era: each one complete in itself.
+
+Implements 2026-07-28, Streamable HTTP. The client's disconnect cancels its request, through to the
+backend.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from onemcp.backend import Caller, Incoming
+from onemcp.multiplexer import Reply
+from onemcp.protocol import headers as mcp_headers
+from onemcp.protocol import jsonrpc, meta, sse
+from onemcp.protocol.errors import InvalidRequest, ProtocolError, UnsupportedVersion
+from onemcp.protocol.fields import split, value_of
+from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, Response
+from onemcp.protocol.methods import TOOLS_CALL
+from onemcp.protocol.revisions import MODERN_REVISIONS, REVISIONS
+
+from .asgi import (
+    HttpRefusal,
+    HttpRequest,
+    Send,
+    cancel_on_disconnect,
+    respond,
+    respond_error,
+    send_part,
+    start_stream,
+    status_of,
+)
+from .resumable import KEEP_ALIVE
+
+
+async def serve_modern(message: Message, http: HttpRequest) -> None:
+    """Serve one POST of the modern era.
+
+    Raises:
+        HttpRefusal: It carries something that a client must not send.
+    """
+    if isinstance(message, Notification):
+        # No notification is defined for clients on this transport; those sent are accepted.
+        await respond(http.send, 202)
+        return
+    if not isinstance(message, Request):
+        raise HttpRefusal(400, InvalidRequest("a client sends no responses in this revision"))
+    try:
+        caller = read_caller(message, http)
+    except ProtocolError as error:
+        status = status_of(Failure(message.id, error.error))
+        await respond_error(http.send, status, error, message.id)
+        return
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cancel_on_disconnect, http.receive, nursery.cancel_scope)
+        await _answer(message, caller, http)
+        nursery.cancel_scope.cancel()
+
+
+def read_caller(request: Request, http: HttpRequest) -> Caller:
+    """Check a request's headers against its body, and read what it says of its sender.
+
+    Raises:
+        ProtocolError: What is wrong with it (Server Validation).
+    """
+    params = split(request.params)
+    about = meta.read_request_meta(meta.meta_of(params))
+    mcp_headers.check_request(http.headers, request.method, params, about.revision)
+    if about.revision not in MODERN_REVISIONS:
+        raise UnsupportedVersion(
+            "Unsupported protocol version",
+            {"supported": list(reversed(REVISIONS)), "requested": about.revision},
+        )
+    if request.method == TOOLS_CALL:
+        mirrored = http.view.mirrored(value_of(params, "name", str) or "")
+        mcp_headers.check_parameters(http.headers, mirrored, params)
+    return Caller(
+        owner=object(),  # nothing ties this request to any other
+        principal=http.principal,
+        revision=about.revision,
+        capabilities=about.capabilities,
+        client_info=about.client_info,
+        log_level=about.log_level,
+    )
+
+
+async def _answer(request: Request, caller: Caller, http: HttpRequest) -> None:
+    try:
+        reply = await http.view.dispatch(request, caller)
+    except ProtocolError as error:
+        status = status_of(Failure(request.id, error.error))
+        await respond_error(http.send, status, error, request.id)
+        return
+    try:
+        first = await _next(reply)
+        if isinstance(first, Response | Failure):
+            await respond(http.send, status_of(first), jsonrpc.encode(first))
+        else:
+            await _stream(first, reply, http.send)
+    finally:
+        reply.close()
+
+
+async def _next(reply: Reply) -> Incoming | None:
+    """Return the next message, or None after a silence that wants a sign of life."""
+    with trio.move_on_after(KEEP_ALIVE):
+        return await reply.receive()
+    return None
+
+
+async def _stream(message: Incoming | None, reply: Reply, send: Send) -> None:
+    await start_stream(send)
+    while True:
+        data = sse.KEEP_ALIVE if message is None else sse.encode_event(jsonrpc.encode(message))
+        is_last = isinstance(message, Response | Failure)
+        await send_part(send, data, more=not is_last)
+        if is_last:
+            return
+        message = await _next(reply)
