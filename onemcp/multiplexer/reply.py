@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Protocol
 
 import trio
-from msgspec import Raw
 
 from onemcp.backend import Answer, Incoming
-from onemcp.protocol.jsonrpc import RequestId, Response
 
 
 class Reply(Protocol):
     """What comes back for one request of a client, in the client's terms.
 
-    `receive` is safe to cancel, and may then be called by another task.
+    `receive` is safe to cancel, and may then be called by another task. Whoever has a reply closes
+    it in the end; that may be another task than the one that receives.
     """
 
     async def receive(self) -> Incoming:
@@ -22,6 +21,9 @@ class Reply(Protocol):
 
         Notifications and questions come first; a ``Response`` or ``Failure`` with the id of the
         client's request is the last message.
+
+        Raises:
+            trio.EndOfChannel: The reply has been closed.
         """
 
     def answer(self, answer: Answer) -> bool:
@@ -40,9 +42,9 @@ class Immediate:
 
     __slots__ = ("_answer",)
 
-    def __init__(self, request_id: RequestId, result: Raw) -> None:
-        """Answer the request `request_id` with `result`."""
-        self._answer = Response(request_id, result)
+    def __init__(self, answer: Answer) -> None:
+        """Answer at once."""
+        self._answer = answer
 
     async def receive(self) -> Incoming:
         """Return the answer."""
