@@ -42,7 +42,7 @@ from onemcp.supervision._mailbox import (
     StartChild,
     StopChild,
 )
-from onemcp.supervision._snapshot import Counts, Role, TreeSnapshot
+from onemcp.supervision._snapshot import Counts, TreeSnapshot
 from onemcp.supervision._spec import Kind, check_siblings
 
 if TYPE_CHECKING:
@@ -325,7 +325,11 @@ class BaseSupervisor:
             UnknownChildError: There is no such child.
             ChildNotRunningError: It is not running now.
         """
-        children = {child.id: child for child in self._children() if child.role is Role.CURRENT}
+        children = (
+            self._last.core.children
+            if self._last is not None
+            else {child.id: child for child in self._children()}
+        )
         child = children.get(child_id)
         if child is None:
             raise UnknownChildError(self._path, child_id, children)
