@@ -132,11 +132,9 @@ class DemoServer:
 
     def _note(self, message: jsonrpc.Notification) -> None:
         if message.method == methods.CANCELLED:
-            try:
-                cancelled = plain(split(message.params).get("requestId"))
-            except InvalidParams:
-                return  # 2026-07-28, Cancellation, Error Handling: what is malformed is ignored
-            if type(cancelled) in {int, str}:  # True and 1.0 equal 1, but are no ids
+            cancelled = plain(split(message.params).get("requestId"))
+            # 2026-07-28, Cancellation, Error Handling: what is malformed is ignored. True is no id.
+            if type(cancelled) in {int, str}:
                 self._forget(cancelled)
 
     def _forget(self, request_id: jsonrpc.RequestId) -> None:
