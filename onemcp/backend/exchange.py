@@ -2,7 +2,7 @@
 
 Theory of operation: the connection's own tasks *deliver* what the backend sends; the task that
 wants the answer *receives* it. Between the two stands a bounded queue, so that neither a slow
-client nor a flooding backend makes the other wait: notifications beyond the bound are dropped
+client nor a flooding backend makes the other wait: notifications beyond the bounds are dropped
 and counted, the answer is always delivered. Receiving is safe to cancel at any time; the
 exchange can then be received from by another task. `close` says that nobody wants the answer any
 more: a request still in flight is cancelled at the backend.
@@ -23,6 +23,9 @@ from .call import Call
 
 QUEUE_LIMIT: Final = 256
 """How many messages wait for a slow receiver before notifications are dropped."""
+
+QUEUE_BYTES: Final = 16 * 1024 * 1024
+"""How large they may be together; one message is taken whatever its size."""
 
 Answer: TypeAlias = Response | Failure
 Incoming: TypeAlias = Notification | Request | Response | Failure
@@ -53,6 +56,7 @@ class Exchange:
         "_carrier",
         "_finished",
         "_messages",
+        "_queued",
         "_waiter",
         "call",
         "dropped",
@@ -72,6 +76,7 @@ class Exchange:
         self.scope: trio.CancelScope | None = None
         self._carrier = carrier
         self._messages: deque[Incoming] = deque()
+        self._queued = 0
         self._finished = False
         self._waiter: trio.lowlevel.Task | None = None
 
@@ -96,7 +101,10 @@ class Exchange:
                 raise trio.BusyResourceError("another task is receiving from this exchange")
             self._waiter = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
-        return self._messages.popleft()
+        message = self._messages.popleft()
+        if isinstance(message, Notification | Request):
+            self._queued -= len(message.params)
+        return message
 
     def deliver(self, message: Notification | Request) -> bool:
         """Pass on a message that came before the answer.
@@ -104,9 +112,14 @@ class Exchange:
         Returns:
             False where it was dropped: the exchange is over, or its queue is full.
         """
-        if self._finished or len(self._messages) >= QUEUE_LIMIT:
+        size = len(message.params)
+        if self._finished or (
+            self._messages
+            and (len(self._messages) >= QUEUE_LIMIT or self._queued + size > QUEUE_BYTES)
+        ):
             self.dropped += 1
             return False
+        self._queued += size
         self._messages.append(message)
         self._wake()
         return True
