@@ -3,13 +3,19 @@
 Every transport shares this: which exchange an answer, a notification or a question goes to, and
 what happens to what belongs to none. Over one shared channel nothing tells, so `attribute`
 decides; over streamable HTTP the stream of a request tells, and is given along.
+
+A backend may take its time to heed a cancellation, or none at all, and ask or log something on
+behalf of a client that has gone. So on a shared channel a cancelled request lingers: until it
+is answered, or for `LINGER` seconds, it counts as in flight when it comes to whose a message is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from itertools import chain
+from typing import Final, TypeGuard
 
+import trio
 from msgspec import Raw
 
 from onemcp.protocol import meta
@@ -32,12 +38,18 @@ from onemcp.protocol.methods import (
     RESOURCE_UPDATED,
 )
 
-from .attribution import attribute
+from .attribution import INTERNAL, attribute
 from .connection import ConnectionLost, NotificationHandler
 from .exchange import Answer, Exchange, Incoming
 
 MAX_QUESTIONS: Final = 256
 """How many questions of a backend may be unanswered at once."""
+
+LINGER: Final = 10.0
+"""How long a cancelled request counts as one that the backend may still work on, in seconds."""
+
+MAX_LINGERING: Final = 1024
+"""How many cancelled requests are remembered."""
 
 _HOP: Final = frozenset({PROGRESS, LOG_MESSAGE, CANCELLED})
 """Notifications that mean nothing outside of the exchange they belong to."""
@@ -65,9 +77,25 @@ class Inbound:
         """
         self.exchanges: dict[RequestId, Exchange] = {}
         self.last_violation: str | None = None
+        self._own: set[RequestId] = set()
+        self._lingering: dict[RequestId, tuple[Exchange, float]] = {}
         self._questions: dict[RequestId, Exchange] = {}
         self._send_answer = send_answer
         self._on_notification = on_notification
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests of clients wait for an answer.
+
+        Those of onemcp itself don't count: a subscription lasts as long as the connection.
+        """
+        return len(self.exchanges) - len(self._own)
+
+    def add(self, exchange: Exchange) -> None:
+        """Expect what comes back for an exchange."""
+        self.exchanges[exchange.id] = exchange
+        if exchange.call.caller.owner == INTERNAL:
+            self._own.add(exchange.id)
 
     def take(self, message: Incoming, stream: Exchange | None = None) -> None:
         """Give a message to whom it belongs.
@@ -99,9 +127,16 @@ class Inbound:
             Whether it was in flight.
         """
         known = self.exchanges.pop(exchange.id, None) is not None
+        self._own.discard(exchange.id)
         for request_id in [key for key, value in self._questions.items() if value is exchange]:
             del self._questions[request_id]
         return known
+
+    def linger(self, exchange: Exchange) -> None:
+        """Remember that the backend may still work on a request that was cancelled."""
+        while len(self._lingering) >= MAX_LINGERING:
+            del self._lingering[next(iter(self._lingering))]
+        self._lingering[exchange.id] = (exchange, trio.current_time() + LINGER)
 
     def claim(self, exchange: Exchange, answer: Answer) -> bool:
         """Take an answer for a question that was put to an exchange.
@@ -118,6 +153,8 @@ class Inbound:
         """Fail everything in flight: the connection is over."""
         exchanges = list(self.exchanges.values())
         self.exchanges.clear()
+        self._own.clear()
+        self._lingering.clear()
         self._questions.clear()
         for exchange in exchanges:
             exchange.fail(BackendLost(f"the connection was lost with the call in flight: {reason}"))
@@ -127,10 +164,10 @@ class Inbound:
 
     def _on_answer(self, answer: Answer) -> None:
         exchange = None if answer.id is None else self.exchanges.get(answer.id)
-        if exchange is None:
-            self.last_violation = f"it answered a request that nobody made (id {answer.id!r:.40})"
-        else:
+        if exchange is not None:
             self.finish(exchange, answer)
+        elif answer.id is None or self._lingering.pop(answer.id, None) is None:
+            self.last_violation = f"it answered a request that nobody made (id {answer.id!r:.40})"
 
     # --- notifications -----------------------------------------------------------------------
 
@@ -152,17 +189,33 @@ class Inbound:
             return self._on_progress(note, params)
         if note.method == LOG_MESSAGE:
             level = value_of(params, "level", str)
-            return attribute(self._candidates(stream), level=level), note
+            return self._attribute(stream, level=level), note
         if note.method == CANCELLED:
             return self._cancelled(plain(params.get("requestId"))), note
         if stream is not None:
             everyones = note.method in _GLOBAL and stream.call.method != LISTEN
             return (None if everyones else stream), note
-        subscription = plain(meta.meta_of(params).get(meta.SUBSCRIPTION_ID))
-        return (None if subscription is None else self._by_id(subscription)), note
+        members = meta.meta_of(params)
+        if meta.SUBSCRIPTION_ID in members:
+            subscription = self._by_id(plain(members[meta.SUBSCRIPTION_ID]))
+            listens = subscription is not None and subscription.call.method == LISTEN
+            return (subscription if listens else None), note
+        return (None if note.method in _GLOBAL else self._attribute(None)), note
+
+    def _attribute(
+        self, stream: Exchange | None, capability: str | None = None, level: str | None = None
+    ) -> Exchange | None:
+        found = attribute(self._candidates(stream), capability, level)
+        return None if found is None or found.finished else found
 
     def _candidates(self, stream: Exchange | None) -> Iterable[Exchange]:
-        return self.exchanges.values() if stream is None else (stream,)
+        if stream is not None:
+            return (stream,)
+        now = trio.current_time()
+        for request_id in [key for key, (_, until) in self._lingering.items() if until <= now]:
+            del self._lingering[request_id]
+        cancelled = (exchange for exchange, _ in self._lingering.values())
+        return chain(cancelled, self.exchanges.values())
 
     def _on_progress(
         self, note: Notification, params: Fields
@@ -174,18 +227,21 @@ class Inbound:
         return exchange, Notification(note.method, join(params))
 
     def _by_id(self, request_id: object) -> Exchange | None:
-        return self.exchanges.get(request_id) if isinstance(request_id, int | str) else None
+        return self.exchanges.get(request_id) if _is_id(request_id) else None
 
     def _cancelled(self, request_id: object) -> Exchange | None:
         """Take back a question, or end a subscription, that the backend cancels."""
-        if not isinstance(request_id, int | str):
+        if not _is_id(request_id):
             return None
         asked = self._questions.pop(request_id, None)
         if asked is not None:
             return asked
-        exchange = self.exchanges.pop(request_id, None)
-        if exchange is not None:
-            exchange.fail(BackendLost("the backend cancelled the request"))
+        # Its questions have ids of its own, which say nothing of our requests with equal ones:
+        # of these it cancels subscriptions alone.
+        exchange = self.exchanges.get(request_id)
+        if exchange is not None and exchange.call.method == LISTEN:
+            self.drop(exchange)
+            exchange.fail(BackendLost("the backend ended the subscription"))
         return None
 
     # --- questions ---------------------------------------------------------------------------
@@ -198,7 +254,7 @@ class Inbound:
         if capability is None:
             self._refuse(request, METHOD_NOT_FOUND, f"Method not found: {request.method[:80]}")
             return
-        exchange = attribute(self._candidates(stream), capability=capability)
+        exchange = self._attribute(stream, capability=capability)
         if exchange is None:
             self._refuse(
                 request, INVALID_REQUEST, f"No single client can answer {request.method} now"
@@ -210,3 +266,7 @@ class Inbound:
 
     def _refuse(self, request: Request, code: int, message: str) -> None:
         self._send_answer(Failure(request.id, raw({"code": code, "message": message})))
+
+
+def _is_id(value: object) -> TypeGuard[RequestId]:
+    return isinstance(value, int | str) and not isinstance(value, bool)
