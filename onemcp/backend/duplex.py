@@ -4,7 +4,8 @@ Theory of operation: three tasks. The *reader* takes lines off the channel and g
 exchange it belongs to. The *writer* takes lines off a queue and writes all that have gathered at
 once. The task of `run` itself agrees on a revision and then waits for the end. Whatever ends the
 connection is recorded as its reason and cancels the others; exchanges still in flight are failed
-with it before `run` raises it.
+with it at once. Only then is the channel closed, which may take a program its time, and the
+reason raised.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import trio
 
 from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import (
-    BackendLost,
+    BackendUnavailable,
     InvalidParams,
     MessageTooLarge,
     Overloaded,
@@ -41,7 +42,16 @@ Ts = TypeVarTuple("Ts")
 MAX_NONSENSE: Final = 1000
 """How many lines in a row may be something other than MCP before the backend is given up."""
 
-_ID_IN_HEAD = re.compile(rb'"id"\s*:\s*(\d{1,18})\b')
+_VERSION = rb'"jsonrpc"\s*:\s*"2\.0"'
+_ID = rb'"id"\s*:\s*(\d{1,18})'
+_ANSWER = re.compile(  # how an answer begins, with its id where that comes first
+    rb"\s*\{\s*(?:%(version)b\s*,\s*)?(?:%(id)b\s*,\s*)?(?:%(version)b\s*,\s*)?"
+    rb'"(?:result|error)"\s*:' % {b"version": _VERSION, b"id": _ID}
+)
+_TAIL = re.compile(  # how an answer ends whose id comes last
+    rb",\s*(?:%(version)b\s*,\s*)?%(id)b\s*(?:,\s*%(version)b\s*)?\}\s*\Z"
+    % {b"version": _VERSION, b"id": _ID}
+)
 
 
 class Channel(Protocol):
@@ -107,8 +117,8 @@ class DuplexConnection:
 
     @property
     def in_flight(self) -> int:
-        """How many exchanges wait for their answer."""
-        return len(self._inbound.exchanges)
+        """How many calls of clients wait for their answer."""
+        return self._inbound.in_flight
 
     @property
     def last_violation(self) -> str | None:
@@ -119,32 +129,36 @@ class DuplexConnection:
         self, *, task_status: trio.TaskStatus[ServerDescription] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Connect, agree on a revision, acknowledge, and serve until the end."""
-        try:
-            async with self._open_channel() as channel, trio.open_nursery() as nursery:
-                nursery.start_soon(self._end_with, nursery.cancel_scope, self._read, channel)
-                nursery.start_soon(self._end_with, nursery.cancel_scope, self._write, channel)
-                await self._end_with(nursery.cancel_scope, self._serve, task_status)
-        finally:
-            self._lost = self._lost or ConnectionLost("it is being stopped")
-            self._inbound.fail_all(self._lost)
+        async with self._open_channel() as channel:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._end_with, nursery.cancel_scope, self._read, channel)
+                    nursery.start_soon(self._end_with, nursery.cancel_scope, self._write, channel)
+                    await self._end_with(nursery.cancel_scope, self._serve, task_status)
+            finally:
+                self._lost = self._lost or ConnectionLost("it is being stopped")
+                self.server = None
+                self._inbound.fail_all(self._lost)
         raise self._lost
 
     def open(self, call: Call) -> Exchange:
         """Send a request."""
-        if self.server is None or self._lost is not None:
-            raise BackendLost("the connection is not up")
+        if self.server is None:
+            raise BackendUnavailable("the connection is not up")
         return self.open_as(call, self.server.revision)
 
     def open_as(self, call: Call, revision: str) -> Exchange:
         """Send a request in a given revision."""
-        if self.in_flight >= self._limits.in_flight:
-            raise Overloaded(f"{self.in_flight} requests are in flight, the limit")
+        if self._lost is not None:
+            raise BackendUnavailable("the connection is not up")
+        if len(self._inbound.exchanges) >= self._limits.in_flight:
+            raise Overloaded(f"{self._limits.in_flight} requests are in flight, the limit")
         request_id = self._next_id + 1
         params, token = outgoing_params(call, revision, request_id)
         exchange = Exchange(request_id, call, self, token)
         self._send(jsonrpc.encode_request(request_id, call.method, params))
         self._next_id = request_id
-        self._inbound.exchanges[request_id] = exchange
+        self._inbound.add(exchange)
         return exchange
 
     def notify(self, method: str, params: Fields) -> None:
@@ -156,12 +170,14 @@ class DuplexConnection:
 
     def abandon(self, exchange: Exchange) -> None:
         """Cancel a request at the backend."""
-        if self._inbound.drop(exchange) and self._lost is None:
+        if self._inbound.drop(exchange):
+            self._inbound.linger(exchange)
             self.notify(CANCELLED, {"requestId": raw(exchange.id)})
 
     def forget(self, exchange: Exchange) -> None:
         """Drop a request without telling the backend."""
-        self._inbound.drop(exchange)
+        if self._inbound.drop(exchange):
+            self._inbound.linger(exchange)
         exchange.close()
 
     def reply(self, exchange: Exchange, answer: Answer) -> None:
@@ -251,12 +267,19 @@ class DuplexConnection:
         self._inbound.last_violation = (
             f"it sent a message of {line.size} bytes, which is over the limit"
         )
-        found = _ID_IN_HEAD.search(line.head)
-        exchanges = self._inbound.exchanges
-        exchange = exchanges.pop(int(found.group(1)), None) if found else None
-        if exchange is None and len(exchanges) == 1:
-            exchange = exchanges.pop(next(iter(exchanges)))
+        exchange = self._answered_by(line)
         if exchange is not None:
+            self._inbound.drop(exchange)
             exchange.fail(
                 MessageTooLarge(f"the answer has {line.size} bytes, which is over the limit")
             )
+
+    def _answered_by(self, line: Oversized) -> Exchange | None:
+        answer = _ANSWER.match(line.head)
+        if answer is None:
+            return None  # a notification or a question: every call still gets its answer
+        exchanges = self._inbound.exchanges
+        found = answer.group(1) or ((tail := _TAIL.search(line.tail)) and tail.group(1))
+        if found:
+            return exchanges.get(int(found))
+        return next(iter(exchanges.values())) if len(exchanges) == 1 else None
