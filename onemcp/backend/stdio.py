@@ -5,8 +5,9 @@ Implements 2026-07-28, stdio. The process itself is :mod:`onemcp.backend.process
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import trio
@@ -54,19 +55,43 @@ class StdioChannel:
                 data = await self._process.stdout.receive_some(READ_SIZE)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 data = b""
-            if not data:
-                raise await self._ended("it closed its output")
-            lines = self._decoder.feed(data)
+            lines = self._decoder.feed(data) if data else self._rest()
             if lines:
                 return lines
+            if not data:
+                raise await self._ended("it closed its output")
+
+    def _rest(self) -> list[bytes | Oversized]:
+        """Return the last line where the program has ended without ending it."""
+        line = self._decoder.finish()
+        return [] if line is None else [line]
 
     async def _ended(self, what: str) -> ConnectionLost:
-        code = None
+        # The whole tree may take long to end; how the program itself has ended is known before.
         with trio.move_on_after(EXIT_GRACE):
-            code = await self._process.wait()
+            await self._exited()
+        code = _exit_code(self._process)
         detail = "\n".join(self._process.stderr_tail[-LAST_WORDS:])
         reason = f"{what} and lives on" if code is None else f"it {describe_exit(code)}"
         return ConnectionLost(reason, detail or None)
+
+    async def _exited(self) -> None:
+        with suppress(ProcessError):  # leaving the block reports what is left behind
+            await self._process.wait()
+
+
+def _exit_code(process: Process) -> int | None:
+    """Return how a program has ended, be some of its children alive or not; None if it lives."""
+    if process.exit_code is not None or not hasattr(os, "waitid"):
+        return process.exit_code
+    try:
+        # WNOWAIT leaves it to be reaped by whom it belongs to.
+        ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return process.exit_code
+    if ended is None:
+        return None
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 
 @asynccontextmanager
