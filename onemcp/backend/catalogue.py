@@ -25,6 +25,12 @@ MAX_PAGES: Final = 1000
 MAX_ITEMS: Final = 50_000
 """How many items of one list are kept."""
 
+MAX_BYTES: Final = 256 * 1024 * 1024
+"""How large one list may be."""
+
+MAX_TTL: Final = 2**53 - 1
+"""The longest freshness that is believed, in milliseconds."""
+
 
 @attrs.frozen
 class Item:
@@ -88,16 +94,21 @@ async def fetch(
     found: dict[str, Item] = {}
     params: Fields = {}
     seen: set[str] = set()
+    size, ttls, is_public = 0, list[int | None](), True
     for _ in range(MAX_PAGES):
         page = await _page(connection, Call(catalogue.method, params, caller))
+        ttls.append(_ttl(page))
+        is_public = is_public and _is_public(page)
         for definition in _items_of(page, catalogue):
+            size += len(definition)
             item = _item(definition, catalogue, on_rejected, over_http=over_http)
             if item is not None:
                 found.setdefault(item.identity, item)
         cursor = value_of(page, "nextCursor", str)
         if cursor is None:
-            return Listing(tuple(found.values()), _ttl(page), _is_public(page))
-        if cursor in seen or len(found) > MAX_ITEMS:
+            ttl = min((ttl for ttl in ttls if ttl is not None), default=None)
+            return Listing(tuple(found.values()), ttl, is_public)
+        if cursor in seen or len(found) > MAX_ITEMS or size > MAX_BYTES:
             raise BackendProtocolError(f"{catalogue.method} pages for ever")
         seen.add(cursor)
         params = {"cursor": raw(cursor)}
@@ -147,15 +158,15 @@ def _item(
         try:
             mirrored = headers.mirrored_parameters(plain(split(definition).get("inputSchema")))
         except headers.InvalidAnnotation as error:
-            on_rejected(identity, str(error))
             if over_http:
+                on_rejected(identity, str(error))
                 return None
     return Item(identity, definition.copy(), mirrored)
 
 
 def _ttl(page: Fields) -> int | None:
     ttl: Any = plain(page.get("ttlMs"))
-    return max(0, ttl) if isinstance(ttl, int) and not isinstance(ttl, bool) else None
+    return min(max(0, ttl), MAX_TTL) if isinstance(ttl, int) and not isinstance(ttl, bool) else None
 
 
 def _is_public(page: Fields) -> bool:
