@@ -10,6 +10,8 @@ wait for the next incarnation within their own deadlines.
 from __future__ import annotations
 
 import math
+import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -45,6 +47,18 @@ from .upstream import Upstream
 
 REFRESH: Final = 300.0
 """How often lists are fetched from backends that don't announce changes, in seconds."""
+
+LEVEL_TIMEOUT: Final = 5.0
+"""How long a legacy backend may take to set its log level, in seconds."""
+
+MAX_REFRESH: Final = 3600.0
+"""How long that may grow when fetching fails again and again, in seconds."""
+
+JITTER: Final = 0.1
+"""By how much, at most, it is longer by chance, so that backends aren't asked all at once."""
+
+SETTLE: Final = 0.25
+"""How long changes gather before a list is fetched again, when it has just been, in seconds."""
 
 
 class BackendObserver(Protocol):
@@ -117,6 +131,7 @@ class Backend:
         self._given_up = False
         self._draining = False
         self._dirty = {catalogue: trio.Event() for catalogue in CATALOGUES}
+        self._failures: Counter[Catalogue] = Counter()
         self._level: str | None = None
 
     @property
@@ -127,11 +142,11 @@ class Backend:
     @property
     def is_up(self) -> bool:
         """Whether the backend is connected to and its lists are known."""
-        return self._connection is not None
+        return self._live is not None
 
     @property
     def in_flight(self) -> int:
-        """How many requests wait for an answer of this backend."""
+        """How many calls of clients wait for an answer of this backend."""
         return 0 if self._connection is None else self._connection.in_flight
 
     # --- calls -------------------------------------------------------------------------------
@@ -145,19 +160,22 @@ class Backend:
             ShuttingDown: The backend is being removed.
             InvalidParams: ``_meta`` is malformed.
         """
-        while self._connection is None:
-            self._check_startable()
-            await self._up.wait()
-        if self._draining:
-            raise ShuttingDown(f"backend {self.name!r} is being replaced; try again")
-        connection = self._connection
-        if connection.in_flight >= self.config.limits.in_flight:
-            raise Overloaded(
-                f"backend {self.name!r} has {connection.in_flight} calls in flight, its limit"
-            )
-        if self._must_lower_level(call.caller):
+        while True:
+            if self._draining:
+                raise ShuttingDown(f"backend {self.name!r} is being replaced; try again")
+            connection = self._live
+            if connection is None:
+                if self._given_up:
+                    raise BackendUnavailable(f"backend {self.name!r} is down: {self.failure}")
+                await self._up.wait()
+                continue
+            if connection.in_flight >= self.config.limits.in_flight:
+                raise Overloaded(
+                    f"backend {self.name!r} has {connection.in_flight} calls in flight, its limit"
+                )
+            if not self._must_lower_level(call.caller):
+                return connection.open(call)
             await self._lower_level(connection, call.caller)
-        return connection.open(call)
 
     def mirrored(self, tool: str) -> tuple[MirroredParameter, ...]:
         """Return which parameters of a tool are repeated in HTTP headers."""
@@ -168,7 +186,7 @@ class Backend:
 
     async def wait_up(self) -> None:
         """Wait until the backend is connected to and its lists are known."""
-        while self._connection is None:
+        while self._live is None:
             await self._up.wait()
 
     def give_up(self) -> None:
@@ -181,6 +199,7 @@ class Backend:
     async def drain(self) -> None:
         """Take no new calls, and wait for those in flight."""
         self._draining = True
+        self._signal_up()
         # Draining is too rare for the hot path to tell when the last exchange has ended.
         while self.in_flight:  # noqa: ASYNC110
             await trio.sleep(DRAIN_POLL)
@@ -189,11 +208,11 @@ class Backend:
         state = "up" if self.is_up else "given up" if self._given_up else "connecting"
         return f"<Backend {self.name!r} {state}>"
 
-    def _check_startable(self) -> None:
-        if self._draining:
-            raise ShuttingDown(f"backend {self.name!r} is being removed")
-        if self._given_up:
-            raise BackendUnavailable(f"backend {self.name!r} is down: {self.failure}")
+    @property
+    def _live(self) -> Connection | None:
+        """The connection, unless it is lost already and about to say why."""
+        connection = self._connection
+        return None if connection is None or connection.server is None else connection
 
     def _must_lower_level(self, caller: Caller) -> bool:
         server = self.server
@@ -206,11 +225,12 @@ class Backend:
 
     async def _lower_level(self, connection: Connection, caller: Caller) -> None:
         """Ask a legacy backend, which has one level for all, for the lowest that is wanted."""
-        self._level = caller.log_level
         params = {"level": raw(caller.log_level)}
         exchange = connection.open(Call(SET_LEVEL, params, self._caller))
+        self._level = caller.log_level
         try:
-            await answer_of(exchange)
+            with trio.move_on_after(LEVEL_TIMEOUT):
+                await answer_of(exchange)
         finally:
             exchange.close()
 
@@ -244,6 +264,8 @@ class Backend:
             with trio.move_on_after(self.config.timeouts.start) as patience:
                 server = await nursery.start(connection.run)
                 self.server, self._level = server, None
+                self._failures.clear()
+                await nursery.start(self.upstream.keep, connection, server)
                 await self._fetch_all(connection, CATALOGUES)
             if patience.cancelled_caught:
                 said = getattr(connection, "last_violation", None)
@@ -251,9 +273,10 @@ class Backend:
                     f"it was not ready within {self.config.timeouts.start:g} s"
                     + (f"; {said}" if said else "")
                 )
+            if connection.server is None:
+                await trio.sleep_forever()  # it was lost meanwhile: its task is about to say why
             self._come_up(connection, server, trio.current_time() - started)
             nursery.start_soon(self._keep_current, connection, server)
-            nursery.start_soon(self.upstream.keep, connection, server)
 
     def _come_up(self, connection: Connection, server: ServerDescription, seconds: float) -> None:
         self._connection, self.failure = connection, None
@@ -284,10 +307,9 @@ class Backend:
     async def _keep_list_current(
         self, connection: Connection, server: ServerDescription, catalogue: Catalogue
     ) -> None:
-        announces = server.has(catalogue.capability, "listChanged")
         while True:
             dirty = self._dirty[catalogue]
-            with trio.move_on_after(math.inf if announces else self._refresh(catalogue)):
+            with trio.move_on_after(self._patience(server, catalogue)):
                 await dirty.wait()
             # Whatever is announced from here on wants another turn.
             self._dirty[catalogue] = trio.Event()
@@ -296,10 +318,21 @@ class Backend:
             self._observer.changed(self)
             if dirty.is_set() or self.listings[catalogue].items != before.items:
                 self._observer.announced(self, Notification(catalogue.changed))
+            await trio.sleep(SETTLE)
 
-    def _refresh(self, catalogue: Catalogue) -> float:
-        ttl = self.listings[catalogue].ttl_ms
-        return REFRESH if ttl is None else max(REFRESH, ttl / 1000)
+    def _patience(self, server: ServerDescription, catalogue: Catalogue) -> float:
+        """How long to wait for a change before a list is fetched all the same, in seconds."""
+        failures = self._failures[catalogue]
+        if not failures and self._announces(server, catalogue):
+            return math.inf
+        ttl = self.listings[catalogue].ttl_ms or 0
+        wait = max(ttl / 1000, min(REFRESH * (1 << min(failures, 8)), MAX_REFRESH))
+        return wait * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - no secret
+
+    def _announces(self, server: ServerDescription, catalogue: Catalogue) -> bool:
+        if not server.has(catalogue.capability, "listChanged"):
+            return False
+        return server.era is Era.LEGACY or self.upstream.hears_of(catalogue)
 
     async def _fetch_all(self, connection: Connection, wanted: Sequence[Catalogue]) -> None:
         found: dict[Catalogue, Listing] = {}
@@ -315,15 +348,25 @@ class Backend:
             found[catalogue] = catalogues.EMPTY
             return
         try:
-            found[catalogue] = await catalogues.fetch(
-                connection,
-                catalogue,
-                self._caller,
-                on_rejected=lambda item, why: self.on_event(ItemRejected(self.name, item, why)),
-                over_http=isinstance(self.config.transport, config.HttpTransport),
-            )
+            with trio.fail_after(self.config.timeouts.start):
+                found[catalogue] = await catalogues.fetch(
+                    connection,
+                    catalogue,
+                    self._caller,
+                    on_rejected=lambda item, why: self.on_event(ItemRejected(self.name, item, why)),
+                    over_http=isinstance(self.config.transport, config.HttpTransport),
+                )
+            del self._failures[catalogue]
         except ProtocolError as error:
-            self.on_event(ListFailed(self.name, catalogue.method, str(error)))
+            self._fetch_failed(connection, catalogue, str(error))
+        except trio.TooSlowError:
+            timeout = self.config.timeouts.start
+            self._fetch_failed(connection, catalogue, f"it was not answered within {timeout:g} s")
+
+    def _fetch_failed(self, connection: Connection, catalogue: Catalogue, reason: str) -> None:
+        self._failures[catalogue] += 1
+        if connection.server is not None:
+            self.on_event(ListFailed(self.name, catalogue.method, reason))
 
     def _on_notification(self, note: Notification) -> None:
         if note.method in LIST_CHANGED:
