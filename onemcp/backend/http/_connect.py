@@ -85,7 +85,7 @@ class HttpConnection:
 
     @property
     def in_flight(self) -> int:
-        """How many exchanges wait for their answer."""
+        """How many calls of clients wait for their answer."""
         return self._current.in_flight
 
     @property
@@ -104,9 +104,7 @@ class HttpConnection:
             memory.sse = sse
             try:
                 await self._current.run(task_status=task_status)
-            except ConnectionLost as reason:
-                if self.server is not None:
-                    raise
+            except HandshakeFailed as reason:
                 memory.sse = False
                 failed = self._or_next(reason, failed, sse=sse)
         raise failed or ConnectionLost("it ended")
@@ -147,14 +145,14 @@ class HttpConnection:
         )
 
     def _or_next(
-        self, reason: ConnectionLost, failed: HandshakeFailed | None, *, sse: bool
+        self, reason: HandshakeFailed, failed: HandshakeFailed | None, *, sse: bool
     ) -> HandshakeFailed:
         """Decide whether a transport that failed leaves another one to try.
 
         Raises:
-            ConnectionLost: It doesn't.
+            HandshakeFailed: It doesn't.
         """
-        if not isinstance(reason, HandshakeFailed) or isinstance(reason, LoginRequired):
+        if isinstance(reason, LoginRequired):
             raise reason
         if failed is not None:
             other = "streamable HTTP" if not sse else "HTTP+SSE"

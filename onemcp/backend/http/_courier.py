@@ -66,7 +66,14 @@ HEALTHY: Final = 10.0
 """How long a stream lasts, in seconds, that ended for no reason to come back more slowly."""
 
 
-_TRANSIENT: Final = (BackendLost, BackendUnavailable)
+def _may_pass(status: int) -> bool:
+    return status >= SERVER_ERROR or status == TOO_MANY_REQUESTS
+
+
+def _is_transient(problem: Problem) -> bool:
+    if problem.status is not None:
+        return problem.ends is None and _may_pass(problem.status)
+    return isinstance(problem.error, BackendLost | BackendUnavailable)
 
 
 @attrs.define
@@ -188,7 +195,7 @@ class Courier:
             if reply.status == NOT_FOUND and cursor.opened and self.session.id is not None:
                 ends = SessionLost("it has ended the session (HTTP 404)")
                 raise Problem(BackendLost(ends.reason), reply.status, ends=ends)
-            return reply.status >= SERVER_ERROR or reply.status == TOO_MANY_REQUESTS
+            return _may_pass(reply.status)
 
     async def end_session(self) -> None:
         """End the session, if there is one; it doesn't matter whether that succeeds."""
@@ -322,7 +329,7 @@ class Courier:
             try:
                 broken = await self._resume_once(exchange, cursor)
             except Problem as problem:
-                if problem.status is not None or not isinstance(problem.error, _TRANSIENT):
+                if not _is_transient(problem):
                     raise
                 broken = problem
             failures = 0 if cursor.events > events else failures + 1

@@ -102,8 +102,8 @@ class StreamableConnection:
 
     @property
     def in_flight(self) -> int:
-        """How many exchanges wait for their answer."""
-        return len(self._inbound.exchanges)
+        """How many calls of clients wait for their answer."""
+        return self._inbound.in_flight
 
     @property
     def last_violation(self) -> str | None:
@@ -121,7 +121,7 @@ class StreamableConnection:
                     self._nursery = nursery
                     await self._serve(task_status)
             finally:
-                self._nursery = None
+                self._nursery = self.server = None
                 self._lost = self._lost or ConnectionLost("it is being stopped")
                 self._inbound.fail_all(self._lost)
                 with trio.move_on_after(min(END_TIMEOUT, self._peer.timeouts.stop), shield=True):
@@ -138,14 +138,14 @@ class StreamableConnection:
         """Send a request in a given revision."""
         if self._lost is not None or self._nursery is None:
             raise BackendUnavailable("the connection is not up")
-        if self.in_flight >= self._peer.limits.in_flight:
-            raise Overloaded(f"{self.in_flight} requests are in flight, the limit")
+        if len(self._inbound.exchanges) >= self._peer.limits.in_flight:
+            raise Overloaded(f"{self._peer.limits.in_flight} requests are in flight, the limit")
         request_id = self._next_id + 1
         params, token = outgoing_params(call, revision, request_id)
         exchange = Exchange(request_id, call, self, token)
         exchange.scope = trio.CancelScope()
         self._next_id = request_id
-        self._inbound.exchanges[request_id] = exchange
+        self._inbound.add(exchange)
         body = jsonrpc.encode_request(request_id, call.method, params)
         headers = self._headers(call, revision)
         self._spawn(self._nursery, self._carry, exchange, exchange.scope, body, headers)
@@ -168,8 +168,8 @@ class StreamableConnection:
 
     def forget(self, exchange: Exchange) -> None:
         """Drop a request without telling the backend."""
-        self._inbound.last_violation = f"it didn't answer {exchange.call.method} in time"
-        self._inbound.drop(exchange)
+        if self._inbound.drop(exchange):
+            self._inbound.last_violation = f"it didn't answer {exchange.call.method} in time"
         exchange.close()
         if exchange.scope is not None:
             exchange.scope.cancel()
