@@ -152,17 +152,30 @@ class _Steps:
         try:
             await self.ask(StartBeside(spec=spec))
             incoming = self._incoming(spec.id)
-            failure = await self._until_ready(incoming)
-            if failure is not None:
+            old = await self._take_over(incoming)
+            if isinstance(old, SupervisionError):
                 await self.ask(Retire(child=incoming))
-                raise failure  # noqa: TRY301 - reported below with the others
-            old: Child = await self.ask(Promote(incoming=incoming))
+                raise old  # noqa: TRY301 - reported below with the others
         except Exception as error:
             if (kept := self.core.children.get(spec.id)) is not None:
                 self.core.report(kept, What.REPLACEMENT_FAILED, error)
             raise
         await self._drain(old)
         await self.ask(Retire(child=old))
+
+    async def _take_over(self, incoming: Child) -> Child | SupervisionError:
+        try:
+            failure = await self._until_ready(incoming)
+            if failure is not None:
+                return failure
+            old: Child = await self.ask(Promote(incoming=incoming))
+        except SupervisionError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - foreign code, failing while it is cancelled
+            failure = NotReadyError(f"the replacement of {incoming.id!r} is not ready: {error}")
+            failure.__cause__ = error
+            return failure
+        return old
 
     def _incoming(self, child_id: str) -> Child:
         for child in self.core.beside:

@@ -94,9 +94,22 @@ async def _refuse():
     raise OSError("refused")
 
 
+async def _fail_when_cancelled():
+    async def worker():
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise OSError("while cancelled")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker)
+        nursery.start_soon(trio.sleep_forever)
+
+
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
+        ({"ready": _fail_when_cancelled, "ready_timeout": 5.0}, NotReadyError),
         ({"ready": _never, "ready_timeout": 5.0}, NotReadyError),
         ({"ready": _refuse}, NotReadyError),
         ({"script": "fail"}, StartFailedError),
@@ -257,3 +270,28 @@ async def test_specs_that_cannot_be_siblings_change_nothing(world, clock):
         with pytest.raises(SpecError):
             await supervisor.reconfigure([world.spec("x"), world.spec("x")])
         assert supervisor.value("a") == 1
+
+
+async def test_what_an_operator_removed_meanwhile_is_no_failure(world, clock, settle):
+    supervisor = build(world, [world.spec("a"), world.spec("b")], strategy=Strategy.ONE_FOR_ALL)
+    world["b"].cleanup = 2.0
+    async with world.running(supervisor), trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.reconfigure, [])
+        await settle()
+        await supervisor.stop_child("a")
+        await supervisor.delete_child("a")
+        await trio.sleep(3.0)
+        assert supervisor.which_children() == ()
+
+
+async def test_a_replacement_of_what_an_operator_removed_meanwhile_fails(world, clock, settle):
+    async def ready():
+        await supervisor.stop_child("a")
+        await supervisor.delete_child("a")
+
+    supervisor = build(world, [beside(world, "a", 1)])
+    async with world.running(supervisor):
+        report = await supervisor.reconfigure([beside(world, "a", 2, ready=ready)])
+        assert set(report.failed) == {"a"}
+        await settle()
+        assert (world["a1"].alive, world["a2"].alive) == (0, 0)
