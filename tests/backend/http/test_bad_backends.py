@@ -1,0 +1,559 @@
+"""Whatever a backend does, one request fails with one clear error, and nothing hangs or leaks."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import Any
+
+import httpx
+import pytest
+import trio
+import trustme
+
+from onemcp.backend.connection import ConnectionLost, HandshakeFailed
+from onemcp.backend.handshake import EraMemory, answer_of
+from onemcp.backend.http import LoginRequired, NotStreamable
+from onemcp.backend.http import _client as client_module
+from onemcp.backend.http import _courier as courier_module
+from onemcp.config import BackendLimits
+from onemcp.protocol.errors import (
+    BackendLost,
+    BackendProtocolError,
+    BackendUnavailable,
+    InternalError,
+    MessageTooLarge,
+    Overloaded,
+)
+from onemcp.protocol.revisions import Era
+from tests.backend.http.servers import (
+    Legacy,
+    Modern,
+    Visit,
+    connected,
+    connecting,
+    failure_of,
+    refusal,
+    serving,
+    talking,
+)
+
+HTML = "text/html; charset=utf-8"
+PAGE = b"<html><style>p {color: red}</style><p>Oops\x1b[31m: token=hunter2</p>\n</html>"
+
+
+async def _html(visit: Visit) -> None:
+    await visit.answer(500, PAGE, HTML)
+
+
+async def _html_that_is_fine(visit: Visit) -> None:
+    await visit.answer(200, PAGE, HTML)
+
+
+async def _accepted(visit: Visit) -> None:
+    await visit.answer(202)
+
+
+async def _empty(visit: Visit) -> None:
+    await visit.answer(200, b"", "application/json")
+
+
+async def _no_json(visit: Visit) -> None:
+    await visit.answer(200, b"{", "application/json")
+
+
+async def _no_response(visit: Visit) -> None:
+    await visit.json({"jsonrpc": "2.0", "method": "notifications/x"})
+
+
+async def _other_id(visit: Visit) -> None:
+    await visit.json({"jsonrpc": "2.0", "id": 999, "result": {}})
+
+
+async def _other_id_streamed(visit: Visit) -> None:
+    await visit.stream()
+    await visit.event({"jsonrpc": "2.0", "id": str(visit.message["id"]), "result": {}})
+    await visit.end()
+
+
+async def _garbage_events(visit: Visit) -> None:
+    await visit.stream()
+    await visit.event(b"hello", event="chatter")
+    await visit.event(b"<html>")
+    await visit.write(b"\xff\xfe: \x00\n\ndata\n\n")
+    await visit.end()
+
+
+async def _endless_garbage(visit: Visit) -> None:
+    await visit.stream()
+    for _ in range(courier_module.MAX_NONSENSE + 1):
+        await visit.event([])
+    await visit.gone()
+
+
+async def _compressed(visit: Visit) -> None:
+    await visit.answer(200, b"x", "application/json", ("content-encoding", "gzip"))
+
+
+async def _compressed_stream(visit: Visit) -> None:
+    await visit.stream(("content-encoding", "br"))
+    await visit.end()
+
+
+async def _elsewhere(visit: Visit) -> None:
+    await visit.answer(307, b"", "", ("location", "https://login.example:8443/in?secret=1"))
+
+
+async def _see_other(visit: Visit) -> None:
+    await visit.answer(303, b"", "", ("location", "/other"))
+
+
+async def _no_location(visit: Visit) -> None:
+    await visit.answer(302)
+
+
+async def _bad_location(visit: Visit) -> None:
+    await visit.answer(302, b"", "", ("location", "http://[::1"))
+
+
+async def _circle(visit: Visit) -> None:
+    await visit.answer(308, b"", "", ("location", visit.path + "x"))
+
+
+async def _login(visit: Visit) -> None:
+    await visit.answer(401, b"", "", ("www-authenticate", "Bearer"))
+
+
+async def _forbidden(visit: Visit) -> None:
+    await visit.answer(403, b"Not you", "text/plain")
+
+
+async def _limited(visit: Visit) -> None:
+    await visit.answer(429)
+
+
+async def _gateway(visit: Visit) -> None:
+    await visit.answer(502, b"Bad Gateway", "text/plain")
+
+
+async def _cut(visit: Visit) -> None:
+    await visit.stream()
+    await visit.write(b'data: {"jsonrpc"')
+    raise ConnectionError
+
+
+async def _cut_json(visit: Visit) -> None:
+    await visit.begin(200, ("content-type", "application/json"))
+    await visit.write(b'{"jsonrpc"')
+    raise ConnectionError
+
+
+async def _ended(visit: Visit) -> None:
+    await visit.stream()
+    await visit.note("notifications/x")
+    await visit.end()
+
+
+@pytest.mark.parametrize(
+    ("handler", "error", "words"),
+    [
+        (_html, BackendProtocolError, "HTTP 500 (text/html): Oops [31m: token=***"),
+        (_html_that_is_fine, BackendProtocolError, "HTTP 200 (text/html): Oops"),
+        (_accepted, BackendProtocolError, "HTTP 202"),
+        (_empty, BackendProtocolError, "nonsense"),
+        (_no_json, BackendProtocolError, "nonsense"),
+        (_no_response, BackendProtocolError, "no response"),
+        (_other_id, BackendProtocolError, "the id 999"),
+        (_other_id_streamed, BackendProtocolError, "the id '"),
+        (_garbage_events, BackendProtocolError, "not MCP"),
+        (_endless_garbage, BackendProtocolError, "not MCP"),
+        (_compressed, BackendProtocolError, "compressed"),
+        (_compressed_stream, BackendProtocolError, "compressed"),
+        (_elsewhere, BackendProtocolError, "redirects to https://login.example:8443/in:"),
+        (_see_other, BackendProtocolError, "redirects to http://127.0.0.1"),
+        (_no_location, BackendProtocolError, "redirects"),
+        (_bad_location, BackendProtocolError, "redirects to no URL"),
+        (_circle, BackendProtocolError, "in circles"),
+        (_login, BackendUnavailable, "login or token"),
+        (_forbidden, BackendUnavailable, "HTTP 403 (text/plain): Not you"),
+        (_limited, Overloaded, "HTTP 429"),
+        (_gateway, BackendUnavailable, "HTTP 502 (text/plain): Bad Gateway"),
+        (_cut, BackendLost, "broke"),
+        (_cut_json, BackendLost, "broke"),
+        (_ended, BackendLost, "ended before the answer"),
+    ],
+)
+async def test_one_bad_answer_is_one_clear_error(
+    handler: Any, error: type[Exception], words: str
+) -> None:
+    headers = {"Authorization": "Bearer hunter2"}
+    async with connected(Modern(**{"tools/call": handler}), headers=headers) as live:
+        found = await live.error("tools/call", name="t")
+        assert found["code"] == error.code  # type: ignore[attr-defined]
+        assert words in found["message"]
+        assert "secret" not in found["message"]
+        assert "hunter2" not in found["message"]
+        assert len(found["message"]) < 400
+        assert live.lost is None
+        assert await live.result("tools/list") == {"did": "tools/list"}
+        assert live.connection.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("handler", "kind", "words"),
+    [
+        (_html, HandshakeFailed, "HTTP 500"),
+        (_html_that_is_fine, HandshakeFailed, "HTTP 200 (text/html)"),
+        (_accepted, HandshakeFailed, "HTTP 202"),
+        (_empty, HandshakeFailed, "nonsense"),
+        (_other_id, HandshakeFailed, "the id 999"),
+        (_elsewhere, HandshakeFailed, "redirects to https://login.example:8443/in:"),
+        (_login, LoginRequired, "login or token"),
+        (_forbidden, LoginRequired, "login or token"),
+        (_gateway, HandshakeFailed, "HTTP 502"),
+        (_cut, ConnectionLost, "broke"),
+        (_ended, ConnectionLost, "ended before the answer"),
+    ],
+)
+async def test_a_handshake_fails_with_one_clear_reason(
+    handler: Any, kind: type[ConnectionLost], words: str
+) -> None:
+    server = Modern(**{"server/discover": handler, "initialize": handler})
+    async with serving(server) as url:
+        reason = await refusal(url, headers={"Authorization": "Bearer hunter2"})
+        assert type(reason) is kind
+        assert words in reason.reason
+        assert "hunter2" not in reason.reason
+
+
+async def test_a_large_answer_is_not_read_to_its_end() -> None:
+    gone = trio.Event()
+
+    async def announced(visit: Visit) -> None:
+        headers = (("content-type", "application/json"), ("content-length", "999999"))
+        await visit.begin(200, *headers)
+        await visit.gone()
+        gone.set()
+
+    async def flood(visit: Visit) -> None:
+        await visit.begin(200, ("content-type", "application/json"))
+        await _pour(visit)
+
+    async def flood_events(visit: Visit) -> None:
+        await visit.stream()
+        await visit.write(b"data: ")
+        await _pour(visit)
+
+    limits = BackendLimits(message_bytes=4096)
+    server = Modern(a=announced, b=flood, c=flood_events)
+    async with connected(server, limits=limits) as live:
+        for method in "abc":
+            error = await live.error(method)
+            assert error["code"] == MessageTooLarge.code
+            assert "4096" in error["message"]
+        await gone.wait()
+        assert await live.result("tools/list") == {"did": "tools/list"}
+
+
+async def _pour(visit: Visit) -> None:
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            async def pour() -> None:
+                while True:
+                    await visit.write(b"x" * 1024)
+                    await trio.lowlevel.checkpoint()
+
+            nursery.start_soon(pour)
+            await visit.gone()
+            scope.cancel()
+
+
+async def test_the_body_of_an_error_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "ERROR_BODY_TIMEOUT", 0.05)
+
+    async def hang(visit: Visit) -> None:
+        await visit.begin(500, ("content-type", "text/plain"))
+        await visit.write(b"Wait")
+        await visit.gone()
+
+    async with connected(Modern(a=hang)) as live:
+        assert (await live.error("a"))["message"].endswith("HTTP 500 (text/plain): Wait")
+
+
+async def test_the_body_of_an_error_may_break_off() -> None:
+    async def cut(visit: Visit) -> None:
+        await visit.begin(500, ("content-type", "text/plain"))
+        await visit.write(b"Half")
+        raise ConnectionError
+
+    async with connected(Modern(a=cut)) as live:
+        assert (await live.error("a"))["message"].endswith("HTTP 500 (text/plain): Half")
+
+
+async def test_a_stream_that_stays_open_after_the_answer_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(courier_module, "LINGER", 0.05)
+    gone = trio.Event()
+
+    async def stay(visit: Visit) -> None:
+        await visit.stream()
+        await visit.event(visit.response({}))
+        await visit.gone()
+        gone.set()
+
+    async with connected(Modern(a=stay)) as live:
+        assert await live.result("a") == {}
+        assert live.connection.in_flight == 0
+        await gone.wait()
+
+
+async def test_a_connection_that_breaks_after_the_answer_harms_nobody() -> None:
+    async def cut(visit: Visit) -> None:
+        await visit.stream()
+        await visit.event(visit.response({}))
+        raise ConnectionError
+
+    async with connected(Modern(a=cut)) as live:
+        for _ in range(3):
+            assert await live.result("a") == {}
+
+
+# --- the network -------------------------------------------------------------------------------
+
+
+async def _closed_port() -> str:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    await listener.aclose()
+    return f"http://127.0.0.1:{port}/mcp"
+
+
+@pytest.mark.parametrize("era", [None, Era.LEGACY, Era.MODERN])
+async def test_a_backend_that_is_down_is_reported_and_nothing_is_learned(era: Era | None) -> None:
+    memory = EraMemory(era)
+    reason = await refusal(await _closed_port(), memory=memory)
+    assert type(reason) is ConnectionLost
+    assert reason.reason == "it can't be reached: it refuses connections"
+    assert memory.era is era
+
+
+async def test_an_unknown_host_is_named_as_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object, **__: object) -> list[Any]:
+        raise OSError from __import__("socket").gaierror(-2, "unknown")
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", fail)
+    reason = await refusal("http://backend.invalid/mcp")
+    assert "host name is unknown" in reason.reason
+
+
+async def test_a_backend_that_goes_down_ends_the_connection_in_the_end() -> None:
+    async with trio.open_nursery() as nursery:
+        scope, started = trio.CancelScope(), trio.Event()
+        urls = []
+
+        async def host() -> None:
+            with scope:
+                async with serving(Modern()) as url:
+                    urls.append(url)
+                    started.set()
+                    await trio.sleep_forever()
+
+        nursery.start_soon(host)
+        await started.wait()
+        async with connecting(urls[0]) as live:
+            await live.result("tools/list")
+            scope.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            codes = []
+            while live.lost is None:
+                exchange = live.open("tools/list")
+                codes.append(failure_of(await answer_of(exchange))["code"])
+                await trio.testing.wait_all_tasks_blocked()
+            assert codes[-3:] == [BackendUnavailable.code] * 3
+            assert live.lost.reason == "it can't be reached: it refuses connections"
+            assert live.memory.era is Era.MODERN
+
+
+async def test_a_backend_that_closes_without_a_word() -> None:
+    async def close(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+
+    async with talking(close) as url:
+        reason = await refusal(url)
+    assert type(reason) is ConnectionLost
+    assert "broke off" in reason.reason
+
+
+async def test_a_backend_that_speaks_something_else() -> None:
+    async def greet(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"220 mail.example ESMTP\r\n")
+
+    async with talking(greet) as url:
+        reason = await refusal(url)
+    assert "something other than HTTP" in reason.reason
+
+
+async def test_a_backend_that_hangs_is_stopped_by_the_callers_deadline() -> None:
+    async def hang(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async with talking(hang) as url:
+        with trio.move_on_after(0.2) as patience:
+            await refusal(url, probe=0.05)
+    assert patience.cancelled_caught
+
+
+async def test_a_certificate_must_be_trusted() -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    trusted = ssl.create_default_context()
+    authority.configure_trust(trusted)
+
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(server_side)
+
+    async def secured(stream: trio.SocketStream) -> None:
+        tls = trio.SSLStream(stream, server_side, server_side=True, https_compatible=True)
+        try:
+            await tls.do_handshake()
+        except trio.BrokenResourceError:
+            return
+        while await tls.receive_some():
+            await tls.send_all(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
+
+    async with talking(secured) as url:
+        secure = url.replace("http:", "https:")
+        assert "certificate is not trusted" in (await refusal(secure)).reason
+        assert isinstance(await refusal(secure, ssl_context=trusted), LoginRequired)
+
+    async with serving(Modern()) as url:
+        assert "speak TLS" in (await refusal(url.replace("http:", "https:"))).reason
+
+
+async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with connected(Modern()) as live:
+        assert await live.result("tools/list") == {"did": "tools/list"}
+
+
+async def test_redirects_within_the_origin_are_followed_once() -> None:
+    async def slash(visit: Visit) -> None:
+        if visit.path == "/mcp":
+            await visit.answer(307, b"", "", ("location", "/mcp/"))
+        else:
+            await Modern().post(visit)
+
+    server = Modern(**{"server/discover": slash, "tools/list": slash})
+    async with connected(server) as live:
+        await live.result("tools/list")
+    paths = [(visit.what, visit.path) for visit in server.visits]
+    assert paths == [
+        ("server/discover", "/mcp"),
+        ("server/discover", "/mcp/"),
+        ("tools/list", "/mcp/"),
+    ]
+
+
+# --- a login -----------------------------------------------------------------------------------
+
+
+async def test_a_login_that_expires_ends_the_connection() -> None:
+    server = Modern()
+    async with connected(server) as live:
+        server.on("tools/call", _login)
+        server.on("server/discover", _login)
+        assert (await live.error("tools/call", name="t"))["code"] == BackendUnavailable.code
+        await live.over.wait()
+        assert isinstance(live.lost, LoginRequired)
+
+
+async def test_a_login_for_one_tool_ends_nothing() -> None:
+    server = Modern(**{"tools/call": _login})
+    async with connected(server) as live:
+        await live.error("tools/call", name="t")
+        await server.seen("server/discover", 2)
+        await live.result("tools/list")
+        assert live.lost is None
+
+
+# --- pins --------------------------------------------------------------------------------------
+
+
+async def test_a_pinned_era_is_not_fallen_back_from() -> None:
+    async def down(visit: Visit) -> None:
+        await visit.answer(500)
+
+    server = Legacy(**{"server/discover": down})
+    async with serving(server) as url:
+        reason = await refusal(url, pin="modern")
+        assert "HTTP 500" in reason.reason
+    assert server.of("initialize") == []
+
+
+async def test_a_modern_error_to_initialize_is_no_reason_to_try_older_transports() -> None:
+    async def modern(visit: Visit) -> None:
+        await visit.error(-32022, 400, {"supported": ["2026-07-28"]})
+
+    server = Modern(initialize=modern)
+    async with serving(server) as url:
+        reason = await refusal(url, pin="legacy")
+        assert not isinstance(reason, NotStreamable)
+    assert server.of("GET") == []
+
+
+# --- leaks -------------------------------------------------------------------------------------
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count of what is open
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")  # noqa: PTH112
+async def test_nothing_is_left_open() -> None:
+    async def hang(visit: Visit) -> None:
+        await visit.stream()
+        await visit.gone()
+
+    handlers = [_cut, _html, _elsewhere, _garbage_events, _ended, hang, _cut_json]
+    before = None
+    for _ in range(3):
+        server = Modern(**{f"m{n}": handler for n, handler in enumerate(handlers)})
+        async with connected(server) as live:
+            exchanges = [live.open(f"m{n}") for n in range(len(handlers)) for _ in range(5)]
+            for exchange in exchanges:
+                if exchange.call.method != "m5":
+                    await answer_of(exchange)
+            for exchange in exchanges:
+                exchange.close()
+            await live.result("tools/list")
+            pool = live.connection._current._client._transport._pool  # type: ignore[attr-defined]
+        assert pool.connections == []
+        assert live.connection.in_flight == 0
+        before = before or _descriptors()
+        assert _descriptors() == before
+
+
+def test_every_exception_of_httpx_is_translated() -> None:
+    from onemcp.backend.http._problems import translate  # noqa: PLC0415
+
+    expected = {
+        httpx.ConnectError: BackendUnavailable,
+        httpx.ConnectTimeout: BackendUnavailable,
+        httpx.PoolTimeout: Overloaded,
+        httpx.ReadTimeout: BackendLost,
+        httpx.WriteError: BackendLost,
+        httpx.CloseError: BackendLost,
+        httpx.RemoteProtocolError: BackendLost,
+        httpx.LocalProtocolError: InternalError,
+        httpx.UnsupportedProtocol: InternalError,
+        httpx.ProxyError: BackendLost,
+    }
+    for kind, local in expected.items():
+        problem = translate(kind("secret words"))
+        assert type(problem.error) is local
+        assert problem.unreachable is (local is BackendUnavailable)
+        assert "secret" not in problem.reason
