@@ -15,9 +15,9 @@ from msgspec import Raw
 
 from onemcp.protocol.errors import InvalidParams
 from onemcp.protocol.fields import Fields, join, raw, value_of
-from onemcp.protocol.methods import Catalogue
+from onemcp.protocol.methods import TOOLS, Catalogue
 from onemcp.protocol.revisions import Era
-from onemcp.protocol.translation import CACHE_SCOPE, COMPLETE, RESULT_TYPE, TTL
+from onemcp.protocol.translation import CACHE_SCOPE, COMPLETE, RESULT_TYPE, TTL, strip_tool
 
 from .table import Section
 
@@ -79,7 +79,10 @@ class ListPages:
 
     def _write(self, start: int, era: Era) -> Raw:
         end = start + self._page_size
-        listed = b",".join(map(bytes, self._section.definitions[start:end]))
+        definitions = self._section.definitions[start:end]
+        if era is Era.LEGACY and self._kind is TOOLS:
+            definitions = tuple(map(strip_tool, definitions))
+        listed = b",".join(map(bytes, definitions))
         result: Fields = {self._kind.key: Raw(b"[%b]" % listed)}
         if end < len(self._section.definitions):
             cursor = base64.b64encode(f"{self.version}:{end}".encode()).decode()

@@ -30,11 +30,13 @@ class Source:
         name: Its key in the configuration.
         prefix: What its tools and prompts are named with, separator included; empty for bare.
         listings: What it lists.
+        is_known: Whether it has been connected to; before that its lists are still to come.
     """
 
     name: str
     prefix: str
     listings: Listings
+    is_known: bool = True
 
 
 @attrs.frozen
@@ -76,7 +78,8 @@ class Section:
     Attributes:
         routes: Where each exposed name or URI leads.
         definitions: The items with their exposed names, in order.
-        ttl_ms: How long the list is fresh: the shortest of the backends', in milliseconds.
+        ttl_ms: How long the list is fresh: the shortest of the backends', in milliseconds; 0 as
+            long as some backend has yet to list anything.
         is_public: Whether every backend says that its list is the same for every caller.
     """
 
@@ -116,9 +119,11 @@ def build(sources: Sequence[Source]) -> RoutingTable:
     """Build the table of some backends, given in configuration order."""
     conflicts: list[Conflict] = []
     sections = {kind: _section(kind, sources, conflicts) for kind in CATALOGUES}
+    # Several backends may have the same template and different resources that match it.
     templates = tuple(
-        (UriTemplate(template), route.backend)
-        for template, route in sections[TEMPLATES].routes.items()
+        (UriTemplate(item.identity), source.name)
+        for source in sources
+        for item in source.listings[TEMPLATES].items
     )
     return RoutingTable(sections, tuple(conflicts), templates)
 
@@ -126,11 +131,11 @@ def build(sources: Sequence[Source]) -> RoutingTable:
 def _section(kind: Catalogue, sources: Iterable[Source], conflicts: list[Conflict]) -> Section:
     routes: dict[str, Route] = {}
     definitions: list[Raw] = []
-    listings: list[Listing] = []
+    hints: list[Listing] = []
     for source in sources:
         listing = source.listings[kind]
-        if listing.items:
-            listings.append(listing)
+        if listing.items or listing.ttl_ms is not None or not source.is_known:
+            hints.append(listing)
         prefix = source.prefix if kind in _NAMED else ""
         for item in listing.items:
             exposed = prefix + item.identity
@@ -143,8 +148,8 @@ def _section(kind: Catalogue, sources: Iterable[Source], conflicts: list[Conflic
     return Section(
         routes,
         tuple(definitions),
-        min((listing.ttl_ms or 0 for listing in listings), default=0),
-        bool(listings) and all(listing.is_public for listing in listings),
+        min((hint.ttl_ms or 0 for hint in hints), default=0),
+        bool(hints) and all(hint.is_public for hint in hints),
     )
 
 
