@@ -24,6 +24,7 @@ UNKNOWN: Final[dict[str, Any]] = {
 """What is promised for a backend that has not been connected to yet: a legacy client asks only
 once, and must not miss what comes up a moment later."""
 
+_OBJECTS: Final = (*UNKNOWN, "experimental", "extensions")
 _CHANGING: Final = ("prompts", "resources", "tools")
 _NOT_ROUTED: Final = ("tasks",)
 _EXTENSIONS_NOT_ROUTED: Final = ("io.modelcontextprotocol/tasks",)
@@ -52,19 +53,30 @@ class SelfDescription:
 def capabilities(backends: Sequence[Backend]) -> dict[str, Any]:
     """Unite what the visible backends can do."""
     declared = [
-        UNKNOWN if backend.server is None else backend.server.capabilities for backend in backends
+        UNKNOWN if backend.server is None else _valid(backend.server.capabilities)
+        for backend in backends
     ]
     union = union_capabilities(declared)
     for name in _NOT_ROUTED:
         union.pop(name, None)
-    extensions = union.get("extensions")
-    if isinstance(extensions, dict):
-        for name in _EXTENSIONS_NOT_ROUTED:
-            extensions.pop(name, None)
+    extensions = union.get("extensions", {})
+    for name in _EXTENSIONS_NOT_ROUTED:
+        extensions.pop(name, None)
+    if not extensions:
+        union.pop("extensions", None)
     for name in _CHANGING:
-        if isinstance(union.get(name), dict):
+        if name in union:
             union[name]["listChanged"] = True
     return union
+
+
+def _valid(declared: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what would make clients refuse the whole description for one bad backend."""
+    return {
+        name: value
+        for name, value in declared.items()
+        if name not in _OBJECTS or isinstance(value, dict)
+    }
 
 
 def instructions(identity: SelfDescription, backends: Sequence[Backend], *, alone: bool) -> str:
@@ -86,12 +98,18 @@ def instructions(identity: SelfDescription, backends: Sequence[Backend], *, alon
     return "\n\n".join(parts)
 
 
-def discover_result(identity: SelfDescription, backends: Sequence[Backend], *, alone: bool) -> Raw:
-    """Answer ``server/discover`` (2026-07-28, Discovery)."""
+def discover_result(
+    identity: SelfDescription,
+    backends: Sequence[Backend],
+    declared: dict[str, Any],
+    *,
+    alone: bool,
+) -> Raw:
+    """Answer ``server/discover`` (2026-07-28, Discovery), declaring what `capabilities` united."""
     result: dict[str, Any] = {
         "resultType": "complete",
         "supportedVersions": list(reversed(REVISIONS)),
-        "capabilities": capabilities(backends),
+        "capabilities": declared,
         "_meta": {meta.SERVER_INFO: identity.info},
         "ttlMs": 0,
         "cacheScope": "private",
@@ -103,14 +121,17 @@ def discover_result(identity: SelfDescription, backends: Sequence[Backend], *, a
 
 
 def initialize_result(
-    identity: SelfDescription, backends: Sequence[Backend], revision: str, *, alone: bool
+    identity: SelfDescription,
+    backends: Sequence[Backend],
+    declared: dict[str, Any],
+    revision: str,
+    *,
+    alone: bool,
 ) -> Raw:
-    """Answer ``initialize`` (2025-11-25, Lifecycle)."""
-    declared = capabilities(backends)
-    declared.pop("extensions", None)
+    """Answer ``initialize`` (2025-11-25, Lifecycle), declaring what `capabilities` united."""
     result: dict[str, Any] = {
         "protocolVersion": revision,
-        "capabilities": declared,
+        "capabilities": {key: value for key, value in declared.items() if key != "extensions"},
         "serverInfo": identity.info,
     }
     text = instructions(identity, backends, alone=alone)

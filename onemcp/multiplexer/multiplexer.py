@@ -72,6 +72,8 @@ class Multiplexer:
             old = before.get(backend.name)
             if old is not None and old is not backend:
                 backend.upstream.adopt(old.upstream)
+        for view in self._views.values():
+            view.forget(before.keys() - self.backends.keys())
         self._refresh()
 
     def reconfigure(self, identity: SelfDescription, *, separator: str, in_flight: int) -> None:
@@ -88,6 +90,10 @@ class Multiplexer:
             view = self._views[name] = View(self, name)
         return view
 
+    def backend(self, name: str) -> Backend | None:
+        """Return the backend that has a name just now."""
+        return self.backends.get(name)
+
     def admit(self, backend: Backend) -> Terms:
         """Let one more call in.
 
@@ -95,13 +101,21 @@ class Multiplexer:
             Overloaded: The limit of calls in flight is reached.
             ShuttingDown: The gateway is being stopped.
         """
-        if self._stopping:
-            raise ShuttingDown("onemcp is being stopped")
+        self.check_running()
         if self._in_flight >= self._limit:
             raise Overloaded(f"{self._in_flight} calls are in flight, the limit; try again later")
         self._in_flight += 1
         deadline = trio.current_time() + backend.config.timeouts.call
         return Terms(deadline, self._next_question, self._release)
+
+    def check_running(self) -> None:
+        """Make sure that new work can be taken.
+
+        Raises:
+            ShuttingDown: The gateway is being stopped.
+        """
+        if self._stopping:
+            raise ShuttingDown("onemcp is being stopped")
 
     def stop(self) -> None:
         """Take no new calls, and end all subscriptions."""
@@ -121,7 +135,7 @@ class Multiplexer:
         note = unaddressed(notification)
         for view in self._views.values():
             if view.shows(backend):
-                view.announce(note)
+                view.announce(note, backend.name)
 
     def _release(self) -> None:
         self._in_flight -= 1

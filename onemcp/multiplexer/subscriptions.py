@@ -1,8 +1,8 @@
 """Who wants to hear of what, and what each of them has not heard yet.
 
 Changes are coalesced: a subscriber that is slow, or away, is told once that a list has changed,
-however often it did, and once for each resource. What waits for a subscriber is bounded by what
-it subscribed to.
+however often it did, and once for each resource. What waits for a subscriber is bounded: where
+too many parts of a resource have changed, it is told of the resource as a whole.
 """
 
 from __future__ import annotations
@@ -20,6 +20,12 @@ from onemcp.protocol.methods import LIST_CHANGED, LISTS, RESOURCE_UPDATED
 
 MAX_URIS: Final = 1000
 """How many resources one subscriber may subscribe to."""
+
+MAX_PENDING: Final = 1000
+"""How many updates of parts of resources wait for a slow subscriber."""
+
+_BOUNDARIES: Final = "/?#"
+"""What separates the URI of a resource from what is added for a part of it."""
 
 
 class Subscriber:
@@ -49,22 +55,32 @@ class Subscriber:
         if note.method in self.lists:
             self._put(note.method, note)
         elif note.method == RESOURCE_UPDATED:
-            uri = _uri_of(note)
-            if uri is not None and uri in self.uris:
-                self._put(uri, note)
+            uri = uri_of(note) or ""
+            wanted = self.covering(uri)
+            if wanted:
+                self._put_update(uri, wanted[0], note)
+
+    def covering(self, uri: str) -> list[str]:
+        """Return which of its resources a URI is, or is a part of, that very one first.
+
+        An update may be of a sub-resource of what was subscribed to
+        (2026-07-28, Schema, ResourceUpdatedNotificationParams).
+        """
+        exact = [uri] if uri in self.uris else []
+        return exact + [wanted for wanted in self.uris if _is_part(uri, wanted)]
 
     async def receive(self) -> Notification:
         """Wait for the next notification. Safe to cancel.
 
         Raises:
-            trio.EndOfChannel: The server has ended the subscription.
+            trio.EndOfChannel: The server has ended the subscription, or it is closed.
         """
+        await trio.lowlevel.checkpoint()
         while not self._pending:
             if self._ended:
                 raise trio.EndOfChannel
             self._arrived = trio.Event()
             await self._arrived.wait()
-        await trio.lowlevel.checkpoint()
         return self._pending.pop(next(iter(self._pending)))
 
     def end(self) -> None:
@@ -73,13 +89,22 @@ class Subscriber:
         self._arrived.set()
 
     def close(self) -> None:
-        """Go away."""
+        """Go away; whoever is receiving is told."""
+        self._pending.clear()
+        self.end()
         on_close, self._on_close = self._on_close, lambda _: None
         on_close(self)
 
+    def _put_update(self, uri: str, wanted: str, note: Notification) -> None:
+        if uri == wanted or uri in self._pending or len(self._pending) < MAX_PENDING:
+            self._put(uri, note)
+        else:
+            self._put(wanted, Notification(RESOURCE_UPDATED, raw({"uri": wanted})))
+
     def _put(self, key: str, note: Notification) -> None:
-        self._pending[key] = note
-        self._arrived.set()
+        if not self._ended:
+            self._pending[key] = note
+            self._arrived.set()
 
 
 def unaddressed(note: Notification) -> Notification:
@@ -93,11 +118,18 @@ def unaddressed(note: Notification) -> Notification:
         return Notification(note.method)
 
 
-def _uri_of(note: Notification) -> str | None:
+def uri_of(note: Notification) -> str | None:
+    """Return the URI of an updated resource, None where there is none."""
     try:
         return value_of(split(note.params), "uri", str)
     except InvalidParams:
         return None
+
+
+def _is_part(uri: str, whole: str) -> bool:
+    if not whole or len(uri) <= len(whole) or not uri.startswith(whole):
+        return False
+    return whole[-1] in _BOUNDARIES or uri[len(whole)] in _BOUNDARIES
 
 
 def read_filter(source: object) -> tuple[frozenset[str], frozenset[str]]:

@@ -8,25 +8,27 @@ that is just starting.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 from msgspec import Raw
 
-from onemcp.backend import Backend, Call, Caller, Exchange
+from onemcp.backend import Backend, Call, Caller
 from onemcp.protocol import translation
 from onemcp.protocol.errors import (
     BackendUnavailable,
+    DeadlineExceeded,
     InvalidParams,
     MethodNotFound,
+    Overloaded,
     ProtocolError,
     RemoteError,
     ResourceNotFound,
 )
 from onemcp.protocol.fields import Fields, join, plain, raw, split, text, value_of
 from onemcp.protocol.headers import MirroredParameter
-from onemcp.protocol.jsonrpc import Failure, Notification, Request, RequestId
+from onemcp.protocol.jsonrpc import Notification, Request, RequestId, Response
 from onemcp.protocol.methods import (
     COMPLETE,
     DISCOVER,
@@ -44,17 +46,22 @@ from onemcp.protocol.methods import (
 from onemcp.protocol.revisions import Era
 
 from . import description
+from .audience import Audience
+from .carry import ask_in_turn, carry
 from .listen import ListenReply
 from .listing import ListPages
 from .reply import Immediate, Reply
-from .routed import RoutedCall
-from .subscriptions import Subscriber, read_filter
+from .subscriptions import MAX_URIS, Subscriber, read_filter
 from .table import Route, RoutingTable, Source, build
 
 if TYPE_CHECKING:
     from .multiplexer import Multiplexer
 
 EMPTY: Final = Raw(b"{}")
+
+PATIENCE: Final = 10.0
+"""How long a new subscriber waits for backends to let it hear of their resources, in seconds."""
+
 _Handler: TypeAlias = Callable[["View", RequestId, Fields, Caller], Awaitable[Reply]]
 
 
@@ -69,10 +76,11 @@ class View:
         """Show one backend of a multiplexer, or all."""
         self.name = name
         self._multiplexer = multiplexer
-        self._subscribers: set[Subscriber] = set()
-        self._subscribed: dict[tuple[Subscriber, str], str] = {}
+        self._audience = Audience(multiplexer.backend)
+        self._sources: list[Source] = []
         self._table: RoutingTable | None = None
         self._pages: dict[Catalogue, ListPages] = {}
+        self._capabilities: dict[str, Any] | None = None
 
     # --- what is shown -----------------------------------------------------------------------
 
@@ -92,21 +100,33 @@ class View:
     def table(self) -> RoutingTable:
         """Where everything leads just now."""
         if self._table is None:
-            self._table = build([self._source(backend) for backend in self.backends])
+            self._sources = [self._source(backend) for backend in self.backends]
+            self._table = build(self._sources)
             self._pages = {
                 kind: ListPages(kind, section) for kind, section in self._table.sections.items()
             }
         return self._table
 
+    @property
+    def capabilities(self) -> dict[str, Any]:
+        """What is declared just now."""
+        if self._capabilities is None:
+            self._capabilities = description.capabilities(self.backends)
+        return self._capabilities
+
     def discover(self) -> Raw:
         """Answer ``server/discover``."""
-        identity = self._multiplexer.identity
-        return description.discover_result(identity, self.backends, alone=self.name is not None)
+        identity, alone = self._multiplexer.identity, self.name is not None
+        return description.discover_result(identity, self.backends, self.capabilities, alone=alone)
 
     def initialize(self, revision: str) -> Raw:
         """Answer ``initialize`` in an agreed revision."""
         return description.initialize_result(
-            self._multiplexer.identity, self.backends, revision, alone=self.name is not None
+            self._multiplexer.identity,
+            self.backends,
+            self.capabilities,
+            revision,
+            alone=self.name is not None,
         )
 
     def mirrored(self, tool: str) -> tuple[MirroredParameter, ...]:
@@ -116,28 +136,35 @@ class View:
 
     def refresh(self) -> None:
         """Take note that lists may have changed, and tell subscribers of those that have."""
-        before, self._table = self._table, None
-        if before is None or not self._subscribers:
+        self._capabilities = None
+        before = self._table
+        if before is None or [self._source(backend) for backend in self.backends] == self._sources:
+            return
+        self._table = None
+        if not self._audience:
             return
         for kind, section in self.table.sections.items():
             if section.definitions != before.sections[kind].definitions:
                 self.announce(Notification(kind.changed))
 
-    def announce(self, note: Notification) -> None:
-        """Tell subscribers of a change."""
-        for subscriber in self._subscribers:
-            subscriber.offer(note)
+    def announce(self, note: Notification, source: str | None = None) -> None:
+        """Tell subscribers of a change, which the backend `source` has announced."""
+        self._audience.tell(note, source)
+
+    def forget(self, gone: Iterable[str]) -> None:
+        """Take note that backends have been removed."""
+        self._audience.forget(gone)
 
     def end_subscriptions(self) -> None:
         """End all subscriptions, because the gateway stops."""
-        for subscriber in self._subscribers:
-            subscriber.end()
+        self._audience.end()
 
     def _source(self, backend: Backend) -> Source:
         prefix = backend.config.prefix
         if prefix and self.name is None:
             prefix += self._multiplexer.separator
-        return Source(backend.name, prefix if self.name is None else "", backend.listings)
+        shown = prefix if self.name is None else ""
+        return Source(backend.name, shown, backend.listings, backend.server is not None)
 
     # --- requests ----------------------------------------------------------------------------
 
@@ -159,17 +186,18 @@ class View:
     ) -> Subscriber:
         """Subscribe to changed lists, and to those of some resources that can be subscribed to.
 
-        The caller closes the subscriber.
+        Its `lists` and `uris` say what was granted; a backend that doesn't answer within
+        ``PATIENCE`` grants nothing. The caller closes the subscriber.
+
+        Raises:
+            ShuttingDown: The gateway is being stopped.
         """
-        offered = self._listable()
-        subscriber = Subscriber(lists & offered, on_close=self._unsubscribe)
-        self._subscribers.add(subscriber)
+        self._multiplexer.check_running()
+        _ = self.table  # what changes from here on is told
+        subscriber = self._audience.join(lists & self._listable())
         try:
-            for uri in sorted(uris):
-                try:
-                    await self.subscribe_resource(subscriber, uri)
-                except ProtocolError:
-                    continue  # the acknowledgement says what was granted
+            with trio.move_on_after(PATIENCE):
+                await self._subscribe_all(subscriber, uris)
         except BaseException:
             subscriber.close()
             raise
@@ -179,55 +207,68 @@ class View:
         """Let a subscriber hear of a resource.
 
         Raises:
-            ResourceNotFound: No backend offers that.
-            RemoteError: The backend that owns the resource refuses.
+            Overloaded: It hears of too many already.
+            RemoteError: No backend knows that, or those that may know it refuse.
+            DeadlineExceeded: A backend did not answer.
         """
         if uri in subscriber.uris:
             return
-        error: ProtocolError = ResourceNotFound(
-            "no backend offers subscriptions to this resource", {"uri": uri}
-        )
+        if len(subscriber.uris) >= MAX_URIS:
+            raise Overloaded(f"{MAX_URIS} resources are subscribed to, the limit")
+        error = self._not_found(uri, Era.LEGACY)
         for backend in self._candidates(uri):
             if backend.server is None or not backend.server.has("resources", "subscribe"):
                 continue
+            timeout = backend.config.timeouts.call
             try:
-                await backend.upstream.add(uri)
-            except RemoteError as refused:
+                with trio.move_on_after(timeout):
+                    await self._audience.add(subscriber, uri, backend)
+                    continue
+                raise DeadlineExceeded(
+                    f"backend {backend.name!r} did not answer within {timeout:g} s"
+                )
+            except ProtocolError as refused:
                 error = refused
-                continue
-            subscriber.uris |= {uri}
-            self._subscribed[subscriber, uri] = backend.name
-            return
-        raise error
+        if uri not in subscriber.uris:
+            raise error
 
     def unsubscribe_resource(self, subscriber: Subscriber, uri: str) -> None:
         """Let a subscriber hear of a resource no more."""
-        subscriber.uris -= {uri}
-        name = self._subscribed.pop((subscriber, uri), None)
-        backend = None if name is None else self._multiplexer.backends.get(name)
-        if backend is not None:
-            backend.upstream.remove(uri)
+        self._audience.remove(subscriber, uri)
 
-    def _unsubscribe(self, subscriber: Subscriber) -> None:
-        self._subscribers.discard(subscriber)
-        for uri in subscriber.uris:
-            self.unsubscribe_resource(subscriber, uri)
+    async def _subscribe_all(self, subscriber: Subscriber, uris: frozenset[str]) -> None:
+        """Subscribe to what can be; no backend waits for another one."""
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for uri in sorted(uris):
+            names = tuple(backend.name for backend in self._candidates(uri))
+            groups.setdefault(names, []).append(uri)
+        async with trio.open_nursery() as nursery:
+            for group in groups.values():
+                nursery.start_soon(self._subscribe_group, subscriber, group)
+
+    async def _subscribe_group(self, subscriber: Subscriber, uris: Sequence[str]) -> None:
+        for uri in uris:
+            try:
+                await self.subscribe_resource(subscriber, uri)
+            except ProtocolError:
+                continue  # the acknowledgement says what was granted
 
     def _listable(self) -> frozenset[str]:
-        declared = description.capabilities(self.backends)
-        return frozenset(kind.changed for kind in LISTS.values() if kind.capability in declared)
+        return frozenset(
+            kind.changed for kind in LISTS.values() if kind.capability in self.capabilities
+        )
 
     # --- handlers ----------------------------------------------------------------------------
 
     async def _ping(self, request_id: RequestId, params: Fields, caller: Caller) -> Reply:
         del params, caller
         await trio.lowlevel.checkpoint_if_cancelled()
-        return Immediate(request_id, EMPTY)
+        return Immediate(Response(request_id, EMPTY))
 
     async def _discover(self, request_id: RequestId, params: Fields, caller: Caller) -> Reply:
         del params, caller
         await trio.lowlevel.checkpoint_if_cancelled()
-        return Immediate(request_id, self.discover())
+        return Immediate(Response(request_id, self.discover()))
 
     async def _listen(self, request_id: RequestId, params: Fields, caller: Caller) -> Reply:
         del caller
@@ -240,7 +281,7 @@ class View:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check_offered(kind.capability, kind.method)
         _ = self.table
-        return Immediate(request_id, self._pages[kind].page(params, caller.era))
+        return Immediate(Response(request_id, self._pages[kind].page(params, caller.era)))
 
     async def _call_tool(self, request_id: RequestId, params: Fields, caller: Caller) -> Reply:
         return await self._call_named(TOOLS, TOOLS_CALL, request_id, params, caller)
@@ -252,29 +293,31 @@ class View:
         self, kind: Catalogue, method: str, request_id: RequestId, params: Fields, caller: Caller
     ) -> Reply:
         name = text(params, "name", "params.name")
-        route = self._route(kind, name)
+        route = self._route(kind, method, name)
         backend = self._multiplexer.backends[route.backend]
         if route.name != name:
             params = {**params, "name": raw(route.name)}
-        return await self._carry(request_id, backend, Call(method, params, caller))
+        return await carry(
+            self._multiplexer.admit, request_id, backend, Call(method, params, caller)
+        )
 
     async def _read(self, request_id: RequestId, params: Fields, caller: Caller) -> Reply:
         uri = text(params, "uri", "params.uri")
         call = Call(RESOURCES_READ, params, caller)
         candidates = self._candidates(uri)
+        if not candidates:
+            self._check_offered("resources", RESOURCES_READ)
         if len(candidates) == 1:
-            return await self._carry(request_id, candidates[0], call)
-        for backend in candidates:
-            reply = await self._carry_if_known(request_id, backend, call)
-            if reply is not None:
-                return reply
-        raise self._not_found(uri, caller)
+            return await carry(self._multiplexer.admit, request_id, candidates[0], call)
+        unknown = self._not_found(uri, caller.era)
+        return await ask_in_turn(self._multiplexer.admit, request_id, candidates, call, unknown)
 
     async def _complete(self, request_id: RequestId, params: Fields, caller: Caller) -> Reply:
         reference = split(params.get("ref", EMPTY), "params.ref")
         match value_of(reference, "type", str):
             case "ref/prompt":
-                route = self._route(PROMPTS, text(reference, "name", "params.ref.name"))
+                prompt = text(reference, "name", "params.ref.name")
+                route = self._route(PROMPTS, COMPLETE, prompt)
                 name, reference["name"] = route.backend, raw(route.name)
             case "ref/resource":
                 uri = text(reference, "uri", "params.ref.uri")
@@ -286,26 +329,41 @@ class View:
             case _:
                 raise InvalidParams('params.ref.type must be "ref/prompt" or "ref/resource"')
         call = Call(COMPLETE, {**params, "ref": join(reference)}, caller)
-        return await self._carry(request_id, self._multiplexer.backends[name], call)
+        return await carry(
+            self._multiplexer.admit, request_id, self._multiplexer.backends[name], call
+        )
 
-    # --- carrying calls ----------------------------------------------------------------------
+    # --- routing ---------------------------------------------------------------------------
 
-    def _route(self, kind: Catalogue, name: str) -> Route:
+    def _route(self, kind: Catalogue, method: str, name: str) -> Route:
         route = self.table.route(kind, name)
         if route is None:
-            self._check_offered(kind.capability, kind.method)
+            self._check_offered(kind.capability, method)
+            self._check_up(kind, name)
             raise InvalidParams(f"Unknown {kind.key.removesuffix('s')}: {name[:200]}")
         return route
 
     def _check_offered(self, capability: str, method: str) -> None:
-        if capability not in description.capabilities(self.backends):
+        if capability not in self.capabilities:
             raise MethodNotFound(f"Method not found: no backend here offers {method}")
 
+    def _check_up(self, kind: Catalogue, name: str) -> None:
+        """Make sure that a name is not just one of a backend that lists nothing at the moment."""
+        for backend in self.backends:
+            if backend.is_up or backend.listings[kind].items:
+                continue
+            if name.startswith(self._source(backend).prefix):
+                raise BackendUnavailable(
+                    f"nothing is known of {name[:200]!r}, because backend {backend.name!r} "
+                    f"is not up: {backend.failure or 'starting'}"
+                )
+
     def _candidates(self, uri: str) -> list[Backend]:
-        """Return the backends that may know a URI, the likeliest first."""
+        """Return the backends that may know a URI, the likeliest first; who is up goes ahead."""
         owners = self.table.owners(uri)
         if owners:
-            return [self._multiplexer.backends[name] for name in owners]
+            found = [self._multiplexer.backends[name] for name in owners]
+            return sorted(found, key=lambda backend: not backend.is_up)
         return [
             backend
             for backend in self.backends
@@ -313,54 +371,13 @@ class View:
         ]
 
     @staticmethod
-    def _not_found(uri: str, caller: Caller) -> ProtocolError:
+    def _not_found(uri: str, era: Era) -> ProtocolError:
         error = ResourceNotFound("Resource not found", {"uri": uri})
-        if caller.era is Era.MODERN:
+        if era is Era.MODERN:
             return error
         return RemoteError(
             translation.translate_error(RESOURCES_READ, error.error, Era.LEGACY, uri)
         )
-
-    async def _open(self, backend: Backend, call: Call, deadline: float) -> Exchange:
-        with trio.move_on_at(deadline):
-            return await backend.open(call)
-        raise BackendUnavailable(
-            f"backend {backend.name!r} did not come up in time: {backend.failure or 'starting'}"
-        )
-
-    async def _carry(self, request_id: RequestId, backend: Backend, call: Call) -> RoutedCall:
-        terms = self._multiplexer.admit(backend)
-        try:
-            exchange = await self._open(backend, call, terms.deadline)
-        except BaseException:
-            terms.on_end()
-            raise
-        return RoutedCall(request_id, backend, exchange, terms)
-
-    async def _carry_if_known(
-        self, request_id: RequestId, backend: Backend, call: Call
-    ) -> RoutedCall | None:
-        """Carry a call, unless the first thing the backend says is that it lacks the resource."""
-        terms = self._multiplexer.admit(backend)
-        try:
-            exchange = await self._open(backend, call, terms.deadline)
-            try:
-                first = None
-                with trio.move_on_at(terms.deadline):
-                    first = await exchange.receive()
-            except BaseException:
-                exchange.close()
-                raise
-        except ProtocolError:
-            terms.on_end()
-            return None
-        except BaseException:
-            terms.on_end()
-            raise
-        if isinstance(first, Failure) and translation.is_not_found(first.error):
-            terms.on_end()
-            return None
-        return RoutedCall(request_id, backend, exchange, terms, first)
 
 
 def _list_handler(kind: Catalogue) -> _Handler:

@@ -1,0 +1,107 @@
+"""The subscribers of one view, and the backends at which their resources are subscribed to.
+
+A resource is subscribed to at every backend that may know it, because nothing tells which one
+does; what another backend says of it reaches nobody. The subscriptions are counted by each
+backend's :class:`onemcp.backend.upstream.Upstream`, which outlives its connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from onemcp.backend import Backend
+from onemcp.protocol.jsonrpc import Notification
+from onemcp.protocol.methods import RESOURCE_UPDATED
+
+from .subscriptions import Subscriber, uri_of
+
+
+class Audience:
+    """Everyone who has subscribed to something in a view."""
+
+    def __init__(self, current: Callable[[str], Backend | None]) -> None:
+        """Begin with nobody; `current` gives the backend that has a name just now."""
+        self._current = current
+        self._subscribers: set[Subscriber] = set()
+        self._places: dict[tuple[Subscriber, str], set[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._subscribers)
+
+    def join(self, lists: frozenset[str]) -> Subscriber:
+        """Let a new subscriber hear of changed lists."""
+        subscriber = Subscriber(lists, on_close=self._leave)
+        self._subscribers.add(subscriber)
+        return subscriber
+
+    async def add(self, subscriber: Subscriber, uri: str, backend: Backend) -> None:
+        """Let a subscriber hear of a resource of a backend.
+
+        Raises:
+            ProtocolError: The backend refuses.
+        """
+        try:
+            await backend.upstream.add(uri)
+        except BaseException:
+            current = self._current(backend.name)
+            if current is not None and current is not backend:
+                current.upstream.remove(uri)  # it has taken over what was wanted of this one
+            raise
+        places = self._places.get((subscriber, uri), set())
+        is_wanted = subscriber in self._subscribers and backend.name not in places
+        if not is_wanted or self._current(backend.name) is None:
+            # Meanwhile the subscriber or the backend has gone, or it has subscribed twice.
+            self._release(uri, [backend.name])
+            return
+        self._places[subscriber, uri] = places | {backend.name}
+        subscriber.uris |= {uri}
+
+    def remove(self, subscriber: Subscriber, uri: str) -> None:
+        """Let a subscriber hear of a resource no more."""
+        subscriber.uris -= {uri}
+        self._release(uri, self._places.pop((subscriber, uri), ()))
+
+    def forget(self, gone: Iterable[str]) -> None:
+        """Take note that there are no backends of some names any more."""
+        names = set(gone)
+        for places in self._places.values():
+            places.difference_update(names)
+
+    def tell(self, note: Notification, source: str | None = None) -> None:
+        """Pass on a notification to those who want it.
+
+        Args:
+            note: A changed list or an updated resource.
+            source: The backend that says so, for an updated resource.
+        """
+        if note.method != RESOURCE_UPDATED:
+            for subscriber in self._subscribers:
+                subscriber.offer(note)
+            return
+        uri = uri_of(note)
+        if uri is None:
+            return
+        for subscriber in self._subscribers:
+            wanted = subscriber.covering(uri)
+            if any(source in self._places.get((subscriber, each), ()) for each in wanted):
+                subscriber.offer(note)
+
+    def end(self) -> None:
+        """End all subscriptions from the server's side."""
+        for subscriber in self._subscribers:
+            subscriber.end()
+
+    def __repr__(self) -> str:
+        return f"<Audience subscribers={len(self._subscribers)} resources={len(self._places)}>"
+
+    def _leave(self, subscriber: Subscriber) -> None:
+        self._subscribers.discard(subscriber)
+        uris, subscriber.uris = subscriber.uris, frozenset()
+        for uri in uris:
+            self._release(uri, self._places.pop((subscriber, uri), ()))
+
+    def _release(self, uri: str, names: Iterable[str]) -> None:
+        for name in names:
+            backend = self._current(name)
+            if backend is not None:
+                backend.upstream.remove(uri)

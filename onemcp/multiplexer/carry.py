@@ -1,0 +1,91 @@
+"""Getting a call to its backend: admitted, within its deadline, counted until it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import attrs
+import trio
+
+from onemcp.backend import Backend, Call, Exchange, Incoming
+from onemcp.protocol import translation
+from onemcp.protocol.errors import BackendUnavailable, ProtocolError
+from onemcp.protocol.jsonrpc import Failure, RequestId
+
+from .routed import RoutedCall, Terms
+
+Admit: TypeAlias = Callable[[Backend], Terms]
+"""Lets one more call in, or raises Overloaded or ShuttingDown."""
+
+
+async def carry(admit: Admit, request_id: RequestId, backend: Backend, call: Call) -> RoutedCall:
+    """Carry a call to a backend, waiting for it where it is just starting.
+
+    Raises:
+        ProtocolError: It can't be carried.
+    """
+    terms = admit(backend)
+    try:
+        exchange = await _open(backend, call, terms.deadline)
+    except BaseException:
+        terms.on_end()
+        raise
+    return RoutedCall(request_id, backend, exchange, terms)
+
+
+async def ask_in_turn(
+    admit: Admit,
+    request_id: RequestId,
+    candidates: Sequence[Backend],
+    call: Call,
+    error: ProtocolError,
+) -> RoutedCall:
+    """Carry a call to the first backend that doesn't begin by saying that it lacks the resource.
+
+    All of them together have no more time than the most patient one.
+
+    Raises:
+        ProtocolError: `error`, where none has it; or why one that might have it can't be asked.
+    """
+    patience = max((backend.config.timeouts.call for backend in candidates), default=0.0)
+    latest = trio.current_time() + patience
+    for backend in candidates:
+        terms = admit(backend)
+        terms = attrs.evolve(terms, deadline=min(terms.deadline, latest))
+        try:
+            exchange, first = await _open_and_receive(backend, call, terms.deadline)
+        except ProtocolError as failure:
+            terms.on_end()
+            error = failure
+            continue
+        except BaseException:
+            terms.on_end()
+            raise
+        if isinstance(first, Failure) and translation.is_not_found(first.error):
+            terms.on_end()
+            continue
+        return RoutedCall(request_id, backend, exchange, terms, first)
+    raise error
+
+
+async def _open(backend: Backend, call: Call, deadline: float) -> Exchange:
+    with trio.move_on_at(deadline):
+        return await backend.open(call)
+    raise BackendUnavailable(
+        f"backend {backend.name!r} did not come up in time: {backend.failure or 'starting'}"
+    )
+
+
+async def _open_and_receive(
+    backend: Backend, call: Call, deadline: float
+) -> tuple[Exchange, Incoming | None]:
+    """Open an exchange and wait for its first message, which is None after the deadline."""
+    exchange = await _open(backend, call, deadline)
+    try:
+        with trio.move_on_at(deadline):
+            return exchange, await exchange.receive()
+    except BaseException:
+        exchange.close()
+        raise
+    return exchange, None
