@@ -18,6 +18,7 @@ from onemcp.backend import Answer, Call, Caller
 from onemcp.protocol.errors import (
     BackendProtocolError,
     InteractionNotPossible,
+    InvalidParams,
     ProtocolError,
     RemoteError,
 )
@@ -38,22 +39,27 @@ class Round:
         """Read the questions.
 
         Raises:
-            BackendProtocolError: There are too many.
+            BackendProtocolError: They are malformed, too many, or neither questions nor a state.
             InteractionNotPossible: The client has not declared that it can answer one.
-            InvalidParams: They are malformed.
         """
-        fields = split(result, "the result")
-        questions = split(fields.get("inputRequests", EMPTY), "inputRequests")
+        try:
+            questions, self._state = _read(result)
+        except InvalidParams as error:
+            raise BackendProtocolError(
+                f"the backend asks for input with nonsense: {error}"
+            ) from error
         if len(questions) > MAX_QUESTIONS:
-            raise BackendProtocolError(f"more than {MAX_QUESTIONS} questions at once")
-        self._state = fields.get("requestState")
+            raise BackendProtocolError(f"the backend asks over {MAX_QUESTIONS} questions at once")
+        if not questions and self._state is None:
+            raise BackendProtocolError("the backend asks for input, but for none in particular")
         self._inputs: Fields = {}
         self._pending: dict[RequestId, str] = {}
         self._unasked: deque[Request] = deque()
         self._settled = trio.Event()
         self._refusal: ProtocolError | None = None
-        for key, source in questions.items():
-            request = _question(next_id(), split(source, f"inputRequests {key!r}"), caller)
+        for key, (method, params) in questions.items():
+            _check_possible(method, caller)
+            request = Request(next_id(), method, params)
             self._pending[request.id] = key
             self._unasked.append(request)
         if not self._pending:
@@ -78,6 +84,10 @@ class Round:
             self._settled.set()
         return True
 
+    def abandon(self) -> None:
+        """Let nobody wait for answers any more."""
+        self._settled.set()
+
     async def settled(self) -> None:
         """Wait until every question is answered.
 
@@ -101,9 +111,26 @@ class Round:
         return Call(call.method, params, call.caller)
 
 
-def _question(question_id: str, fields: Fields, caller: Caller) -> Request:
-    method = text(fields, "method", "the method of a question")
+def _read(result: Raw) -> tuple[dict[str, tuple[str, Raw]], Raw | None]:
+    """Read the questions, each with its method and parameters, and the state."""
+    fields = split(result, "the result")
+    requests = split(_member(fields, "inputRequests") or EMPTY, "inputRequests")
+    questions: dict[str, tuple[str, Raw]] = {}
+    for key, source in requests.items():
+        question = split(source, "a question")
+        params = _member(question, "params") or EMPTY
+        split(params, "the params of a question")
+        questions[key] = text(question, "method", "the method of a question"), params
+    return questions, _member(fields, "requestState")
+
+
+def _member(fields: Fields, key: str) -> Raw | None:
+    """Return a member; null, which some servers write for it, is none."""
+    value = fields.get(key)
+    return None if value is None or bytes(value) == b"null" else value
+
+
+def _check_possible(method: str, caller: Caller) -> None:
     capability = QUESTIONS.get(method)
     if capability is None or not caller.can(capability):
         raise InteractionNotPossible(f"the backend needs {method[:80]}, which this client can't do")
-    return Request(question_id, method, fields.get("params", EMPTY))

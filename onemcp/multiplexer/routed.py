@@ -25,6 +25,7 @@ from onemcp.protocol.errors import (
     InteractionNotPossible,
     InvalidParams,
     ProtocolError,
+    RequestCancelled,
 )
 from onemcp.protocol.fields import join, plain, raw, split, value_of
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, RequestId, Response
@@ -89,13 +90,19 @@ class RoutedCall:
         self._rounds = 0
 
     async def receive(self) -> Incoming:
-        """Wait for the next message, in the client's terms."""
+        """Wait for the next message, in the client's terms.
+
+        Raises:
+            trio.EndOfChannel: It has been closed, or the answer has been received.
+        """
         with trio.move_on_at(self._terms.deadline):
             while True:
                 try:
                     message = await self._next()
                 except ProtocolError as error:
                     return self._fail(error)
+                except trio.EndOfChannel:  # closed while another task was receiving
+                    return self._fail(RequestCancelled("the client cancelled the request"))
                 if message is not None:
                     return message
         timeout = self._backend.config.timeouts.call
@@ -108,6 +115,8 @@ class RoutedCall:
 
     def answer(self, answer: Answer) -> bool:
         """Take the client's answer to a question."""
+        if self._closed:
+            return False
         if self._round is not None and self._round.take(answer):
             return True
         asked = None if answer.id is None else self._asked.pop(answer.id, None)
@@ -118,10 +127,13 @@ class RoutedCall:
 
     def close(self) -> None:
         """Stop caring; cancel the call where it is still in flight."""
+        if self._closed:
+            return
+        self._closed = True
+        self._terms.on_end()
+        if self._round is not None:
+            self._round.abandon()
         self._exchange.close()
-        if not self._closed:
-            self._closed = True
-            self._terms.on_end()
 
     def __repr__(self) -> str:
         return f"<RoutedCall {self._id!r} {self._call.method} to {self._backend.name!r}>"
@@ -129,16 +141,19 @@ class RoutedCall:
     async def _next(self) -> Incoming | None:
         """Return the next message for the client, None where one was not for it."""
         if self._round is not None:
+            await trio.lowlevel.checkpoint()
+            self._check_open()
             question = self._round.next_question()
             if question is not None:
-                await trio.lowlevel.checkpoint()
                 return question
-            await self._round.settled()
-            self._exchange = await self._backend.open(self._round.retry(self._call))
-            self._round = None
-        message, self._first = self._first, None
+            await self._finish_round(self._round)
+        message = self._first
         if message is None:
             message = await self._exchange.receive()
+        else:
+            await trio.lowlevel.checkpoint()
+            self._first = None
+        self._check_open()
         match message:
             case Response(result=result):
                 return self._on_result(result)
@@ -148,6 +163,21 @@ class RoutedCall:
                 return self._on_question(message)
             case Notification():
                 return self._on_notification(message)
+
+    async def _finish_round(self, finished: Round) -> None:
+        await finished.settled()
+        self._check_open()
+        exchange = await self._backend.open(finished.retry(self._call))
+        try:
+            self._check_open()
+        except trio.EndOfChannel:
+            exchange.close()
+            raise
+        self._exchange, self._round = exchange, None
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.EndOfChannel
 
     def _on_result(self, result: Raw) -> Incoming | None:
         caller, server = self._call.caller, self._backend.server
