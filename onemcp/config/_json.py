@@ -14,7 +14,7 @@ syntax ends the reading, since what follows would be guesswork; equal keys are c
 import math
 import re
 from bisect import bisect_right
-from typing import NoReturn, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 import attrs
 
@@ -26,7 +26,7 @@ CHUNK = re.compile(r'[^"\\\x00-\x1f]*')
 HEX = re.compile(r"[0-9A-Fa-f]{4}")
 LINE_END = re.compile(r"\r\n|\r|\n")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
-ESCAPES = {
+ESCAPES: Final = {
     '"': '"',
     "\\": "\\",
     "/": "/",
@@ -36,7 +36,7 @@ ESCAPES = {
     "r": "\r",
     "t": "\t",
 }
-WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
+WORDS: Final[dict[str, bool | None]] = {"true": True, "false": False, "null": None}
 LONGEST_NUMBER = 400
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 from jsonschema import Draft202012Validator
@@ -16,7 +16,7 @@ from jsonschema.validators import extend
 from onemcp.config._problems import Path
 
 # What other programs call the same thing.
-ALIASES = {
+ALIASES: Final = {
     "servers": "mcpServers",
     "mcp_servers": "mcpServers",
     "serverUrl": "url",
@@ -28,7 +28,7 @@ ALIASES = {
     "logging": "log",
     "authorization": "auth",
 }
-TYPES = {
+TYPES: Final = {
     "object": "an object",
     "array": "a list",
     "string": "a string",

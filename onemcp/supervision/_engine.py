@@ -10,7 +10,7 @@ end of its wait), and are cleared when they no longer matter.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 from attrs import define, field
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from onemcp.supervision._child import Child
     from onemcp.supervision._policy import Policy
 
-_EVENT_OF = {
+_EVENT_OF: Final = {
     Step.SPAWN: What.STARTING,
     Step.ACKNOWLEDGE: What.STARTED,
     Step.CANCEL: What.STOPPING,

@@ -1,0 +1,113 @@
+"""One session per check; ``nox`` runs those that CI runs, the tests last."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_external_run = True
+nox.options.stop_on_first_error = False
+nox.options.sessions = ["format", "lint", "imports", "types", "audit", "tests"]
+
+ROOT = Path(__file__).parent
+ASYNC_RULES = (
+    "--select=ASYNC1,ASYNC2,ASYNC4",
+    # 114 and 128: a start function may hand `task_status` on, which the checker doesn't follow.
+    # 127: httpx is what the design names; its successor is weighed in docs/explanation.
+    "--extend-ignore=ASYNC114,ASYNC127,ASYNC128",
+)
+
+ROOMS_HELD_TO_95 = ("supervision", "protocol", "multiplexer")
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install onemcp with some dependency groups."""
+    session.install("-e", ".", *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+@nox.session(name="format")
+def format_(session: nox.Session) -> None:
+    """Check that the code is formatted."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, complexity, and the traps of async code."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("flake8", *ASYNC_RULES, "onemcp")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Check that imports point one way."""
+    install(session, "lint")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session, "types")
+    session.run("mypy")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Check what onemcp depends on for known vulnerabilities."""
+    install(session, "audit")
+    listed = session.run("uv", "pip", "freeze", "--exclude-editable", silent=True, external=True)
+    requirements = Path(session.create_tmp()) / "requirements.txt"
+    requirements.write_text(str(listed), encoding="utf-8")
+    session.run("pip-audit", "--strict", "--no-deps", "-r", str(requirements))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests, and hold the coverage.
+
+    Arguments are handed to pytest; with any, coverage is not held.
+    """
+    install(session, "test")
+    data = {"COVERAGE_FILE": str(Path(session.create_tmp()).resolve() / "coverage")}
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("coverage", "erase", env=data)
+    session.run("coverage", "run", "-m", "pytest", env=data)
+    session.run("coverage", "combine", "--quiet", env=data)
+    for room in ROOMS_HELD_TO_95:
+        include = f"--include=onemcp/{room}/*"
+        session.run("coverage", "report", include, "--fail-under=95", "--format=total", env=data)
+    session.run("coverage", "report", "--fail-under=90", env=data)
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def versions(session: nox.Session) -> None:
+    """Run the tests that need nothing but Python, on every supported version."""
+    install(session, "test")
+    session.run("pytest", "-m", "not interop and not conformance and not soak", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Kill backends at random under load, for ONEMCP_SOAK_SECONDS (an hour by default)."""
+    install(session, "test")
+    seconds = os.environ.get("ONEMCP_SOAK_SECONDS", "3600")
+    session.run("pytest", "-m", "soak", *session.posargs, env={"ONEMCP_SOAK_SECONDS": seconds})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure onemcp against calling the backend directly; write docs/benchmarks.md."""
+    install(session, "test")
+    session.run("python", "tests/bench/run.py", *session.posargs)
