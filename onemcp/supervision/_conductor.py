@@ -178,7 +178,7 @@ class _Steps:
         return old
 
     def _incoming(self, child_id: str) -> Child:
-        for child in self.core.beside:
+        for child in reversed(self.core.beside):  # an earlier one may still be stopping
             if child.id == child_id and child.role is Role.INCOMING:
                 return child
         raise NotReadyError(f"the replacement of {child_id!r} ended at once")
