@@ -155,9 +155,7 @@ class Backend:
         transport: How it is reached.
         enabled: Whether it is started at all.
         prefix: Put before the names of what it offers; "" exposes them bare.
-        tags: Labels, in the order written.
         protocol: The revision or era to speak with it; "auto" finds out.
-        required: Whether onemcp is ready only when this backend is.
         timeouts: How long it may take.
         restart: How often it is restarted.
         limits: What it may use.
@@ -170,9 +168,7 @@ class Backend:
         default=attrs.Factory(lambda self: self.name, takes_self=True),
         validator=rules.matches(rules.PREFIX),
     )
-    tags: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
     protocol: Protocol = attrs.field(default="auto", validator=rules.one_of(get_args(Protocol)))
-    required: bool = False
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     restart: Restart = attrs.field(factory=Restart)
     limits: BackendLimits = attrs.field(factory=BackendLimits)

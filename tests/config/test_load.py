@@ -96,15 +96,14 @@ def test_the_defaults_of_the_schema_are_those_of_the_model():
 def test_everything_said_about_a_program_is_kept():
     backend = backend_of(
         '{"type": "stdio", "command": "npx", "args": ["-y"], "env": {"T": "${TOKEN}"},'
-        ' "cwd": "/srv", "inherit": ["PROXY"], "prefix": "", "tags": ["b", "a"],'
-        ' "protocol": "legacy", "required": true, "timeouts": {"call": 1},'
+        ' "cwd": "/srv", "inherit": ["PROXY"], "prefix": "",'
+        ' "protocol": "legacy", "timeouts": {"call": 1},'
         ' "restart": {"intensity": 1, "backoff": {"maximum": 9}}, "limits": {"inFlight": 5.0}}'
     )
     assert backend.transport == StdioTransport(
         command="npx", args=["-y"], env={"T": "s3cret"}, cwd=Path("/srv"), inherit=["PROXY"]
     )
-    assert (backend.prefix, backend.tags, backend.protocol) == ("", ("b", "a"), "legacy")
-    assert backend.required
+    assert (backend.prefix, backend.protocol) == ("", "legacy")
     assert backend.timeouts.call == 1.0
     assert isinstance(backend.timeouts.call, float)
     assert backend.restart == Restart(intensity=1, backoff=Backoff(maximum=9.0))

@@ -141,9 +141,9 @@ BAD = [
         "f:1:54: mcpServers.a.args[1]: must be a string, not a number. Put it in double quotes",
     ),
     (
-        one('{"command": "x", "required": "yes"}'),
+        one('{"command": "x", "enabled": "yes"}'),
         (
-            "f:1:51: mcpServers.a.required: must be true or false, not a string. "
+            "f:1:50: mcpServers.a.enabled: must be true or false, not a string. "
             "Write true or false without quotes"
         ),
     ),
@@ -175,8 +175,8 @@ BAD = [
         ),
     ),
     (
-        one('{"command": "x", "tags": ["t", "t"]}'),
-        "f:1:47: mcpServers.a.tags: lists the same thing twice. Remove one",
+        one('{"command": "x", "inherit": ["T", "T"]}'),
+        "f:1:50: mcpServers.a.inherit: lists the same thing twice. Remove one",
     ),
     (one('{"command": " "}'), "f:1:34: mcpServers.a.command: must name a program."),
     (
@@ -345,7 +345,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file():
 def test_no_message_holds_what_a_variable_holds():
     text = one(
         '{"url": "https://${TOKEN}:x@${TOKEN}:${TOKEN}/#${TOKEN}", "type": "${TOKEN}",'
-        ' "headers": {"A": "${TOKEN}\\n"}, "tags": ["${TOKEN} ${TOKEN}"],'
+        ' "headers": {"A": "${TOKEN}\\n"},'
         ' "prefix": "${TOKEN}/", "protocol": "${TOKEN}"}'
     )
     assert "s3cret" not in "\n".join(problems_of(text))
