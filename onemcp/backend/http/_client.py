@@ -4,6 +4,10 @@ It drives httpx' transport rather than its client, which would keep cookies with
 URLs (where some services want their key) and spend time on what is not needed here. The
 environment is ignored: no proxies, no certificates from variables. Redirects are followed within
 the origin only.
+
+The pool of httpx takes time that grows with the square of its idle connections, milliseconds for
+each request at two hundred of them. So connections are spread over many small pools, of which the
+first with room is taken: while little is under way, the others are left alone.
 """
 
 from __future__ import annotations
@@ -43,6 +47,9 @@ KEEPALIVE: Final = 4.0
 
 SPARE_CONNECTIONS: Final = 8
 """Connections over those for requests in flight: for the standalone stream and for answers."""
+
+POOL_SIZE: Final = 8
+"""How many connections one pool holds."""
 
 MAX_REDIRECTS: Final = 3
 
@@ -126,6 +133,29 @@ def show(url: httpx.URL) -> str:
     return f"{url.scheme}://{url.host}{port}{url.path}"[:200]
 
 
+class _Pool:
+    """A few connections.
+
+    Attributes:
+        transport: What they are used through.
+        used: How many requests use them.
+    """
+
+    __slots__ = ("transport", "used")
+
+    def __init__(self, ssl_context: ssl.SSLContext) -> None:
+        self.used = 0
+        self.transport = httpx.AsyncHTTPTransport(
+            verify=ssl_context,
+            trust_env=False,
+            limits=httpx.Limits(
+                max_connections=POOL_SIZE,
+                max_keepalive_connections=POOL_SIZE,
+                keepalive_expiry=KEEPALIVE,
+            ),
+        )
+
+
 class Reply:
     """A response whose body is read piece by piece.
 
@@ -135,12 +165,13 @@ class Reply:
         kind: Its media type in lower case, without parameters.
     """
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, pool: _Pool) -> None:
         """Read `response`, which came from a transport and not from a client."""
         self.status = response.status_code
         self.headers = response.headers
         self.kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         self._response = response
+        self._pool: _Pool | None = pool
         self._chunks = aiter(response.stream)  # type: ignore[arg-type]  # httpx types both kinds
         self._ended = False
 
@@ -221,15 +252,20 @@ class Reply:
         A body that was given up leaves generators of httpx behind, which Trio wants ended and
         httpx doesn't end: a read that is cancelled at once does.
         """
-        with trio.move_on_after(CLOSE_TIMEOUT, shield=True) as closing:
-            if not self._ended:
-                with trio.CancelScope() as scope:
-                    scope.cancel()
-                    while await self.chunk_or_nothing():
-                        pass
-            await self._response.aclose()
-        if closing.cancelled_caught:  # pragma: no cover - closing a socket doesn't block
+        pool, self._pool = self._pool, None
+        if pool is None:
+            await trio.lowlevel.checkpoint()
             return
+        try:
+            with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+                if not self._ended:
+                    with trio.CancelScope() as scope:
+                        scope.cancel()
+                        while await self.chunk_or_nothing():
+                            pass
+                await self._response.aclose()
+        finally:
+            pool.used -= 1
 
     async def chunk_or_nothing(self) -> bytes:
         """Return the next piece of the body, or nothing where there is no more to be had."""
@@ -257,15 +293,9 @@ class HttpClient:
         self.peer = peer
         self.url = httpx.URL(peer.transport.url).copy_with(username=None, password=None)
         self._static = static_headers(peer.transport)
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=peer.ssl_context or httpx.create_ssl_context(trust_env=False),
-            trust_env=False,
-            limits=httpx.Limits(
-                max_connections=connections,
-                max_keepalive_connections=connections,
-                keepalive_expiry=KEEPALIVE,
-            ),
-        )
+        self._ssl_context = peer.ssl_context or httpx.create_ssl_context(trust_env=False)
+        self._max_pools = -(-connections // POOL_SIZE)
+        self._pools: list[_Pool] = []
 
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()
@@ -278,7 +308,8 @@ class HttpClient:
         trace: TracebackType | None,
     ) -> None:
         with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
-            await self._transport.aclose()
+            for pool in self._pools:
+                await pool.transport.aclose()
 
     @asynccontextmanager
     async def send(
@@ -327,10 +358,24 @@ class HttpClient:
         request = httpx.Request(
             method, url, headers=headers, content=content, extensions=extensions
         )
+        pool = self._pool()
+        pool.used += 1
         try:
-            return Reply(await self._transport.handle_async_request(request))
-        except httpx.HTTPError as error:
-            raise translate(error) from error
+            return Reply(await pool.transport.handle_async_request(request), pool)
+        except BaseException as error:
+            pool.used -= 1
+            if isinstance(error, httpx.HTTPError):
+                raise translate(error) from error
+            raise
+
+    def _pool(self) -> _Pool:
+        for pool in self._pools:
+            if pool.used < POOL_SIZE:
+                return pool
+        if len(self._pools) < self._max_pools:
+            self._pools.append(_Pool(self._ssl_context))
+            return self._pools[-1]
+        return min(self._pools, key=lambda pool: pool.used)
 
     def _redirected(self, reply: Reply, url: httpx.URL) -> httpx.URL:
         """Return where a response points, if that is allowed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -247,7 +247,8 @@ async def talking(handler: Callable[[trio.SocketStream], Awaitable[None]]) -> As
 
     async def handle(stream: trio.SocketStream) -> None:
         async with stream:
-            await handler(stream)
+            with suppress(trio.BrokenResourceError):  # the client has gone first
+                await handler(stream)
 
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, host="127.0.0.1"), handle, 0)

@@ -378,7 +378,9 @@ async def test_a_backend_that_goes_down_ends_the_connection_in_the_end() -> None
 
 async def test_a_backend_that_closes_without_a_word() -> None:
     async def close(stream: trio.SocketStream) -> None:
-        await stream.receive_some()
+        data = b""
+        while not data.endswith(b"}"):
+            data += await stream.receive_some()
 
     async with talking(close) as url:
         reason = await refusal(url)
@@ -389,7 +391,8 @@ async def test_a_backend_that_closes_without_a_word() -> None:
 async def test_a_backend_that_speaks_something_else() -> None:
     async def greet(stream: trio.SocketStream) -> None:
         await stream.receive_some()
-        await stream.send_all(b"220 mail.example ESMTP\r\n")
+        await stream.send_all(b"220 mail.example ESMTP\r\n\r\n")
+        await trio.sleep_forever()
 
     async with talking(greet) as url:
         reason = await refusal(url)
@@ -530,8 +533,9 @@ async def test_nothing_is_left_open() -> None:
             for exchange in exchanges:
                 exchange.close()
             await live.result("tools/list")
-            pool = live.connection._current._client._transport._pool  # type: ignore[attr-defined]
-        assert pool.connections == []
+            pools = live.connection._current._client._pools  # type: ignore[attr-defined]
+        assert [pool.used for pool in pools] == [0] * len(pools)
+        assert [pool.transport._pool.connections for pool in pools] == [[]] * len(pools)
         assert live.connection.in_flight == 0
         before = before or _descriptors()
         assert _descriptors() == before
