@@ -18,6 +18,7 @@ from typing import Final, Protocol, TypeVarTuple, Unpack
 
 import attrs
 import trio
+from msgspec import Raw
 
 from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import (
@@ -30,6 +31,7 @@ from onemcp.protocol.errors import (
 from onemcp.protocol.fields import Fields, join, raw
 from onemcp.protocol.framing import Oversized
 from onemcp.protocol.methods import CANCELLED
+from onemcp.protocol.revisions import allows_batches
 
 from .call import Call, outgoing_params
 from .connection import ConnectionLost, NotificationHandler, ServerDescription
@@ -41,6 +43,9 @@ Ts = TypeVarTuple("Ts")
 
 MAX_NONSENSE: Final = 1000
 """How many lines in a row may be something other than MCP before the backend is given up."""
+
+MAX_BATCH: Final = 1000
+"""How many messages one line may hold, in the one revision that has batches."""
 
 _VERSION = rb'"jsonrpc"\s*:\s*"2\.0"'
 _ID = rb'"id"\s*:\s*(\d{1,18})'
@@ -247,15 +252,33 @@ class DuplexConnection:
 
     def _on_line(self, line: bytes) -> None:
         try:
-            message = jsonrpc.decode(line)
+            batch = self._batch(line)
         except ProtocolError as error:
-            self._on_nonsense(f"it printed something other than MCP: {line[:80]!r} ({error})")
+            self._on_noise(line, error)
+            return
+        for message in [line] if batch is None else batch:
+            self._on_message(message)
+
+    def _batch(self, line: bytes) -> list[Raw] | None:
+        if self.server is None or not allows_batches(self.server.revision):
+            return None
+        return jsonrpc.decode_batch(line, MAX_BATCH)
+
+    def _on_message(self, data: bytes | Raw) -> None:
+        try:
+            message = jsonrpc.decode(data)
+        except ProtocolError as error:
+            self._on_noise(data, error)
             return
         self._nonsense = 0
         try:
             self._inbound.take(message)
         except InvalidParams as error:
             self._on_nonsense(error.message)
+
+    def _on_noise(self, data: bytes | Raw, error: ProtocolError) -> None:
+        said = bytes(data)[:80]
+        self._on_nonsense(f"it printed something other than MCP: {said!r} ({error})")
 
     def _on_nonsense(self, what: str) -> None:
         self._inbound.last_violation = what
