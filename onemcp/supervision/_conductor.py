@@ -5,11 +5,13 @@ supervisor's nursery that sends ordinary commands through the one channel, so a 
 second owner of the state and a caller that is cancelled does not leave it half done. Reloads of
 one supervisor follow each other. Under one_for_one the steps for different children run at the
 same time, so a child that needs long to become ready delays no other; under the other strategies
-they follow the start order. When the supervisor ends, so does the reload, with an error.
+they follow the start order. Draining comes after the report: it may take long, and the next reload
+need not wait for it. When the supervisor ends, so does the reload, with an error.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -71,29 +73,31 @@ class Conductor:
         self.core.reloads.add(scope)
         try:
             with scope:
+                steps = _Steps(self.core, self.ask)
                 async with self._turn:
-                    report = await self._reload(command.specs)
+                    report = await self._reload(steps, command.specs)
                     order = tuple(spec.id for spec in command.specs)
                     self.settled(await self.ask(Conclude(order=order)))
                     command.reply.resolve(report)
+                # What drains holds up neither the caller nor the next reload.
+                await steps.see_off()
         except SupervisionError as error:
             command.reply.fail(error)
         finally:
             self.core.reloads.discard(scope)
             command.reply.fail(ended)
 
-    async def _reload(self, specs: tuple[ChildSpec, ...]) -> ReloadReport:
+    async def _reload(self, steps: _Steps, specs: tuple[ChildSpec, ...]) -> ReloadReport:
         current = [child.next_spec or child.spec for child in self.core.children.values()]
         plan, wanted = plan_reload(current, specs), {spec.id: spec for spec in specs}
-        steps = _Steps(self.core, self.ask)
         await steps.each(plan.stop, steps.stop)
-        in_place = set(plan.restart)
-        changed = [spec.id for spec in specs if spec.id in {*plan.restart, *plan.replace}]
-        await steps.each(
-            changed,
-            lambda id_: (steps.restart if id_ in in_place else steps.replace)(wanted[id_]),
-        )
-        await steps.each(plan.start, lambda id_: steps.add(wanted[id_]))
+        how = {
+            **dict.fromkeys(plan.restart, steps.restart),
+            **dict.fromkeys(plan.replace, steps.replace),
+            **dict.fromkeys(plan.start, steps.add),
+        }
+        changed = [spec.id for spec in specs if spec.id in how and spec.id not in plan.start]
+        await steps.each([*changed, *plan.start], lambda id_: how[id_](wanted[id_]))
         failed = steps.failed
         return ReloadReport(
             stopped=tuple(id_ for id_ in plan.stop if id_ not in failed),
@@ -107,11 +111,12 @@ class Conductor:
 
 @define
 class _Steps:
-    """Hold one reload's failures while its steps are carried out."""
+    """Hold what one reload has come to while its steps are carried out."""
 
     core: Core
     ask: Callable[[Command], Awaitable[Any]]
     failed: dict[str, BaseException] = field(factory=dict, init=False)
+    leaving: list[Child] = field(factory=list, init=False)
 
     async def each(self, ids: Iterable[str], step: Callable[[str], Awaitable[None]]) -> None:
         """Carry out a step for each child; at the same time where their order is of no matter."""
@@ -160,8 +165,18 @@ class _Steps:
             if (kept := self.core.children.get(spec.id)) is not None:
                 self.core.report(kept, What.REPLACEMENT_FAILED, error)
             raise
+        self.leaving.append(old)
+
+    async def see_off(self) -> None:
+        """Drain and stop those that were replaced, all at the same time."""
+        async with trio.open_nursery() as nursery:
+            for old in self.leaving:
+                nursery.start_soon(self._see_off, old)
+
+    async def _see_off(self, old: Child) -> None:
         await self._drain(old)
-        await self.ask(Retire(child=old))
+        with contextlib.suppress(SupervisorNotRunningError):  # which has stopped it itself
+            await self.ask(Retire(child=old))
 
     async def _take_over(self, incoming: Child) -> Child | SupervisionError:
         try:

@@ -98,7 +98,7 @@ class ChildSpec:
         ready: Awaited during a reload replacement, before the old incarnation is stopped.
         ready_timeout: Seconds ``ready`` may take.
         coexists: Old and new can run side by side, so a reload has no gap.
-        drain: Awaited by a reload after the new one is ready, before the old one is cancelled.
+        drain: Awaited after a reload whose new one is ready, before the old one is cancelled.
         drain_timeout: Seconds ``drain`` may take.
         subtree: The nested supervisor, set by `for_supervisor`.
     """

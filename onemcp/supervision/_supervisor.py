@@ -74,8 +74,8 @@ class Supervisor(BaseSupervisor):
 
         Removed children are stopped. Changed ones are stopped and started from the new spec, or,
         where both old and new say that they can coexist, replaced without a gap: start the new
-        one, await its ``ready``, await the old one's ``drain``, stop the old one. If the new one
-        does not become ready, the old one is kept. Then new children are added. From then on
+        one, await its ``ready``; then, after the report, await the old one's ``drain`` and stop it.
+        If the new one does not become ready, the old one is kept. From then on
         these specs are what a run of this supervisor starts from. A caller that is cancelled
         stops waiting; the reload is carried out nevertheless.
 
