@@ -21,9 +21,7 @@ class Reply(Protocol):
 
         Notifications and questions come first; a ``Response`` or ``Failure`` with the id of the
         client's request is the last message.
-
-        Raises:
-            trio.EndOfChannel: The reply has been closed.
+        A reply that another task has closed ends with a ``Failure`` too.
         """
 
     def answer(self, answer: Answer) -> bool:

@@ -92,8 +92,7 @@ class RoutedCall:
     async def receive(self) -> Incoming:
         """Wait for the next message, in the client's terms.
 
-        Raises:
-            trio.EndOfChannel: It has been closed, or the answer has been received.
+        Whoever receives when it is closed, or later, gets a ``Failure``.
         """
         with trio.move_on_at(self._terms.deadline):
             while True:
@@ -101,7 +100,7 @@ class RoutedCall:
                     message = await self._next()
                 except ProtocolError as error:
                     return self._fail(error)
-                except trio.EndOfChannel:  # closed while another task was receiving
+                except trio.EndOfChannel:  # closed, perhaps while another task was receiving
                     return self._fail(RequestCancelled("the client cancelled the request"))
                 if message is not None:
                     return message
@@ -140,6 +139,7 @@ class RoutedCall:
 
     async def _next(self) -> Incoming | None:
         """Return the next message for the client, None where one was not for it."""
+        self._check_open()
         if self._round is not None:
             await trio.lowlevel.checkpoint()
             self._check_open()
