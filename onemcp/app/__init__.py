@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .gateway import Gateway, ReloadApplied, RestartNeeded
+from .address import Overrides
+from .events import AddressChanged, AddressRefused, ReloadApplied
+from .gateway import Gateway
 from .identity import AUDIENCE, ISSUER, NAME, VERSION
 from .serving import RunOptions, Started, demo_configuration, new_token, serve
 
@@ -11,9 +13,11 @@ __all__ = [
     "ISSUER",
     "NAME",
     "VERSION",
+    "AddressChanged",
+    "AddressRefused",
     "Gateway",
+    "Overrides",
     "ReloadApplied",
-    "RestartNeeded",
     "RunOptions",
     "Started",
     "demo_configuration",

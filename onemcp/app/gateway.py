@@ -10,7 +10,8 @@
         |       `-- connection
         |-- sessions (dynamic)
         |-- reload
-        `-- frontend
+        `-- frontend (one_for_one)
+            `-- http
 
 Stopping goes bottom-up: the frontend drains first, the backends and their guardian go last.
 """
@@ -23,7 +24,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import attrs
 import trio
 
 from onemcp import config
@@ -40,7 +40,6 @@ from onemcp.supervision import (
     Event,
     Intensity,
     Pause,
-    ReloadReport,
     Strategy,
     Supervisor,
     SupervisorNotRunningError,
@@ -49,7 +48,9 @@ from onemcp.supervision import (
 )
 
 from . import listener as listening
+from .address import NO_OVERRIDES, Address, Overrides
 from .connecting import Connector, stop_seconds
+from .events import AddressChanged, AddressRefused, ReloadApplied
 from .identity import AUDIENCE, ISSUER, NAME, VERSION
 
 EventHook = Callable[[Any], object]
@@ -57,17 +58,6 @@ EventHook = Callable[[Any], object]
 
 DRAIN_POLL = 0.02
 """How often the end of all calls is looked for while stopping, in seconds."""
-
-
-@attrs.frozen
-class ReloadApplied:
-    """A new configuration is in force.
-
-    Attributes:
-        report: What was done, and what failed.
-    """
-
-    report: ReloadReport
 
 
 class Gateway:
@@ -83,23 +73,28 @@ class Gateway:
     def __init__(
         self,
         configuration: Configuration,
-        listener: socket.socket,
         *,
         keys: KeyStore | None,
         path: Path | None = None,
+        overrides: Overrides = NO_OVERRIDES,
         on_event: EventHook = lambda _: None,
     ) -> None:
-        """Put everything together; nothing runs yet.
+        """Put everything together and bind the address; nothing runs yet.
 
         Args:
             configuration: What to serve.
-            listener: Where to serve it.
             keys: What tokens are verified with; needed unless ``auth.mode`` is ``none``.
             path: The configuration file to watch, or None.
+            overrides: What the command line says about the address.
             on_event: Takes every event.
+
+        Raises:
+            OSError: The address can't be listened on.
         """
         self.configuration = configuration
-        self._listener = listener
+        self._overrides = overrides
+        self._address = overrides.address(configuration)
+        self._listener = listening.listen(self._address.host, self._address.port)
         self._keys = keys
         self._on_event = on_event
         self._identity = Identity(raw({"name": NAME, "version": VERSION}))
@@ -124,6 +119,7 @@ class Gateway:
         )
         self.reloader = None if path is None else self._reloader(path)
         self._supervisor = Supervisor("backends", self._prepare(configuration))
+        self._frontend = Supervisor("frontend", [self._front()])
         self.multiplexer.replace(list(self._backends.values()))
         self.tree = self._tree()
 
@@ -147,6 +143,7 @@ class Gateway:
                 await nursery.start(self.tree.run)
                 task_status.started(self)
         finally:
+            self._listener.close()
             self._ended.set()
 
     async def stop(self) -> None:
@@ -161,17 +158,14 @@ class Gateway:
     # --- the tree ----------------------------------------------------------------------------
 
     def _tree(self) -> Supervisor:
-        grace = self.configuration.server.shutdown_grace
-        frontend = ChildSpec(
-            id="frontend", start=self._serve, shutdown=grace + 2 * listening.SETTLE_SECONDS
-        )
         children = [
             ChildSpec.for_supervisor(self._supervisor),
             ChildSpec.for_supervisor(self.sessions.supervisor),
         ]
         if self.reloader is not None:
             children.append(ChildSpec(id="reload", start=self.reloader.run))
-        gateway = Supervisor("gateway", [*children, frontend], strategy=Strategy.REST_FOR_ONE)
+        children.append(ChildSpec.for_supervisor(self._frontend))
+        gateway = Supervisor("gateway", children, strategy=Strategy.REST_FOR_ONE)
         guardian = Guardian(self._instance)
         return Supervisor(
             NAME,
@@ -190,17 +184,51 @@ class Gateway:
                 backend.give_up()
         self._on_event(event)
 
-    async def _serve(self, *, task_status: trio.TaskStatus[str]) -> None:
-        grace = self.configuration.server.shutdown_grace
-        await listening.serve(
-            self._application, self._listener, grace, self._drain, task_status=task_status
+    # --- the frontend ------------------------------------------------------------------------
+
+    def _front(self) -> ChildSpec:
+        listener, grace = self._listener, self.configuration.server.shutdown_grace
+
+        async def serve(*, task_status: trio.TaskStatus[str]) -> None:
+            await listening.serve(
+                self._application,
+                listener,
+                grace,
+                lambda: self._drain(listener),
+                self._on_event,
+                task_status=task_status,
+            )
+
+        return ChildSpec(
+            id="http",
+            start=serve,
+            version=listener.fileno(),
+            coexists=True,
+            shutdown=grace + 2 * listening.SETTLE_SECONDS,
         )
 
-    async def _drain(self) -> None:
+    async def _drain(self, listener: socket.socket) -> None:
+        """Wait until nothing is in flight, where all stops, or let the time pass elsewhere."""
+        if listener is not self._listener:
+            listener.close()
+            await trio.sleep_forever()
         self.multiplexer.stop()
         # Stopping is too rare for the hot path to tell when the last call has ended.
         while self.multiplexer.in_flight or len(self.sessions):  # noqa: ASYNC110
             await trio.sleep(DRAIN_POLL)
+
+    async def _move(self, address: Address) -> None:
+        """Listen at another address, and stop to listen at the old one."""
+        try:
+            self._listener = listening.listen(address.host, address.port)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self._on_event(AddressRefused(address.host, address.port, reason))
+            return
+        self._address = address
+        self._application.gate = self._gate(self.configuration)
+        await self._frontend.reconfigure([self._front()])
+        self._on_event(AddressChanged(self.url))
 
     # --- backends ----------------------------------------------------------------------------
 
@@ -266,16 +294,18 @@ class Gateway:
         don't come up stay as they were.
         """
         old, self.configuration = self.configuration, new
-        gone = [name for name in self._backends if new.backend(name) is None]
+        wanted = {settings.name for settings in new.backends if settings.enabled}
+        gone = [name for name in self._backends if name not in wanted]
         specs = self._prepare(new)
         leaving = [self._backends.pop(name) for name in gone]
         self._show(new)
         await self._see_off(leaving, old.server.shutdown_grace)
         report = await self._supervisor.reconfigure(specs)
         self._reconfigure(new)
-        self._on_event(ReloadApplied(report))
-        if (old.server.host, old.server.port) != (new.server.host, new.server.port):
-            self._on_event(RestartNeeded(("server.host", "server.port")))
+        self._on_event(ReloadApplied(new, report))
+        address = self._overrides.address(new)
+        if address != self._address:
+            await self._move(address)
 
     async def _see_off(self, leaving: list[Backend], grace: float) -> None:
         with trio.move_on_after(grace):
@@ -305,19 +335,8 @@ class Gateway:
             verifier=verifier,
             allowed_hosts=configuration.server.allowed_hosts,
             allowed_origins=configuration.server.allowed_origins,
-            bound_hosts=(host, configuration.server.host),
+            bound_hosts=(host, self._address.host),
         )
-
-
-@attrs.frozen
-class RestartNeeded:
-    """Options have changed that take effect only when onemcp is started again.
-
-    Attributes:
-        options: Their names.
-    """
-
-    options: tuple[str, ...]
 
 
 def _describe(configuration: Configuration) -> SelfDescription:

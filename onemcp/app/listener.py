@@ -1,30 +1,51 @@
-"""Listening: the sockets, and Hypercorn on them.
+"""Listening: the sockets, and Hypercorn on their connections.
 
-The sockets belong to the gateway, not to the server: restarting the frontend loses no connection
-that waits to be accepted.
+Theory of operation: the socket belongs to the gateway, not to the server: restarting the frontend
+loses no connection that waits to be accepted. Connections are accepted here, and Hypercorn serves
+each of them, because of what has to be right around it: one connection that fails takes no other
+one down, and a client that doesn't read is given up. Hypercorn shields what it sends from
+cancellation, so that only closing the socket ends it.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
-import hypercorn.trio
+import attrs
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
 
 BACKLOG: Final = 1024
 KEEP_ALIVE_SECONDS: Final = 75.0
 """How long an idle connection is kept; longer than most clients and proxies keep theirs."""
 
-READ_SECONDS: Final = 30
-"""How long a client may take between two parts of a request."""
+SEND_SECONDS: Final = 30.0
+"""How long a client may take to make room for more."""
+
+SEND_BYTES: Final = 64 * 1024
+"""How much is sent at once, within that time."""
 
 HEAD_BYTES: Final = 64 * 1024
 SETTLE_SECONDS: Final = 1.0
-"""How long Hypercorn gets to close its connections, after the grace period."""
+"""How long connections get to end, after the grace period."""
+
+
+@attrs.frozen
+class ConnectionFailed:
+    """A connection broke off for a reason of the server's own: a bug.
+
+    Attributes:
+        error: What was raised.
+    """
+
+    error: Exception
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -64,6 +85,7 @@ async def serve(
     listener: socket.socket,
     grace: float,
     drain: Callable[[], Awaitable[object]],
+    on_event: Callable[[ConnectionFailed], object] = lambda _: None,
     *,
     task_status: trio.TaskStatus[str],
 ) -> None:
@@ -74,54 +96,87 @@ async def serve(
         listener: The socket to accept connections from.
         grace: How long requests in flight may go on after the cancellation, in seconds.
         drain: Returns when nothing is in flight any more.
+        on_event: Takes what goes wrong.
         task_status: Acknowledged with the URL that is served.
     """
+    context = WorkerContext(None)
     stopping = trio.Event()
-    server = trio.CancelScope(shield=True)
-    settings = _settings(listener, grace)
+    lives = trio.CancelScope(shield=True)
 
-    async def run(*, task_status: trio.TaskStatus[None]) -> None:
-        with server:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(_serve, application, settings, stopping)
-                task_status.started()
+    async def hold_connections(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+        with lives:
+            async with trio.open_nursery() as connections:
+                task_status.started(connections)
+                await stopping.wait()
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(run)
+        connections = await nursery.start(hold_connections)
+        acceptor = trio.SocketListener(trio.socket.from_stdlib_socket(listener.dup()))
+        handler = partial(_handle, ASGIWrapper(application), _settings(), context, on_event)
         task_status.started(url_of(listener, ""))
         try:
-            await trio.sleep_forever()
+            await trio.serve_listeners(handler, [acceptor], handler_nursery=connections)
         finally:
             stopping.set()
-            with trio.move_on_after(grace) as patience:
-                patience.shield = True
+            with trio.move_on_after(grace, shield=True):
+                await context.terminated.set()  # closes the idle connections
                 await drain()
-            server.deadline = trio.current_time() + SETTLE_SECONDS
+            lives.deadline = trio.current_time() + SETTLE_SECONDS
 
 
-async def _serve(
-    application: Any,
+async def _handle(
+    application: ASGIWrapper,
     settings: Config,
-    stopping: trio.Event,
-    *,
-    task_status: trio.TaskStatus[list[str]],
+    context: WorkerContext,
+    on_event: Callable[[ConnectionFailed], object],
+    stream: trio.SocketStream,
 ) -> None:
-    await hypercorn.trio.serve(
-        application,
-        settings,
-        shutdown_trigger=stopping.wait,
-        task_status=task_status,
-        mode="asgi",
-    )
+    """Serve one connection, and let nobody else suffer from what happens to it."""
+    patient: Any = _PatientStream(stream)  # all that Hypercorn needs of a stream
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_close_when_cancelled, stream)
+            await TCPServer(application, settings, context, ConnectionState({}), patient)
+            nursery.cancel_scope.cancel()
+    except Exception as error:  # noqa: BLE001 - reported
+        on_event(ConnectionFailed(error))
 
 
-def _settings(listener: socket.socket, grace: float) -> Config:
+async def _close_when_cancelled(stream: trio.SocketStream) -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        stream.socket.close()
+
+
+class _PatientStream:
+    """A connection whose client must keep reading what it is sent."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.socket = stream.socket
+        self.receive_some = stream.receive_some
+        self.send_eof = stream.send_eof
+        self.aclose = stream.aclose
+        self._send_all = stream.send_all
+
+    async def send_all(self, data: bytes) -> None:
+        """Send everything.
+
+        Raises:
+            trio.BrokenResourceError: The client has gone, or reads nothing.
+        """
+        view = memoryview(data)
+        for start in range(0, len(view), SEND_BYTES):
+            with trio.move_on_after(SEND_SECONDS) as patience:
+                await self._send_all(view[start : start + SEND_BYTES])
+            if patience.cancelled_caught:
+                raise trio.BrokenResourceError("the client reads nothing")
+
+
+def _settings() -> Config:
     settings = Config()
-    settings.bind = [f"fd://{os.dup(listener.fileno())}"]  # which Hypercorn closes
-    settings.backlog = BACKLOG
-    settings.graceful_timeout = grace + SETTLE_SECONDS
     settings.keep_alive_timeout = KEEP_ALIVE_SECONDS
-    settings.read_timeout = READ_SECONDS
+    settings.read_timeout = None  # it would end every request that takes longer
     settings.h11_max_incomplete_size = HEAD_BYTES
     settings.include_server_header = False
     settings.accesslog = None

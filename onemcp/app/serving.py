@@ -17,7 +17,7 @@ from onemcp import config
 from onemcp.auth import KeyStore, issue_token, load_or_create_keys
 from onemcp.config import Configuration
 
-from . import listener as listening
+from .address import Overrides
 from .gateway import EventHook, Gateway
 from .identity import AUDIENCE, ISSUER
 
@@ -98,16 +98,19 @@ async def serve(
     if configuration.auth.mode != "none":
         state = config.state_directory(environ)
         keys = await trio.to_thread.run_sync(load_or_create_keys, state)
-    host = options.host or configuration.server.host
-    port = configuration.server.port if options.port is None else options.port
-    with listening.listen(host, port) as listener:
-        gateway = Gateway(configuration, listener, keys=keys, path=path, on_event=on_event)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(_obey_signals, gateway)
-            await nursery.start(gateway.run)
-            announce(_started(gateway, keys, path))
-            await gateway.wait_ended()
-            nursery.cancel_scope.cancel()
+    gateway = Gateway(
+        configuration,
+        keys=keys,
+        path=path,
+        overrides=Overrides(options.host, options.port),
+        on_event=on_event,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_obey_signals, gateway)
+        await nursery.start(gateway.run)
+        announce(_started(gateway, keys, path))
+        await gateway.wait_ended()
+        nursery.cancel_scope.cancel()
 
 
 def _started(gateway: Gateway, keys: KeyStore | None, path: Path | None) -> Started:

@@ -1,0 +1,47 @@
+"""What happens to the gateway as a whole, as typed events."""
+
+from __future__ import annotations
+
+import attrs
+
+from onemcp.config import Configuration
+from onemcp.supervision import ReloadReport
+
+
+@attrs.frozen
+class ReloadApplied:
+    """A new configuration is in force.
+
+    Attributes:
+        configuration: The configuration.
+        report: What was done with the backends, and what failed.
+    """
+
+    configuration: Configuration = attrs.field(repr=False)
+    report: ReloadReport
+
+
+@attrs.frozen
+class AddressChanged:
+    """The gateway listens at another address.
+
+    Attributes:
+        url: The new address of the MCP endpoint.
+    """
+
+    url: str
+
+
+@attrs.frozen
+class AddressRefused:
+    """The gateway can't listen where the new configuration says, and goes on where it did.
+
+    Attributes:
+        host: The address or name.
+        port: The port.
+        reason: Why.
+    """
+
+    host: str
+    port: int
+    reason: str
