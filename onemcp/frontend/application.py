@@ -6,8 +6,8 @@ A plain ASGI callable: the MCP endpoint has no framework under it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, MutableMapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import attrs
 import trio
@@ -22,13 +22,13 @@ from onemcp.protocol.errors import (
     InvalidParams,
     InvalidRequest,
     LocalError,
-    ProtocolError,
 )
 from onemcp.protocol.fields import split
 from onemcp.protocol.jsonrpc import Message, Request
-from onemcp.protocol.methods import DISCOVER
+from onemcp.protocol.methods import DISCOVER, INITIALIZE
 from onemcp.protocol.revisions import LEGACY_REVISIONS
 
+from . import cors
 from .asgi import (
     EVENT_STREAM,
     JSON,
@@ -38,9 +38,11 @@ from .asgi import (
     Receive,
     Scope,
     Send,
+    Wire,
     accepts,
     header,
     read_body,
+    respond,
     respond_error,
 )
 from .legacy import LegacyFrontend
@@ -106,38 +108,51 @@ class Application:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._serve(scope, receive, _Sender(send))
+            await self._serve(scope, Wire(receive, send))
+        else:
+            await send({"type": "websocket.close"})
 
-    async def _serve(self, scope: Scope, receive: Receive, send: _Sender) -> None:
+    async def _serve(self, scope: Scope, wire: Wire) -> None:
         path: str = scope["path"]
         try:
-            principal = self._let_in(path, scope["headers"])
-            http = HttpRequest(scope["headers"], self._view(path), principal, receive, send)
-            await self._route(scope["method"], http)
+            await self._let_in(scope, wire)
         except HttpRefusal as refusal:
             await respond_error(
-                send, refusal.status, refusal.error, refusal.request_id, refusal.headers
+                wire.send, refusal.status, refusal.error, refusal.request_id, refusal.headers
             )
-        except ProtocolError as error:
-            await respond_error(send, 400, error)
-        except trio.BrokenResourceError:
-            return  # the client has gone: nobody is there to be answered
-        except Exception as error:  # noqa: BLE001 - reported, and answered where still possible
-            self.on_event(RequestFailed(path, error))
-            if not send.started:
-                await respond_error(send, 500, InternalError("internal error; see onemcp's log"))
-
-    def _let_in(self, path: str, headers: Headers) -> str:
-        """Check where a request comes from, and return whose it is."""
-        try:
-            self.gate.check_host(headers)
-            self.gate.check_origin(headers)
-            return self.gate.authenticate(headers, time.time()).subject
         except RequestRefused as refused:
             self.on_event(RequestDenied(path, refused.status, refused.reason))
             challenge = refused.www_authenticate
             more = [] if challenge is None else [(b"www-authenticate", challenge.encode())]
-            raise HttpRefusal(refused.status, InvalidRequest(str(refused)), more) from refused
+            error = InvalidRequest(str(refused))
+            await respond_error(wire.send, refused.status, error, headers=more)
+        except trio.BrokenResourceError:
+            return  # the client has gone: nobody is there to be answered
+        except Exception as error:  # noqa: BLE001 - reported, and answered where still possible
+            self.on_event(RequestFailed(path, error))
+            if not wire.started:
+                internal = InternalError("internal error; see onemcp's log")
+                await respond_error(wire.send, 500, internal)
+
+    async def _let_in(self, scope: Scope, wire: Wire) -> None:
+        """Check where a request comes from and whose it is, and serve it.
+
+        Raises:
+            RequestRefused: It may not come in.
+            HttpRefusal: It is refused for something else.
+        """
+        headers: Headers = scope["headers"]
+        self.gate.check_host(headers)
+        self.gate.check_origin(headers)
+        wire.headers = cors.response_headers(headers)
+        if cors.is_preflight(scope["method"], headers):
+            await respond(wire.send, 204, headers=cors.preflight_headers(headers))
+            return
+        principal = self.gate.authenticate(headers, time.time()).subject
+        view = self._view(scope["path"])
+        await self._route(
+            scope["method"], HttpRequest(headers, view, principal, wire.receive, wire.send)
+        )
 
     async def _route(self, method: str, http: HttpRequest) -> None:
         match method:
@@ -169,50 +184,44 @@ class Application:
             error = InvalidRequest("POST needs Accept: application/json, text/event-stream")
             raise HttpRefusal(406, error)
         body = await read_body(http.headers, http.receive, self.body_limit)
-        batch = jsonrpc.decode_batch(body, MAX_BATCH)
-        if batch is not None:
-            await self.legacy.post_batch(batch, http)
-            return
         try:
-            message = jsonrpc.decode(body)
+            content = jsonrpc.decode_batch(body, MAX_BATCH) or jsonrpc.decode(body)
         except LocalError as error:
             raise HttpRefusal(400, error, (), jsonrpc.peek_id(body)) from error
-        if is_modern(message, http.headers):
-            await serve_modern(message, http)
+        if isinstance(content, list):
+            await self.legacy.post_batch(content, http)
+        elif is_modern(content, http.headers):
+            await serve_modern(content, http)
         else:
-            await self.legacy.post(message, http)
+            await self.legacy.post(content, http)
 
 
 def is_modern(message: Message, headers: Headers) -> bool:
     """Tell which era serves a message (Versioning, Backward Compatibility).
 
-    What carries the per-request fields, or names a revision that isn't a legacy one, is modern.
+    A request with the per-request fields is modern, whatever its headers say, and ``initialize``
+    without them opens a legacy session. Of the others, the modern ones name a revision that isn't
+    a legacy one, or a method that only exists there.
     """
+    if isinstance(message, Request):
+        if _has_request_fields(message):
+            return True
+        if message.method == INITIALIZE:
+            return False
     try:
         version = mcp_headers.single(headers, mcp_headers.PROTOCOL_VERSION)
     except HeaderMismatch:
         return True  # which refuses it
     if version is not None:
         return version.decode("latin-1") not in LEGACY_REVISIONS
-    if not isinstance(message, Request):
-        return False
+    return isinstance(message, Request) and message.method == DISCOVER
+
+
+def _has_request_fields(request: Request) -> bool:
     try:
-        members = meta.meta_of(split(message.params))
+        return meta.is_modern(meta.meta_of(split(request.params)))
     except InvalidParams:
         return False
-    return message.method == DISCOVER or meta.is_modern(members)
-
-
-class _Sender:
-    """Remembers whether a response has begun."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.started = False
-
-    async def __call__(self, message: MutableMapping[str, Any]) -> None:
-        self.started = True
-        await self._send(message)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -1,9 +1,16 @@
-"""The little of ASGI that the frontend needs, typed."""
+"""The little of ASGI that the frontend needs, typed.
+
+Theory of operation: a :class:`Wire` stands between the frontend and the server. It ends responses
+so that the client gets to see them, and the connection is left in order: what the client still
+sends is read, within bounds, before the response ends; and the end itself is not cut short by a
+disconnect, which the server announces while it is still tidying up behind the response.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -18,6 +25,7 @@ from onemcp.protocol.errors import (
     MISSING_CLIENT_CAPABILITY,
     PARSE_ERROR,
     UNSUPPORTED_PROTOCOL_VERSION,
+    InvalidRequest,
     LocalError,
     ProtocolError,
     RemoteError,
@@ -28,6 +36,7 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+T = TypeVar("T")
 
 JSON: Final = b"application/json"
 EVENT_STREAM: Final = b"text/event-stream"
@@ -38,6 +47,21 @@ STREAM_HEADERS: Final = (
     (b"x-accel-buffering", b"no"),
 )
 """Headers of a server-sent event stream (2026-07-28, Streamable HTTP, Receiving Messages)."""
+
+READ_SECONDS: Final = 30.0
+"""How long a client may take between two parts of a body."""
+
+LINGER_SECONDS: Final = 5.0
+"""How long the rest of a body that nobody wants is read, so that the client sees the answer."""
+
+LINGER_BYTES: Final = 16 * 1024 * 1024
+"""How much of it is read."""
+
+END_SECONDS: Final = 5.0
+"""How long the end of a response may take, which is not cut short."""
+
+_NO_CONTENT: Final = 204
+_END: Final = {"type": "http.response.body", "body": b"", "more_body": False}
 
 _STATUS: Final = {
     PARSE_ERROR: 400,
@@ -94,6 +118,57 @@ class HttpRequest:
     send: Send
 
 
+class Wire:
+    """The client's end of one HTTP request.
+
+    Attributes:
+        headers: What every response to it carries.
+        started: Whether a response has begun.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        """Wrap the callables of an ASGI server."""
+        self.headers: Headers = ()
+        self.started = False
+        self._receive = receive
+        self._send = send
+        self._body_read = False
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """Receive a part of the body, or the client's disconnect."""
+        message = await self._receive()
+        if not message.get("more_body", False):
+            self._body_read = True
+        return message
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Send a part of the response."""
+        if message["type"] == "http.response.start":
+            self.started = True
+            message = {**message, "headers": [*message["headers"], *self.headers]}
+        elif not message["more_body"]:
+            if message["body"]:
+                await self._send({**message, "more_body": True})
+            await self._end()
+            return
+        await self._send(message)
+
+    async def _end(self) -> None:
+        if not self._body_read:
+            with trio.move_on_after(LINGER_SECONDS):
+                await self._discard(LINGER_BYTES)
+        with trio.move_on_after(END_SECONDS, shield=True):
+            async with trio.open_nursery() as nursery:
+                # A server may wait for room in its queue to put the disconnect there.
+                nursery.start_soon(self._discard)
+                await self._send(dict(_END))
+                nursery.cancel_scope.cancel()
+
+    async def _discard(self, limit: float = math.inf) -> None:
+        while not self._body_read and limit > 0:
+            limit -= len((await self.receive()).get("body", b""))
+
+
 def status_of(answer: Response | Failure) -> int:
     """Return the HTTP status that goes with an answer to a modern request.
 
@@ -129,7 +204,7 @@ async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
     """Read a request's body.
 
     Raises:
-        HttpRefusal: It has more than `limit` bytes.
+        HttpRefusal: It has more than `limit` bytes, or comes too slowly.
         trio.BrokenResourceError: The client went away before it had sent all of it.
     """
     declared = header(headers, b"content-length")
@@ -138,9 +213,7 @@ async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise trio.BrokenResourceError("the client went away")
+        message = await _receive_part(receive)
         part = message.get("body", b"")
         size += len(part)
         if size > limit:
@@ -156,8 +229,36 @@ def too_large(limit: int) -> HttpRefusal:
     return HttpRefusal(413, error, [(b"connection", b"close")])
 
 
-async def cancel_on_disconnect(receive: Receive, scope: trio.CancelScope) -> None:
-    """Cancel a scope once the client has gone away."""
+async def _receive_part(receive: Receive) -> MutableMapping[str, Any]:
+    with trio.move_on_after(READ_SECONDS):
+        message = await receive()
+        if message["type"] != "http.request":
+            raise trio.BrokenResourceError("the client went away")
+        return message
+    error = InvalidRequest(f"nothing of the body has come for {READ_SECONDS:g} s")
+    raise HttpRefusal(408, error, [(b"connection", b"close")])
+
+
+async def while_connected(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
+    """Do some work, unless the client goes away before it is done.
+
+    Raises:
+        trio.BrokenResourceError: The client has gone, and the work was cancelled.
+    """
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_on_disconnect, receive, nursery.cancel_scope)
+            result = await work()
+            nursery.cancel_scope.cancel()
+            return result
+    except ExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None  # the group says nothing more
+    raise trio.BrokenResourceError("the client went away")
+
+
+async def _cancel_on_disconnect(receive: Receive, scope: trio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
@@ -182,11 +283,13 @@ async def respond(
     kind: bytes = JSON,
 ) -> None:
     """Send a whole response."""
-    fields = [(b"content-length", b"%d" % len(body)), *headers]
+    fields = list(headers)
+    if status != _NO_CONTENT:
+        fields.append((b"content-length", b"%d" % len(body)))
     if body:
         fields.append((b"content-type", kind))
     await send({"type": "http.response.start", "status": status, "headers": fields})
-    await send({"type": "http.response.body", "body": body})
+    await send_part(send, body, more=False)
 
 
 async def respond_error(

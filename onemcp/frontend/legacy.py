@@ -19,8 +19,10 @@ from onemcp.protocol.errors import (
     HeaderMismatch,
     InvalidParams,
     InvalidRequest,
+    LocalError,
     Overloaded,
     ProtocolError,
+    RequestCancelled,
 )
 from onemcp.protocol.fields import plain, split, text
 from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, RequestId, Response
@@ -38,10 +40,10 @@ from .asgi import (
     HttpRequest,
     Receive,
     accepts,
-    cancel_on_disconnect,
     header,
     respond,
     respond_error,
+    while_connected,
 )
 from .own import OWN
 from .resumable import KEEP_ALIVE, send_log
@@ -88,28 +90,36 @@ class LegacyFrontend:
     async def post_batch(self, batch: list[Raw], http: HttpRequest) -> None:
         """Serve a POST of several messages; all answers go to one stream (2025-03-26, Transports).
 
+        What is no message among them is answered by an error of its own (JSON-RPC 2.0, section 6).
+
         Raises:
             HttpRefusal: It isn't accepted.
-            ProtocolError: One of the messages is none.
         """
+        version = header(http.headers, mcp_headers.PROTOCOL_VERSION)
+        if version is not None:
+            _check_batches(version.decode("latin-1"))
         session = self._session(http)
-        if not allows_batches(session.opening.revision):
-            raise HttpRefusal(400, InvalidRequest("batches exist only in revision 2025-03-26"))
-        messages = [jsonrpc.decode(item) for item in batch]
-        requests = [message for message in messages if isinstance(message, Request)]
-        for message in messages:
-            if not isinstance(message, Request):
+        _check_batches(session.opening.revision)
+        requests: list[Request] = []
+        failures: list[Failure] = []
+        for item in batch:
+            try:
+                message = jsonrpc.decode(item)
+            except LocalError as error:
+                failures.append(Failure(jsonrpc.peek_id(item), error.error))
+                continue
+            if isinstance(message, Request):
+                requests.append(message)
+            else:
                 _take(session, message)
-        if not requests:
+        if not requests and not failures:
             await respond(http.send, 202)
             return
-        log = session.new_stream(answers=len(requests))
+        log = session.new_stream(answers=len(requests) + len(failures))
+        for failure in failures:
+            await log.write_answer(failure)
         for request in requests:
-            try:
-                reply = await _dispatch(session, request)
-            except ProtocolError as error:
-                reply = Immediate(Failure(request.id, error.error))
-            session.pump(request.id, reply, log)
+            session.start_soon(log, _serve_batched, session, request, log)
         await self._send(session, log, http)
 
     async def _initialize(self, request: Request, http: HttpRequest) -> None:
@@ -172,6 +182,9 @@ class LegacyFrontend:
             return
         try:
             first = await self._first(session, reply, http.receive)
+        except trio.BrokenResourceError:  # the client has gone, but it may come back
+            session.pump(request.id, reply, session.new_stream())
+            raise
         except BaseException:
             session.end(request.id)
             raise
@@ -184,14 +197,10 @@ class LegacyFrontend:
         await self._send(session, log, http)
 
     async def _first(self, session: Session, reply: Reply, receive: Receive) -> Incoming | None:
-        """Return the first message; None where the client has gone, or has waited for long."""
-        first: Incoming | None = None
+        """Return the first message, or None where the client has waited for long."""
         with trio.move_on_after(self._patience(session)):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(cancel_on_disconnect, receive, nursery.cancel_scope)
-                first = await reply.receive()
-                nursery.cancel_scope.cancel()
-        return first
+            return await while_connected(receive, reply.receive)
+        return None
 
     def _patience(self, session: Session) -> float:
         if self.poll_after is None or not _is_resumable(session):
@@ -209,17 +218,20 @@ class LegacyFrontend:
         session = self._session_of(http, "GET")
         if not accepts(http.headers, EVENT_STREAM):
             raise HttpRefusal(406, InvalidRequest("GET needs Accept: text/event-stream"))
-        log, position = session.standalone, 0
         last = header(http.headers, b"last-event-id")
-        if last is not None:
+        if last is None:
+            log, reader = session.standalone, session.standalone.read()
+        else:
             place = split_event_id(last.decode("latin-1"))
             found = None if place is None else session.stream(place[0])
-            if place is None or found is None:
-                error = InvalidRequest("the Last-Event-ID names no stream of this session")
+            if place is None or found is None or place[1] > found.last:
+                error = InvalidRequest("the Last-Event-ID names no event of this session")
                 raise HttpRefusal(400, error)
-            log, position = found, place[1]
-        await send_log(log, log.read(position), http.receive, http.send)
-        session.touch()
+            log, reader = found, found.read(after=place[1])
+        try:
+            await send_log(log, reader, http.receive, http.send)
+        finally:
+            session.touch()
 
     async def delete(self, http: HttpRequest) -> None:
         """Serve a DELETE: the end of a session.
@@ -240,8 +252,12 @@ class LegacyFrontend:
         primed = _is_resumable(session)
         poll_after = self.poll_after if primed else None
         reader = log.read()
-        await send_log(log, reader, http.receive, http.send, primed=primed, poll_after=poll_after)
-        session.touch()
+        try:
+            await send_log(
+                log, reader, http.receive, http.send, primed=primed, poll_after=poll_after
+            )
+        finally:
+            session.touch()
 
 
 def _is_resumable(session: Session) -> bool:
@@ -249,19 +265,40 @@ def _is_resumable(session: Session) -> bool:
     return session.opening.revision == V2025_11_25
 
 
-async def _dispatch(session: Session, request: Request) -> Reply:
-    own = OWN.get(request.method)
-    if own is not None:
-        await own(session, split(request.params))
-        return Immediate(Response(request.id, EMPTY))
-    session.reserve(request.id)
+def _check_batches(revision: str) -> None:
+    if not allows_batches(revision):
+        raise HttpRefusal(400, InvalidRequest("batches exist only in revision 2025-03-26"))
+
+
+async def _serve_batched(session: Session, request: Request, log: EventLog) -> None:
     try:
-        reply = await session.opening.view.dispatch(request, session.caller)
-    except BaseException:
-        session.end(request.id)
-        raise
-    session.begin(request.id, reply)
-    return reply
+        reply = await _dispatch(session, request)
+    except ProtocolError as error:
+        await log.write_answer(Failure(request.id, error.error))
+    else:
+        session.pump(request.id, reply, log)
+
+
+async def _dispatch(session: Session, request: Request) -> Reply:
+    """Dispatch a request of a session, unless it is cancelled before that is done.
+
+    Raises:
+        ProtocolError: What is wrong with it.
+    """
+    with session.reserve(request.id):
+        try:
+            own = OWN.get(request.method)
+            if own is None:
+                reply = await session.opening.view.dispatch(request, session.caller)
+            else:
+                await own(session, split(request.params))
+                reply = Immediate(Response(request.id, EMPTY))
+        except BaseException:
+            session.end(request.id)
+            raise
+        session.begin(request.id, reply)
+        return reply
+    raise RequestCancelled("the client cancelled the request")
 
 
 def _take(session: Session, message: Notification | Response | Failure) -> bool:

@@ -6,6 +6,8 @@ backend.
 
 from __future__ import annotations
 
+from functools import partial
+
 import trio
 
 from onemcp.backend import Caller, Incoming
@@ -22,12 +24,12 @@ from .asgi import (
     HttpRefusal,
     HttpRequest,
     Send,
-    cancel_on_disconnect,
     respond,
     respond_error,
     send_part,
     start_stream,
     status_of,
+    while_connected,
 )
 from .resumable import KEEP_ALIVE
 
@@ -37,6 +39,7 @@ async def serve_modern(message: Message, http: HttpRequest) -> None:
 
     Raises:
         HttpRefusal: It carries something that a client must not send.
+        trio.BrokenResourceError: The client has gone.
     """
     if isinstance(message, Notification):
         # No notification is defined for clients on this transport; those sent are accepted.
@@ -50,10 +53,7 @@ async def serve_modern(message: Message, http: HttpRequest) -> None:
         status = status_of(Failure(message.id, error.error))
         await respond_error(http.send, status, error, message.id)
         return
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(cancel_on_disconnect, http.receive, nursery.cancel_scope)
-        await _answer(message, caller, http)
-        nursery.cancel_scope.cancel()
+    await while_connected(http.receive, partial(_answer, message, caller, http))
 
 
 def read_caller(request: Request, http: HttpRequest) -> Caller:

@@ -5,13 +5,14 @@ Implements 2025-11-25, Transports: event ids, the priming event, ``retry:`` and 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import trio
 
 from onemcp.protocol import sse
 
-from .asgi import Receive, Send, cancel_on_disconnect, send_part, start_stream
+from .asgi import Receive, Send, send_part, start_stream, while_connected
 from .streams import EventLog, Reader
 
 KEEP_ALIVE: Final = 15.0
@@ -30,7 +31,7 @@ async def send_log(
     primed: bool = False,
     poll_after: float | None = None,
 ) -> None:
-    """Send the events of a stream until it ends, the client goes away, or shall come back later.
+    """Send the events of a stream until it ends, or the client shall come back later.
 
     Args:
         log: The stream.
@@ -39,19 +40,31 @@ async def send_log(
         send: The ASGI callable.
         primed: Whether to begin with an event that carries nothing but an id to come back to.
         poll_after: After so many seconds of silence the connection, not the stream, is ended.
+
+    Raises:
+        trio.BrokenResourceError: The client has gone; the stream goes on without it.
     """
-    await start_stream(send)
+    work = partial(_send, log, reader, send, primed=primed, poll_after=poll_after)
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(cancel_on_disconnect, receive, nursery.cancel_scope)
-            if primed:
-                prime = sse.encode_event(b"", event_id=log.event_id(reader.position), retry=RETRY)
-                await send_part(send, prime)
-            await _send_events(log, reader, send, poll_after)
-            await send_part(send, b"", more=False)
-            nursery.cancel_scope.cancel()
+        await while_connected(receive, work)
     finally:
         reader.close()
+
+
+async def _send(
+    log: EventLog,
+    reader: Reader,
+    send: Send,
+    *,
+    primed: bool,
+    poll_after: float | None,
+) -> None:
+    await start_stream(send)
+    if primed:
+        prime = sse.encode_event(b"", event_id=log.event_id(reader.position), retry=RETRY)
+        await send_part(send, prime)
+    await _send_events(log, reader, send, poll_after)
+    await send_part(send, b"", more=False)
 
 
 async def _send_events(log: EventLog, reader: Reader, send: Send, poll_after: float | None) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import contextvars
 import secrets
-from collections import OrderedDict
-from functools import partial
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 import attrs
 import trio
@@ -38,6 +37,9 @@ STANDALONE: Final = "0"
 
 KEPT_STREAMS: Final = 32
 """How many streams of finished requests a session keeps for clients to come back to."""
+
+KEPT_BYTES: Final = 4 * 1024 * 1024
+"""How large these may be together; one is kept whatever its size."""
 
 MAX_IN_FLIGHT: Final = 256
 """How many requests of one session may be in flight."""
@@ -95,10 +97,9 @@ class Session:
         self.standalone = EventLog(STANDALONE)
         self.level = DEFAULT_LEVEL
         self._deadlines = deadlines
-        self._streams: OrderedDict[str, EventLog] = OrderedDict()
+        self._streams: dict[str, EventLog] = {}
         self._next_stream = 0
-        self._in_flight: dict[RequestId, Reply | None] = {}
-        self._cancelled: set[RequestId] = set()
+        self._in_flight: dict[RequestId, Reply | trio.CancelScope] = {}
         self._subscriber: Subscriber | None = None
         self._nursery: trio.Nursery | None = None
         self._context = contextvars.Context()
@@ -156,8 +157,11 @@ class Session:
 
     # --- requests ----------------------------------------------------------------------------
 
-    def reserve(self, request_id: RequestId) -> None:
+    def reserve(self, request_id: RequestId) -> trio.CancelScope:
         """Take note of a request before it is dispatched.
+
+        Returns:
+            The scope to dispatch it in, which is cancelled with the request.
 
         Raises:
             InvalidRequest: Its id is in use.
@@ -167,46 +171,46 @@ class Session:
             raise InvalidRequest("the id of this request is in use by another one in flight")
         if len(self._in_flight) >= MAX_IN_FLIGHT:
             raise Overloaded(f"{MAX_IN_FLIGHT} requests of this session are in flight, the limit")
-        self._in_flight[request_id] = None
+        scope = self._in_flight[request_id] = trio.CancelScope()
+        return scope
 
     def begin(self, request_id: RequestId, reply: Reply) -> None:
         """Take note of what comes back for a request, now that it is dispatched."""
+        scope = self._in_flight.get(request_id)
         self._in_flight[request_id] = reply
-        if request_id in self._cancelled or self._closed.is_set():
-            reply.close()
+        if not isinstance(scope, trio.CancelScope) or scope.cancel_called:
+            reply.close()  # cancelled, or the session has ended, at the last moment
 
     def end(self, request_id: RequestId) -> None:
         """Take note that a request is over."""
-        self._cancelled.discard(request_id)
-        reply = self._in_flight.pop(request_id, None)
-        if reply is not None:
-            reply.close()
+        self.touch()
+        work = self._in_flight.pop(request_id, None)
+        if work is not None:
+            _stop(work)
         if not self._in_flight:
             self._emptied.set()
 
     def cancel(self, request_id: object) -> None:
         """Cancel a request on the client's behalf; unknown ones are ignored."""
         if isinstance(request_id, int | str) and request_id in self._in_flight:
-            self._cancelled.add(request_id)
-            reply = self._in_flight[request_id]
-            if reply is not None:
-                reply.close()
+            _stop(self._in_flight[request_id])
 
     def take_answer(self, answer: Answer) -> bool:
         """Take the client's answer to a question; False where none such is open."""
-        replies = [reply for reply in self._in_flight.values() if reply is not None]
-        return any(reply.answer(answer) for reply in replies)
+        return any(
+            work.answer(answer)
+            for work in self._in_flight.values()
+            if not isinstance(work, trio.CancelScope)
+        )
 
     # --- streams -----------------------------------------------------------------------------
 
     def new_stream(self, answers: int = 1) -> EventLog:
-        """Begin a stream that ends with so many answers; the oldest finished one is forgotten."""
+        """Begin a stream that ends with so many answers."""
         self._next_stream += 1
         log = EventLog(str(self._next_stream), answers)
         self._streams[log.name] = log
-        finished = [name for name, old in self._streams.items() if old.finished]
-        for name in finished[: max(0, len(finished) - KEPT_STREAMS)]:
-            del self._streams[name]
+        self._forget_streams()
         return log
 
     def stream(self, name: str) -> EventLog | None:
@@ -229,13 +233,17 @@ class Session:
             log: The stream.
             first: A message that has been received already.
         """
+        self.start_soon(log, self._pump, request_id, reply, log, first)
+
+    def start_soon(
+        self, log: EventLog, function: Callable[..., Awaitable[object]], *args: Any
+    ) -> None:
+        """Start a task that writes to a stream, and outlives the connection that it is for."""
         if self._nursery is None or self._closed.is_set():
-            self.end(request_id)
             log.finish()
             return
-        run = partial(self._pump, request_id, reply, log, first)
         # The task is the session's: the context of the request that starts it stays behind.
-        self._context.copy().run(self._nursery.start_soon, run)
+        self._context.copy().run(self._nursery.start_soon, function, *args)
 
     async def _pump(
         self,
@@ -248,13 +256,23 @@ class Session:
             while True:
                 message = await reply.receive() if first is None else first
                 first = None
+                if isinstance(message, Response | Failure):
+                    await log.write_answer(message)
+                    return
                 droppable = isinstance(message, Notification)
                 await log.write(jsonrpc.encode(message), is_droppable=droppable)
-                if isinstance(message, Response | Failure):
-                    return
         finally:
             self.end(request_id)
-            log.count_answer()
+            self._forget_streams()
+
+    def _forget_streams(self) -> None:
+        """Forget the oldest streams that are finished, where too much is kept."""
+        finished = [log for log in self._streams.values() if log.finished]
+        size = sum(log.size for log in finished)
+        while len(finished) > KEPT_STREAMS or (len(finished) > 1 and size > KEPT_BYTES):
+            oldest = finished.pop(0)
+            size -= oldest.size
+            del self._streams[oldest.name]
 
     # --- the session's own task --------------------------------------------------------------
 
@@ -292,8 +310,17 @@ class Session:
             self.end(request_id)
         if self._subscriber is not None:
             self._subscriber.close()
+            self._subscriber = None
         for log in (self.standalone, *self._streams.values()):
             log.finish()
+
+
+def _stop(work: Reply | trio.CancelScope) -> None:
+    """Cancel a request, whether it has been dispatched or not."""
+    if isinstance(work, trio.CancelScope):
+        work.cancel()
+    else:
+        work.close()
 
 
 class Sessions:

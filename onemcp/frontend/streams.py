@@ -3,8 +3,9 @@
 Theory of operation: what is to be sent goes into an :class:`EventLog`; the connection that
 happens to be open reads from it. So a stream outlives its connections: a client that reconnects
 with ``Last-Event-ID`` gets what it has missed (2025-11-25, Transports, Resumability and
-Redelivery). The log is bounded. While somebody reads, the writer waits for room; while nobody
-does, the oldest notifications make place, but never an answer or a question.
+Redelivery). The log is bounded: what has been read makes room for what follows. While somebody
+reads, the writer waits for that; while nobody does, the oldest notifications make room as well,
+but never an answer or a question.
 """
 
 from __future__ import annotations
@@ -16,8 +17,14 @@ from typing import Final
 import attrs
 import trio
 
+from onemcp.protocol import jsonrpc
+from onemcp.protocol.jsonrpc import Failure, Response
+
 REPLAY_LIMIT: Final = 1000
 """How many events are kept for a client to come back to."""
+
+REPLAY_BYTES: Final = 4 * 1024 * 1024
+"""How large they may be together; one is taken whatever its size."""
 
 UNREAD_LIMIT: Final = 64
 """How many events a reader may lag behind before the writer waits."""
@@ -46,16 +53,20 @@ class EventLog:
 
     Attributes:
         name: What tells the stream from others of the session.
+        last: The number of the last event.
+        size: How large the kept events are together, in bytes.
         dropped: How many notifications were lost because nobody read them.
     """
 
     def __init__(self, name: str, answers: int = 1) -> None:
         """Begin a stream without events, which ends when so many answers are written."""
         self.name = name
-        self._answers = answers
+        self.last = 0
+        self.size = 0
         self.dropped = 0
+        self._answers = answers
         self._events: deque[LoggedEvent] = deque()
-        self._last = 0
+        self._read = 0
         self._finished = False
         self._changed = trio.Event()
         self._reader: Reader | None = None
@@ -71,31 +82,31 @@ class EventLog:
         return self._reader is not None
 
     async def write(self, data: bytes, *, is_droppable: bool) -> None:
-        """Add an event, waiting for room where a reader lags behind."""
-        while self._reader is not None and self._last - self._reader.position >= UNREAD_LIMIT:
+        """Add an event, waiting for room where there is none."""
+        while self._lags() or not self._make_room():
             await self._changed.wait()
-        self._last += 1
-        self._events.append(LoggedEvent(self._last, data, is_droppable))
-        if len(self._events) > REPLAY_LIMIT:
-            self._shrink()
+        self.last += 1
+        self.size += len(data)
+        self._events.append(LoggedEvent(self.last, data, is_droppable))
         self.notify()
 
-    def count_answer(self) -> None:
-        """Take note that a request of this stream is over."""
-        self._answers -= 1
-        if self._answers <= 0:
-            self.finish()
+    async def write_answer(self, answer: Response | Failure) -> None:
+        """Add the answer of one request; the last one ends the stream."""
+        try:
+            await self.write(jsonrpc.encode(answer), is_droppable=False)
+        finally:
+            self._count_answer()
 
     def finish(self) -> None:
         """Take note that no event follows."""
         self._finished = True
         self.notify()
 
-    def read(self, after: int = 0) -> Reader:
-        """Begin to read after an event; who read before reads no more."""
+    def read(self, after: int | None = None) -> Reader:
+        """Begin to read, after an event or where reading ended; who read before reads no more."""
         if self._reader is not None:
             self._reader.replaced = True
-        self._reader = Reader(self, after)
+        self._reader = Reader(self, self._read if after is None else after)
         self.notify()
         return self._reader
 
@@ -104,6 +115,11 @@ class EventLog:
         if self._reader is reader:
             self._reader = None
             self.notify()
+
+    def advance(self, position: int) -> None:
+        """Take note that the events up to `position` have been read."""
+        self._read = max(self._read, position)
+        self.notify()
 
     def next_after(self, position: int) -> LoggedEvent | None:
         """Return the oldest event that is younger than `position`, or None."""
@@ -127,14 +143,29 @@ class EventLog:
         """Return the id under which a client can come back to an event."""
         return f"{self.name}-{number}"
 
-    def _shrink(self) -> None:
-        position = 0 if self._reader is None else self._reader.position
+    def _count_answer(self) -> None:
+        self._answers -= 1
+        if self._answers <= 0:
+            self.finish()
+
+    def _lags(self) -> bool:
+        return self._reader is not None and self.last - self._reader.position >= UNREAD_LIMIT
+
+    def _make_room(self) -> bool:
+        while len(self._events) >= REPLAY_LIMIT or self.size >= REPLAY_BYTES:
+            if not self._drop_one():
+                return False
+        return True
+
+    def _drop_one(self) -> bool:
         for index, event in enumerate(self._events):
-            if event.number <= position or event.is_droppable:
-                if event.number > position:
-                    self.dropped += 1
+            was_read = event.number <= self._read
+            if was_read or (event.is_droppable and self._reader is None):
+                self.dropped += not was_read
+                self.size -= len(event.data)
                 del self._events[index]
-                return
+                return True
+        return False
 
 
 class Reader:
@@ -154,12 +185,12 @@ class Reader:
     async def receive(self) -> LoggedEvent | None:
         """Wait for the next event; None after the last one, or when replaced. Safe to cancel."""
         log = self._log
+        await trio.lowlevel.checkpoint()
         while not self.replaced:
             event = log.next_after(self.position)
             if event is not None:
-                await trio.lowlevel.checkpoint()
                 self.position = event.number
-                log.notify()
+                log.advance(event.number)
                 return event
             if log.finished:
                 return None
