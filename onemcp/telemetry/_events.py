@@ -113,6 +113,8 @@ class LogEvents:
         for name, value in _fields(event):
             if value is not None:
                 fields[f"{name}_" if name in _TAKEN else name] = value
+            if isinstance(value, BaseException):
+                fields |= self._traceback(value, level)
         self.logger.log(level, _snake_case(type(event).__name__), **fields)
 
     def _log_supervision(self, event: Event) -> None:
@@ -122,10 +124,13 @@ class LogEvents:
             return
         prefix = "supervisor" if event.child is None else "child"
         name = f"{prefix}_{event.what.value.removeprefix('supervisor_')}"
-        self.logger.log(level, name, **_supervision_fields(event), **self._traceback(event.reason))
+        self.logger.log(
+            level, name, **_supervision_fields(event), **self._traceback(event.reason, level)
+        )
 
-    def _traceback(self, reason: BaseException | None) -> Fields:
-        if reason is None or not self.logger.is_enabled_for(logging.DEBUG):
+    def _traceback(self, reason: BaseException | None, level: int) -> Fields:
+        wanted = level >= logging.ERROR or self.logger.is_enabled_for(logging.DEBUG)
+        if reason is None or not wanted:
             return {}
         return {EXCEPTION: "".join(traceback.format_exception(reason))}
 

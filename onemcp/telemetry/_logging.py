@@ -81,7 +81,7 @@ class _Output:
 def _scrub_values(
     _logger: WrappedLogger, _method: str, fields: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    scrubbed: dict[str, Any] = {}
+    scrubbed: dict[str, Any] = dict.fromkeys(("timestamp", "level", EVENT))  # they come first
     for key, value in fields.items():
         if is_secret(key) and value is not None:
             scrubbed[scrub_text(key)] = HIDDEN

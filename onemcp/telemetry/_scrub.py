@@ -59,7 +59,7 @@ _SECRETS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (
         re.compile(
             r"((?:api[_-]?key|access[_-]?key|passw(?:or)?d|passphrase|private[_-]?key"
-            r"|secret(?:[\w-]*key)?|token)[\"']?\s*[=:]\s*)"
+            r"|secret(?:[\w-]{0,32}key)?|token)[\"']?\s*[=:]\s*)"
             r"(?:\"[^\"]*\"?|'[^']*'?|[^\s\"'&,;]+)",
             re.IGNORECASE,
         ),

@@ -144,6 +144,23 @@ def test_tracebacks_are_written_when_debugging(lines):
     assert "exception" not in Lines("info").of(event)
 
 
+@attrs.frozen
+class RequestFailed:
+    error: Exception
+
+
+def test_tracebacks_of_errors_are_always_written():
+    lines = Lines("info")
+    lines.events.register(RequestFailed, "error")
+    with pytest.raises(ValueError, match="wrong") as caught:
+        int("wrong")
+    line = lines.of(RequestFailed(caught.value))
+    assert line["error"].startswith("ValueError: ")
+    assert "test_tracebacks_of_errors_are_always_written" in line["exception"]
+    lines.events.register(RequestFailed, "warning")
+    assert "exception" not in lines.of(RequestFailed(caught.value))
+
+
 def test_rejected_configurations_are_told_with_all_problems(lines):
     problems = (Problem(file="a.json", message="is empty"), Problem(file="b", line=1, message="x"))
     line = lines.of(ConfigurationRejected(problems))

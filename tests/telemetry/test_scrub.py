@@ -195,6 +195,6 @@ def test_no_text_leaves_anything_unsafe(text):
 @pytest.mark.parametrize("part", ["a", " ", ".", "=", "secret", "://a", 'token="', "\\"])
 def test_hostile_text_takes_little_time(start, part):
     text = start + part * (20_000 // len(part))
-    before = time.perf_counter()
+    before = time.process_time()
     scrub(text)
-    assert time.perf_counter() - before < 1.0
+    assert time.process_time() - before < 1.0
