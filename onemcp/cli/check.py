@@ -1,0 +1,75 @@
+"""``onemcp check``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from onemcp import config
+from onemcp.cli.failures import ExitCode
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.pass_context
+def command(ctx: click.Context, file: Path | None, *, as_json: bool) -> None:
+    """Check a configuration FILE: the one that `run` would use, if none is given.
+
+    Tells everything that is wrong with it, by line and column, and ends with exit code 1.
+    """
+    path = config.find(file, Path.cwd(), os.environ)
+    if path is None:
+        raise click.UsageError("There is no onemcp.json here; name a FILE.")
+    try:
+        configuration = config.load(path)
+    except config.ConfigurationError as error:
+        click.echo(_problems_json(path, error) if as_json else _problems(error))
+        ctx.exit(ExitCode.FAILED)
+    click.echo(_summary_json(path, configuration) if as_json else _summary(path, configuration))
+
+
+def _problems(error: config.ConfigurationError) -> str:
+    count = len(error.problems)
+    return f"{error}\n{count} problem{'s' * (count != 1)}"
+
+
+def _problems_json(path: Path, error: config.ConfigurationError) -> str:
+    problems = [attrs.asdict(problem) for problem in error.problems]
+    return _dump({"ok": False, "file": str(path), "problems": problems})
+
+
+def _summary(path: Path, configuration: config.Configuration) -> str:
+    server = configuration.server
+    lines = [
+        f"ok: {path}",
+        f"  listens on {server.host}, port {server.port}, auth {configuration.auth.mode}",
+    ]
+    for backend in configuration.backends:
+        kind = "HTTP" if isinstance(backend.transport, config.HttpTransport) else "stdio"
+        lines.append(f"  backend {backend.name}: {kind}{'' if backend.enabled else ', disabled'}")
+    return "\n".join(lines)
+
+
+def _summary_json(path: Path, configuration: config.Configuration) -> str:
+    server = configuration.server
+    summary = {
+        "ok": True,
+        "file": str(path),
+        "host": server.host,
+        "port": server.port,
+        "auth": configuration.auth.mode,
+        "backends": [
+            {"name": backend.name, "enabled": backend.enabled} for backend in configuration.backends
+        ],
+    }
+    return _dump(summary)
+
+
+def _dump(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2)

@@ -1,0 +1,33 @@
+"""Which events are logged at which level."""
+
+from __future__ import annotations
+
+from structlog.typing import FilteringBoundLogger
+
+from onemcp.app import AddressChanged, AddressRefused, ReloadApplied
+from onemcp.backend import BackendDown, BackendReady, BackendStderr, ItemRejected, ListFailed
+from onemcp.config import LogLevel
+from onemcp.frontend import RequestDenied, RequestFailed
+from onemcp.multiplexer import ConflictsChanged
+from onemcp.telemetry import LogEvents
+
+
+def new_log(logger: FilteringBoundLogger) -> LogEvents:
+    """Return what logs every event of every room."""
+    log = LogEvents(logger)
+    log.register(BackendReady, "info")
+    log.register(BackendDown, "warning")
+    log.register(BackendStderr, "info")
+    log.register(ItemRejected, "warning")
+    log.register(ListFailed, "warning")
+    log.register(ConflictsChanged, _of_conflicts)
+    log.register(RequestDenied, "warning")
+    log.register(RequestFailed, "error")
+    log.register(ReloadApplied, "info")
+    log.register(AddressChanged, "info")
+    log.register(AddressRefused, "error", "onemcp goes on listening where it did")
+    return log
+
+
+def _of_conflicts(event: ConflictsChanged) -> LogLevel:
+    return "warning" if event.conflicts else "info"

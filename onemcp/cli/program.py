@@ -1,0 +1,111 @@
+"""The program: its commands, imported only when they are run, and its exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Final
+
+import click
+
+from onemcp.cli.failures import ExitCode
+
+COMMANDS: Final = {
+    "run": "Serve; without a configuration file, a demo.",
+    "check": "Check a configuration file.",
+    "schema": "Print the JSON Schema of the configuration.",
+    "token": "Issue an access token.",
+}
+"""The commands, each a module of this package, and what they do."""
+
+EXIT_CODES: Final = """\b
+Exit codes:
+   0  it went well
+   1  it failed, or `check` found problems
+   2  the command line is wrong
+  69  the address cannot be listened on
+  73  the state directory or its keys cannot be used
+  74  the output cannot be written
+  78  the configuration cannot be used
+ 130  interrupted
+"""
+
+
+class _Commands(click.Group):
+    """Commands that are imported when they are asked for, so that the others start fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  (click's)
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"onemcp.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)  # noqa: S101  (for mypy)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or fail and name the nearest."""
+        if args[0] not in COMMANDS:
+            near = get_close_matches(args[0], COMMANDS, 1)
+            ctx.fail(
+                f"No such command {args[0]!r}." + "".join(f" Did you mean {n!r}?" for n in near)
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002  (click's)
+        formatter: click.HelpFormatter,
+    ) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=_Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(
+    None, "-V", "--version", package_name="onemcp", message="%(package)s %(version)s"
+)
+def program() -> None:
+    """Put many MCP servers behind one endpoint."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What follows the program's name; by default those of the process.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        code = program.main(arguments, prog_name="onemcp", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is not None:
+            raise
+        return ExitCode.INTERRUPTED
+    except OSError as error:
+        return _output_failed(error)
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def _output_failed(error: OSError) -> int:
+    # Commands map the errors of what they do, which leaves those of printing.
+    sys.stdout = None  # or the interpreter would try once more
+    if error.errno != errno.EPIPE:
+        click.echo(f"Error: the output cannot be written: {error.strerror}", err=True)
+    return ExitCode.IO_ERROR

@@ -1,0 +1,82 @@
+"""``onemcp run``: the only place that starts Trio."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import click
+import trio
+
+from onemcp import app
+from onemcp.auth import KeyStoreError
+from onemcp.cli.banner import show
+from onemcp.cli.events import new_log
+from onemcp.cli.failures import (
+    ConfigurationUnusable,
+    Failure,
+    StateUnusable,
+    leaves,
+    unreachable_address,
+)
+from onemcp.config import Configuration, ConfigurationError, Log
+from onemcp.supervision import SupervisionError
+from onemcp.telemetry import configure_logging
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The configuration file. By default onemcp.json here or in ~/.config/onemcp; "
+    "without any, a demo is served.",
+)
+@click.option("--host", help="The address to listen on, instead of the configured one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    help="The port to listen on, instead of the configured one; 0 takes a free one.",
+)
+def command(config_path: Path | None, host: str | None, port: int | None) -> None:
+    """Serve MCP until stopped.
+
+    Changes to the configuration file take effect at once. SIGTERM and SIGINT stop it in order.
+    """
+    log = new_log(configure_logging(Log(), sys.stderr))
+    address: tuple[str, int] | None = None
+
+    def configured(configuration: Configuration) -> None:
+        nonlocal address
+        log.logger = configure_logging(configuration.log, sys.stderr)
+        server = configuration.server
+        address = (host or server.host, server.port if port is None else port)
+
+    serve = partial(
+        app.serve,
+        app.RunOptions(config_path, host, port),
+        announce=partial(show, stream=sys.stdout),
+        on_event=log,
+        on_configuration=configured,
+    )
+    try:
+        trio.run(serve)
+    except (Exception, BaseExceptionGroup) as error:
+        for leaf in leaves(error):
+            failure = _failure(leaf, address)
+            if failure is not None:
+                raise failure from error
+        raise
+
+
+def _failure(error: BaseException, address: tuple[str, int] | None) -> Failure | None:
+    if isinstance(error, ConfigurationError):
+        return ConfigurationUnusable(f"the configuration cannot be used\n{error}")
+    if isinstance(error, KeyStoreError):
+        return StateUnusable(str(error))
+    if isinstance(error, SupervisionError):
+        return Failure(f"onemcp gave up: {error}")
+    if isinstance(error, OSError):
+        return Failure(str(error)) if address is None else unreachable_address(error, *address)
+    return None

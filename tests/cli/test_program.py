@@ -1,0 +1,244 @@
+"""Commands that end by themselves, as real processes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+import pytest
+
+import onemcp.cli
+from onemcp import config
+from onemcp.app import AUDIENCE, ISSUER
+from onemcp.auth import TokenVerifier, load_or_create_keys
+from onemcp.cli import check, main, program, schema, token
+from onemcp.cli.failures import ExitCode
+
+GOOD = '{"mcpServers": {"a": {"command": "x"}, "b": {"url": "http://b/mcp", "enabled": false}}}'
+BAD = '{"mcpServers": {"a": {"comand": "x"}}, "server": {"port": 99999}}'
+
+
+def test_version(onemcp):
+    for option in ("--version", "-V"):
+        ended = onemcp(option)
+        assert (ended.stdout, ended.stderr) == (f"onemcp {version('onemcp')}\n", "")
+        assert ended.returncode == 0
+
+
+def test_installed_program_is_the_same():
+    [script] = entry_points(group="console_scripts", name="onemcp")
+    assert script.load() is main
+
+
+def test_help_names_every_command_and_exit_code(onemcp):
+    ended = onemcp("--help")
+    assert ended.returncode == 0
+    for name, text in program.COMMANDS.items():
+        assert re.search(rf"{name} +{re.escape(text)}", ended.stdout)
+    for code in ExitCode:
+        described = code is ExitCode.OK or f"\n{code:>6}  " in ended.stdout
+        assert described
+        assert re.search(rf"^{code} ", onemcp_documentation(), re.MULTILINE)
+
+
+def onemcp_documentation() -> str:
+    return onemcp.cli.__doc__ or ""
+
+
+@pytest.mark.parametrize("command", program.COMMANDS)
+def test_every_command_has_help(command, capsys):
+    assert main([command, "-h"]) == 0
+    assert f"Usage: onemcp {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["chek"], "No such command 'chek'. Did you mean 'check'?"),
+        (["zzz"], "No such command 'zzz'.\n"),
+        (["run", "--prot", "1"], "'--port'?"),
+        (["run", "--port", "65536"], "65536 is not in the range"),
+        (["run", "--port", "http"], "not a valid integer"),
+        (["run", "more"], "unexpected extra argument"),
+        (["token", "--lifetime", "forever"], "'forever' is not 1s to 3650d"),
+        (["token", "--lifetime", "0s"], "'0s' is not"),
+        (["token", "--lifetime", "3651d"], "'3651d' is not"),
+        (["token", "--subject", ""], "printable characters"),
+        (["token", "--subject", "a\x1b"], "printable characters"),
+        (["check"], "There is no onemcp.json here"),
+        ([], "Usage: onemcp"),
+    ],
+)
+def test_wrong_command_lines_are_explained(arguments, told, home, monkeypatch, capsys):
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert told in captured.err
+    assert captured.out == ""
+
+
+def test_schema_is_that_of_the_configuration(onemcp):
+    ended = onemcp("schema")
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout) == config.schema()
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["schema"], ["--help"]])
+def test_quick_commands_import_nothing_slow(arguments, home, environment):
+    code = (
+        "import sys; from onemcp.cli import main; main(sys.argv[1:]); "
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        check=True,
+        text=True,
+        cwd=home,
+        env=environment,
+    )
+    loaded = set(ended.stderr.split())
+    assert "click" in loaded
+    assert not loaded & {"trio", "rich", "structlog", "jsonschema", "hypercorn", "attr"}
+
+
+def test_output_that_cannot_be_written_is_told(onemcp):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with Path("/dev/full").open("w") as full:
+        ended = onemcp("schema", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert ended.returncode == 74
+    assert ended.stderr == "Error: the output cannot be written: No space left on device\n"
+
+
+def test_reader_that_has_gone_is_no_reason_to_complain(onemcp):
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = onemcp("schema", capture_output=False, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert ended.returncode != 0
+    assert ended.stderr == ""
+
+
+def test_pipe_that_breaks_late_is_no_reason_to_complain_either(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # which is given up
+    assert program._output_failed(BrokenPipeError(errno.EPIPE, "Broken pipe")) == 74
+    assert capsys.readouterr().err == ""
+
+
+# check
+
+
+def test_check_tells_what_a_good_file_says(onemcp, home):
+    (home / "good.json").write_text(GOOD)
+    ended = onemcp("check", "good.json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == [
+        "ok: good.json",
+        "  listens on 127.0.0.1, port 8722, auth local",
+        "  backend a: stdio",
+        "  backend b: HTTP, disabled",
+    ]
+    ended = onemcp("check", "good.json", "--json")
+    assert json.loads(ended.stdout) == {
+        "ok": True,
+        "file": "good.json",
+        "host": "127.0.0.1",
+        "port": 8722,
+        "auth": "local",
+        "backends": [{"name": "a", "enabled": True}, {"name": "b", "enabled": False}],
+    }
+
+
+def test_check_tells_everything_that_is_wrong(onemcp, home):
+    (home / "bad.json").write_text(BAD)
+    ended = onemcp("check", "bad.json")
+    assert (ended.returncode, ended.stderr) == (1, "")
+    *problems, count = ended.stdout.splitlines()
+    assert len(problems) >= 2
+    assert all(line.startswith("bad.json:1:") for line in problems)
+    assert count == f"{len(problems)} problems"
+    ended = onemcp("check", "--json", "bad.json")
+    assert ended.returncode == 1
+    result = json.loads(ended.stdout)
+    assert not result["ok"]
+    assert len(result["problems"]) == len(problems)
+    assert result["problems"][0].keys() == {"file", "line", "column", "path", "message", "remedy"}
+
+
+def test_check_of_a_missing_file_is_one_problem(onemcp):
+    ended = onemcp("check", "missing.json")
+    assert ended.returncode == 1
+    assert "missing.json: cannot be read" in ended.stdout
+    assert ended.stdout.endswith("\n1 problem\n")
+
+
+def test_check_takes_the_file_that_run_would_take(onemcp, home):
+    (home / "onemcp.json").write_text(GOOD)
+    assert "ok: " in onemcp("check").stdout
+
+
+# token
+
+
+def test_token_is_all_that_is_printed_and_lets_in(onemcp, home):
+    ended = onemcp("token", "--subject", "ada", "--lifetime", "2h")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    [line] = ended.stdout.splitlines()
+    keys = load_or_create_keys(home / ".local/state/onemcp")
+    now = time.time()
+    principal = TokenVerifier(keys, AUDIENCE, ISSUER).verify(line, now)
+    assert principal.subject == "ada"
+    assert abs(principal.expires_at - now - 7200) < 60
+
+
+def test_token_lasts_for_a_month_by_default(home, monkeypatch, capsys):
+    monkeypatch.setenv("STATE_DIRECTORY", str(home / "state"))
+    assert main(["token"]) == 0
+    keys = load_or_create_keys(home / "state")
+    now = time.time()
+    principal = TokenVerifier(keys, AUDIENCE, ISSUER).verify(capsys.readouterr().out.strip(), now)
+    assert principal.subject == "local"
+    assert abs(principal.expires_at - now - 30 * 86_400) < 60
+
+
+def test_token_of_a_configuration_that_needs_none_is_issued_with_a_note(onemcp, home):
+    (home / "open.json").write_text(GOOD[:-1] + ', "auth": {"mode": "none"}}')
+    ended = onemcp("token", "--config", "open.json")
+    assert ended.returncode == 0
+    assert ended.stdout.count("\n") == 1
+    assert "asks for no token" in ended.stderr
+    (home / "closed.json").write_text(GOOD)
+    assert onemcp("token", "--config", "closed.json").stderr == ""
+
+
+def test_token_needs_a_usable_configuration_and_state_directory(onemcp, home, environment):
+    (home / "bad.json").write_text(BAD)
+    ended = onemcp("token", "--config", "bad.json")
+    assert (ended.returncode, ended.stdout) == (78, "")
+    assert "bad.json:1:" in ended.stderr
+    (home / "file").write_text("")
+    ended = onemcp("token", env={**environment, "XDG_STATE_HOME": str(home / "file")})
+    assert (ended.returncode, ended.stdout) == (73, "")
+    assert "Error: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+# In this process, for what is hard to bring about
+
+
+def test_commands_are_those_of_the_modules():
+    assert {module.command for module in (check, schema, token)} <= {
+        program.program.get_command(None, name)  # type: ignore[arg-type]  # it takes any
+        for name in program.COMMANDS
+    }
+    assert program.program.get_command(None, "nothing") is None  # type: ignore[arg-type]  # likewise
+    assert program.program.list_commands(None) == list(program.COMMANDS)  # type: ignore[arg-type]  # likewise
