@@ -228,12 +228,12 @@ class FakeConnection:
             raise BackendUnavailable("the connection is not up")
         self._ids += 1
         exchange = Exchange(self._ids, call, self)
-        self.opened.append(exchange)
         answer = self.answers.get(call.method, SILENT)
         if callable(answer):
             answer = answer(call)
         if isinstance(answer, Exception):
             raise answer
+        self.opened.append(exchange)
         if isinstance(answer, Failure):
             exchange.finish(Failure(exchange.id, answer.error))
         elif answer is not SILENT:
