@@ -174,8 +174,16 @@ class Backend:
                     f"backend {self.name!r} has {connection.in_flight} calls in flight, its limit"
                 )
             if not self._must_lower_level(call.caller):
-                return connection.open(call)
+                return self._open(connection, call)
             await self._lower_level(connection, call.caller)
+
+    def _open(self, connection: Connection, call: Call) -> Exchange:
+        try:
+            exchange = connection.open(call)
+        except (BackendUnavailable, Overloaded) as error:
+            raise error.about(self.name) from error
+        exchange.backend = self.name
+        return exchange
 
     def mirrored(self, tool: str) -> tuple[MirroredParameter, ...]:
         """Return which parameters of a tool are repeated in HTTP headers."""
@@ -272,6 +280,7 @@ class Backend:
                 raise HandshakeFailed(
                     f"it was not ready within {self.config.timeouts.start:g} s"
                     + (f"; {said}" if said else "")
+                    + '; raise "timeouts.start" if it needs longer'
                 )
             if connection.server is None:
                 await trio.sleep_forever()  # it was lost meanwhile: its task is about to say why

@@ -50,6 +50,7 @@ class Exchange:
         progress_token: The caller's own progress token, undecoded, or None.
         dropped: How many notifications were dropped because nobody received them in time.
         scope: Where a task of the connection serves this exchange alone, its cancel scope.
+        backend: The name of the backend, for errors that clients see, or None.
     """
 
     __slots__ = (
@@ -58,6 +59,7 @@ class Exchange:
         "_messages",
         "_queued",
         "_waiter",
+        "backend",
         "call",
         "dropped",
         "id",
@@ -74,6 +76,7 @@ class Exchange:
         self.progress_token = progress_token
         self.dropped = 0
         self.scope: trio.CancelScope | None = None
+        self.backend: str | None = None
         self._carrier = carrier
         self._messages: deque[Incoming] = deque()
         self._queued = 0
@@ -133,6 +136,8 @@ class Exchange:
 
     def fail(self, error: ProtocolError) -> None:
         """End the exchange with an error of onemcp's own."""
+        if self.backend is not None:
+            error = error.about(self.backend)
         self.finish(Failure(self.id, error.error))
 
     def reply(self, answer: Answer) -> None:

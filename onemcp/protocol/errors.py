@@ -52,6 +52,11 @@ class ProtocolError(Exception):
         """The ``error`` member to send."""
         raise NotImplementedError  # pragma: no cover - abstract
 
+    def about(self, backend: str) -> ProtocolError:
+        """Return the error as clients of many backends need it: it says which one it is about."""
+        del backend
+        return self
+
 
 class RemoteError(ProtocolError):
     """A peer answered with an error, which travels on as it came.
@@ -113,6 +118,10 @@ class LocalError(ProtocolError):
         if self.data is not None:
             fields["data"] = self.data
         return msgspec.Raw(msgspec.json.encode(fields))
+
+    def about(self, backend: str) -> LocalError:
+        """Return the same error, with the name of the backend that it is about."""
+        return type(self)(f"backend {backend!r}: {self.message}", self.data)
 
 
 class ParseError(LocalError):
@@ -179,6 +188,11 @@ class BackendLost(LocalError):
     """The backend went away with the call in flight: it may or may not have acted."""
 
     code = -33002
+
+    def about(self, backend: str) -> BackendLost:
+        """Return the same error, with the name of the backend and what callers must know."""
+        message = f"backend {backend!r}: {self.message}; it may or may not have acted"
+        return BackendLost(message, self.data)
 
 
 class DeadlineExceeded(LocalError):
