@@ -12,9 +12,12 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 from tests.conformance.scenarios import SCENARIOS
+from tests.support.clients import clients
 from tests.support.conformance import Report, run_all
+from tests.support.eventually import eventually
 from tests.support.processes import serving
 
 if TYPE_CHECKING:
@@ -35,15 +38,33 @@ def backend(request, reference_command) -> Iterator[dict[str, Any]]:
             yield {"url": server.url}
 
 
+async def wait_until_listed(url: str) -> None:
+    """Wait until the backend has come up behind the gateway."""
+    async with clients(url) as connected:
+        client = connected.modern()
+
+        async def is_listed() -> bool:
+            return bool((await client.request("tools/list"))["result"]["tools"])
+
+        await eventually(is_listed, "the reference server is listed")
+
+
 @pytest.fixture(scope="module")
 def reports(npm, backend, tmp_path_factory) -> dict[str, Report]:
     folder = tmp_path_factory.mktemp("through")
     config = folder / "onemcp.json"
-    # Names stay bare, because the suite knows its fixtures by them.
-    servers = {"ref": {**backend, "prefix": ""}}
-    config.write_text(json.dumps({"mcpServers": servers, "auth": {"mode": "none"}}))
+    options = {
+        # Names stay bare, because the suite knows its fixtures by them.
+        "mcpServers": {"ref": {**backend, "prefix": ""}},
+        # The suite has no way to send a token.
+        "auth": {"mode": "none"},
+        # One scenario wants a stream to be closed while its tool is silent, and polls it.
+        "server": {"pollAfter": 0.1},
+    }
+    config.write_text(json.dumps(options))
     command = [sys.executable, "-m", "onemcp", "run", "--config", str(config), "--port", "0"]
     with serving(command) as gateway:
+        trio.run(wait_until_listed, gateway.url)
         return run_all(gateway.url, installation=npm, output=folder / "results")
 
 
