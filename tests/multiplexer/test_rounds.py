@@ -317,8 +317,8 @@ async def test_closing_in_the_middle_of_a_round_ends_it_and_opens_nothing(
 
 async def test_closing_in_the_second_attempt_cancels_that_one(world: World, server: Server):
     reply = await call(world, server, script(asking(None, STATE), nothing))
-    with trio.move_on_after(0.01):
-        await reply.receive()
+    world.nursery.start_soon(reply.receive)
+    await wait_all_tasks_blocked()
     first, second = server.calls
     reply.close()
     assert server.cancelled == [second]
