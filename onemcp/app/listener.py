@@ -4,7 +4,8 @@ Theory of operation: the socket belongs to the gateway, not to the server: resta
 loses no connection that waits to be accepted. Connections are accepted here, and Hypercorn serves
 each of them, because of what has to be right around it: one connection that fails takes no other
 one down, and a client that doesn't read is given up. Hypercorn shields what it sends from
-cancellation, so that only closing the socket ends it.
+cancellation, so that only closing the socket ends it. HTTP/2 is not offered: Hypercorn leaves its
+tasks behind when clients go away in the middle of an answer.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ import attrs
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
+from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
 
 BACKLOG: Final = 1024
 KEEP_ALIVE_SECONDS: Final = 75.0
@@ -136,9 +140,11 @@ async def _handle(
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_close_when_cancelled, stream)
-            await TCPServer(application, settings, context, ConnectionState({}), patient)
+            await _Http1Server(application, settings, context, ConnectionState({}), patient).run()
             nursery.cancel_scope.cancel()
-    except Exception as error:  # noqa: BLE001 - reported
+    except* (OSError, H2CProtocolRequiredError, H2ProtocolAssumedError):
+        pass  # the client has gone, or wants something else
+    except* Exception as error:  # noqa: BLE001 - reported
         on_event(ConnectionFailed(error))
 
 
@@ -147,6 +153,31 @@ async def _close_when_cancelled(stream: trio.SocketStream) -> None:
         await trio.sleep_forever()
     finally:
         stream.socket.close()
+
+
+class _Http1Server(TCPServer):
+    """Hypercorn's care of one connection, without what it does for TLS and HTTP/2."""
+
+    async def run(self) -> None:
+        """Serve the connection until it ends."""
+        socket = self.stream.socket
+        try:
+            async with TaskGroup() as self._task_group:
+                self.protocol: Any = H11Protocol(
+                    self.app,
+                    self.config,
+                    self.context,
+                    self._task_group,
+                    ConnectionState(self.state),
+                    ssl=False,
+                    client=parse_socket_addr(socket.family, socket.getpeername()),
+                    server=parse_socket_addr(socket.family, socket.getsockname()),
+                    send=self.protocol_send,
+                )
+                await self.idle_task.restart(self._task_group, self._idle_timeout)
+                await self._read_data()
+        finally:
+            await self._close()
 
 
 class _PatientStream:
@@ -170,6 +201,7 @@ class _PatientStream:
             with trio.move_on_after(SEND_SECONDS) as patience:
                 await self._send_all(view[start : start + SEND_BYTES])
             if patience.cancelled_caught:
+                self.socket.close()  # what came after a gap would be taken for what is missing
                 raise trio.BrokenResourceError("the client reads nothing")
 
 

@@ -148,12 +148,16 @@ class Client:
     async def answer(self) -> Answer:
         """Receive a whole response."""
         head = await self.head()
+        headers = {key.decode(): value.decode() for key, value in head.headers}
+        return Answer(head.status_code, headers, await self.answer_body())
+
+    async def answer_body(self) -> bytes:
+        """Receive the rest of a response."""
         body = b""
         while isinstance(event := await self.next(), h11.Data):
             body += event.data
         assert isinstance(event, h11.EndOfMessage), event
-        headers = {key.decode(): value.decode() for key, value in head.headers}
-        return Answer(head.status_code, headers, body)
+        return body
 
     async def stream_begins(self) -> None:
         head = await self.head()
@@ -176,8 +180,10 @@ class Client:
 
     async def message(self) -> Any:
         """Receive the next message of a stream; None at its end."""
-        event = await self.event()
-        return None if event is None else json.loads(event.data)
+        while (event := await self.event()) is not None:
+            if event.data:  # else it primes the client to come back
+                return json.loads(event.data)
+        return None
 
     async def comment(self) -> None:
         """Receive a keep-alive comment."""
@@ -228,7 +234,12 @@ class Site:
         async def run(*, task_status: trio.TaskStatus[str]) -> None:
             with self.scope:
                 await listening.serve(
-                    self.application, self.listener, grace, self.drain, task_status=task_status
+                    self.application,
+                    self.listener,
+                    grace,
+                    self.drain,
+                    self.events.append,
+                    task_status=task_status,
                 )
             self.stopped.set()
 
