@@ -24,23 +24,15 @@ import httpx
 import trio
 
 from onemcp.config import BackendLimits, HttpTransport, Timeouts
-from onemcp.protocol.errors import BackendProtocolError, MessageTooLarge
+from onemcp.protocol.errors import BackendProtocolError
 
-from ._problems import REDIRECTS, SEE_OTHER, Problem, Refusal, translate
+from ._problems import REDIRECTS, SEE_OTHER, Problem, translate
+from ._reply import CLOSE_TIMEOUT, Reply
 
 HeaderList = list[tuple[bytes, bytes]]
 
 CONNECT_TIMEOUT: Final = 10.0
 """How long making one TCP and TLS connection may take, in seconds."""
-
-CLOSE_TIMEOUT: Final = 2.0
-"""How long closing connections may take, in seconds."""
-
-ERROR_BODY_TIMEOUT: Final = 2.0
-"""How long to wait for the body of a response that is no answer, in seconds."""
-
-ERROR_BODY_BYTES: Final = 64 * 1024
-"""How much of such a body is read."""
 
 KEEPALIVE: Final = 4.0
 """How long an idle connection is kept, in seconds: less than servers usually do, which is 5."""
@@ -53,10 +45,6 @@ POOL_SIZE: Final = 8
 
 MAX_REDIRECTS: Final = 3
 
-JSON: Final = "application/json"
-EVENT_STREAM: Final = "text/event-stream"
-
-_OK: Final = range(200, 300)
 _OWN: Final = frozenset(
     {
         b"accept",
@@ -133,6 +121,10 @@ def show(url: httpx.URL) -> str:
     return f"{url.scheme}://{url.host}{port}{url.path}"[:200]
 
 
+def _usual_authorities() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class _Pool:
     """A few connections.
 
@@ -144,6 +136,7 @@ class _Pool:
     __slots__ = ("transport", "used")
 
     def __init__(self, ssl_context: ssl.SSLContext) -> None:
+        """Make no connection yet."""
         self.used = 0
         self.transport = httpx.AsyncHTTPTransport(
             verify=ssl_context,
@@ -155,129 +148,9 @@ class _Pool:
             ),
         )
 
-
-class Reply:
-    """A response whose body is read piece by piece.
-
-    Attributes:
-        status: Its HTTP status.
-        headers: Its headers.
-        kind: Its media type in lower case, without parameters.
-    """
-
-    def __init__(self, response: httpx.Response, pool: _Pool) -> None:
-        """Read `response`, which came from a transport and not from a client."""
-        self.status = response.status_code
-        self.headers = response.headers
-        self.kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        self._response = response
-        self._pool: _Pool | None = pool
-        self._chunks = aiter(response.stream)  # type: ignore[arg-type]  # httpx types both kinds
-        self._ended = False
-
-    @property
-    def ok(self) -> bool:
-        """Whether the request was taken."""
-        return self.status in _OK
-
-    async def chunk(self) -> bytes:
-        """Return the next piece of the body; nothing means that it is complete.
-
-        Raises:
-            Problem: The connection broke.
-        """
-        if self._ended:
-            await trio.lowlevel.checkpoint()
-            return b""
-        try:
-            return await anext(self._chunks)
-        except StopAsyncIteration:
-            self._ended = True
-            return b""
-        except httpx.HTTPError as error:
-            self._ended = True
-            raise translate(error) from error
-
-    async def body(self, limit: int) -> bytes:
-        """Read the whole body.
-
-        Raises:
-            Problem: It is larger than `limit` bytes, or the connection broke.
-        """
-        self._check_encoding()
-        announced = self.headers.get("content-length", "0")
-        if announced.isdigit() and int(announced[:20]) > limit:
-            raise Problem(too_large(limit), self.status)
-        parts, size = [], 0
-        while chunk := await self.chunk():
-            size += len(chunk)
-            if size > limit:
-                raise Problem(too_large(limit), self.status)
-            parts.append(chunk)
-        return b"".join(parts)
-
-    async def refusal(self) -> Refusal:
-        """Read what there is to say about a response that is no answer, within bounds."""
-        parts, size = [], 0
-        with trio.move_on_after(ERROR_BODY_TIMEOUT):
-            try:
-                while size < ERROR_BODY_BYTES and (chunk := await self.chunk()):
-                    size += len(chunk)
-                    parts.append(chunk)
-            except Problem:
-                # The status says enough.
-                await trio.lowlevel.checkpoint()
-        return Refusal(self.status, self.kind, b"".join(parts)[:ERROR_BODY_BYTES])
-
-    def _check_encoding(self) -> None:
-        encoding = self.headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in {"", "identity"}:
-            error = BackendProtocolError("it compressed its answer, which it was asked not to")
-            raise Problem(error, self.status)
-
-    async def events_follow(self) -> None:
-        """Check that the body is a stream of events.
-
-        Raises:
-            Problem: It is not.
-        """
-        if not self.ok or self.kind != EVENT_STREAM:
-            said = (await self.refusal()).describe()
-            raise Problem(BackendProtocolError(f"it answered with {said}"), self.status)
-        self._check_encoding()
-
-    async def aclose(self) -> None:
-        """Give the connection back, or close it where the body was not read to its end.
-
-        A body that was given up leaves generators of httpx behind, which Trio wants ended and
-        httpx doesn't end: a read that is cancelled at once does.
-        """
-        pool, self._pool = self._pool, None
-        if pool is None:
-            await trio.lowlevel.checkpoint()
-            return
-        try:
-            with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
-                if not self._ended:
-                    with trio.CancelScope() as scope:
-                        scope.cancel()
-                        while await self.chunk_or_nothing():
-                            pass
-                await self._response.aclose()
-        finally:
-            pool.used -= 1
-
-    async def chunk_or_nothing(self) -> bytes:
-        """Return the next piece of the body, or nothing where there is no more to be had."""
-        try:
-            return await self.chunk()
-        except Problem:
-            return b""
-
-
-def too_large(limit: int) -> MessageTooLarge:
-    """Make the error for an answer that exceeds the limit."""
-    return MessageTooLarge(f"the answer has more than {limit} bytes, which is the limit")
+    def release(self) -> None:
+        """Take note that a request uses its connection no longer."""
+        self.used -= 1
 
 
 class HttpClient:
@@ -293,11 +166,14 @@ class HttpClient:
         self.peer = peer
         self.url = httpx.URL(peer.transport.url).copy_with(username=None, password=None)
         self._static = static_headers(peer.transport)
-        self._ssl_context = peer.ssl_context or httpx.create_ssl_context(trust_env=False)
+        self._ssl_context = peer.ssl_context
         self._max_pools = -(-connections // POOL_SIZE)
         self._pools: list[_Pool] = []
 
     async def __aenter__(self) -> Self:
+        if self._ssl_context is None and self.url.scheme == "https":
+            # Reading the authorities takes tens of milliseconds.
+            self._ssl_context = await trio.to_thread.run_sync(_usual_authorities)
         await trio.lowlevel.checkpoint()
         return self
 
@@ -360,20 +236,23 @@ class HttpClient:
         )
         pool = self._pool()
         pool.used += 1
+        response = None
         try:
-            return Reply(await pool.transport.handle_async_request(request), pool)
-        except BaseException as error:
-            pool.used -= 1
-            if isinstance(error, httpx.HTTPError):
-                raise translate(error) from error
-            raise
+            response = await pool.transport.handle_async_request(request)
+        except httpx.HTTPError as error:
+            raise translate(error) from error
+        finally:
+            if response is None:
+                pool.release()
+        return Reply(response, pool.release)
 
     def _pool(self) -> _Pool:
         for pool in self._pools:
             if pool.used < POOL_SIZE:
                 return pool
         if len(self._pools) < self._max_pools:
-            self._pools.append(_Pool(self._ssl_context))
+            # Without TLS there is nothing to trust, and redirects don't leave the origin.
+            self._pools.append(_Pool(self._ssl_context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)))
             return self._pools[-1]
         return min(self._pools, key=lambda pool: pool.used)
 

@@ -32,7 +32,7 @@ from onemcp.protocol.methods import INITIALIZE
 from onemcp.protocol.revisions import allows_batches
 from onemcp.protocol.sse import Event, EventDecoder
 
-from ._client import EVENT_STREAM, JSON, HeaderList, HttpClient, Reply, too_large
+from ._client import HeaderList, HttpClient
 from ._problems import (
     NOT_FOUND,
     SERVER_ERROR,
@@ -41,6 +41,7 @@ from ._problems import (
     SessionLost,
     judge,
 )
+from ._reply import EVENT_STREAM, JSON, Reply, too_large
 from ._session import MAX_EVENT_ID, Session
 
 LINGER: Final = 1.0

@@ -20,8 +20,9 @@ from onemcp.protocol.headers import MirroredParameter, encode_value, parameter_h
 from onemcp.protocol.methods import NAMED, TOOLS_CALL
 from onemcp.protocol.revisions import V2025_06_18, Era, era_of
 
-from ._client import EVENT_STREAM, JSON, HeaderList, Reply
+from ._client import HeaderList
 from ._problems import Problem
+from ._reply import EVENT_STREAM, JSON, Reply
 
 Mirrored = Callable[[str], Sequence[MirroredParameter]]
 """Tells which parameters of a tool are repeated in headers."""

@@ -23,8 +23,9 @@ from onemcp.protocol.framing import Oversized
 from onemcp.protocol.jsonrpc import Request
 from onemcp.protocol.sse import Event, EventDecoder
 
-from ._client import EVENT_STREAM, JSON, HeaderList, HttpClient, Peer, Reply, same_origin, show
+from ._client import HeaderList, HttpClient, Peer, same_origin, show
 from ._problems import NOT_FOUND, LoginRequired, Problem, SessionLost, judge
+from ._reply import EVENT_STREAM, JSON, Reply
 
 ENDPOINT: Final = "endpoint"
 MAX_ENDPOINT: Final = 8192

@@ -1,0 +1,223 @@
+"""Backends that are down, elsewhere, not trusted, or want a login."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Any
+
+import pytest
+import trio
+import trustme
+
+from onemcp.backend.connection import ConnectionLost
+from onemcp.backend.handshake import EraMemory, answer_of
+from onemcp.backend.http import LoginRequired, NotStreamable
+from onemcp.protocol.errors import (
+    BackendUnavailable,
+)
+from onemcp.protocol.revisions import Era
+from tests.backend.http.servers import (
+    Legacy,
+    Modern,
+    Visit,
+    connected,
+    connecting,
+    failure_of,
+    refusal,
+    serving,
+    talking,
+)
+
+
+async def needs_login(visit: Visit) -> None:
+    await visit.answer(401, b"", "", ("www-authenticate", "Bearer"))
+
+
+# --- the network -------------------------------------------------------------------------------
+
+
+async def _closed_port() -> str:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    await listener.aclose()
+    return f"http://127.0.0.1:{port}/mcp"
+
+
+@pytest.mark.parametrize("era", [None, Era.LEGACY, Era.MODERN])
+async def test_a_backend_that_is_down_is_reported_and_nothing_is_learned(era: Era | None) -> None:
+    memory = EraMemory(era)
+    reason = await refusal(await _closed_port(), memory=memory)
+    assert type(reason) is ConnectionLost
+    assert reason.reason == "it can't be reached: it refuses connections"
+    assert memory.era is era
+
+
+async def test_an_unknown_host_is_named_as_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object, **__: object) -> list[Any]:
+        await trio.lowlevel.checkpoint()
+        raise socket.gaierror(-2, "unknown")
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", fail)
+    reason = await refusal("http://backend.invalid/mcp")
+    assert "host name is unknown" in reason.reason
+
+
+async def test_a_backend_that_goes_down_ends_the_connection_in_the_end() -> None:
+    async with trio.open_nursery() as nursery:
+        scope, started = trio.CancelScope(), trio.Event()
+        urls = []
+
+        async def host() -> None:
+            with scope:
+                async with serving(Modern()) as url:
+                    urls.append(url)
+                    started.set()
+                    await trio.sleep_forever()
+
+        nursery.start_soon(host)
+        await started.wait()
+        async with connecting(urls[0]) as live:
+            await live.result("tools/list")
+            scope.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            codes = []
+            while live.lost is None:
+                exchange = live.open("tools/list")
+                codes.append(failure_of(await answer_of(exchange))["code"])
+                await trio.testing.wait_all_tasks_blocked()
+            assert codes[-3:] == [BackendUnavailable.code] * 3
+            assert live.lost.reason == "it can't be reached: it refuses connections"
+            assert live.memory.era is Era.MODERN
+
+
+async def test_a_backend_that_closes_without_a_word() -> None:
+    async def close(stream: trio.SocketStream) -> None:
+        data = b""
+        while not data.endswith(b"}"):
+            data += await stream.receive_some()
+
+    async with talking(close) as url:
+        reason = await refusal(url)
+    assert type(reason) is ConnectionLost
+    assert "broke off" in reason.reason
+
+
+async def test_a_backend_that_speaks_something_else() -> None:
+    async def greet(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"220 mail.example ESMTP\r\n\r\n")
+        await trio.sleep_forever()
+
+    async with talking(greet) as url:
+        reason = await refusal(url)
+    assert "something other than HTTP" in reason.reason
+
+
+async def test_a_backend_that_hangs_is_stopped_by_the_callers_deadline() -> None:
+    async def hang(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async with talking(hang) as url:
+        with trio.move_on_after(0.2) as patience:
+            await refusal(url, probe=0.05)
+    assert patience.cancelled_caught
+
+
+async def test_a_certificate_must_be_trusted() -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    trusted = ssl.create_default_context()
+    authority.configure_trust(trusted)
+
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(server_side)
+
+    async def secured(stream: trio.SocketStream) -> None:
+        tls = trio.SSLStream(stream, server_side, server_side=True, https_compatible=True)
+        try:
+            await tls.do_handshake()
+        except trio.BrokenResourceError:
+            return
+        while await tls.receive_some():
+            await tls.send_all(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
+
+    async with talking(secured) as url:
+        secure = url.replace("http:", "https:")
+        assert "certificate is not trusted" in (await refusal(secure)).reason
+        assert isinstance(await refusal(secure, ssl_context=trusted), LoginRequired)
+
+    async with serving(Modern()) as url:
+        assert "speak TLS" in (await refusal(url.replace("http:", "https:"))).reason
+
+
+async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with connected(Modern()) as live:
+        assert await live.result("tools/list") == {"did": "tools/list"}
+
+
+async def test_redirects_within_the_origin_are_followed_once() -> None:
+    async def slash(visit: Visit) -> None:
+        if visit.path == "/mcp":
+            await visit.answer(307, b"", "", ("location", "/mcp/"))
+        else:
+            await Modern().post(visit)
+
+    server = Modern(**{"server/discover": slash, "tools/list": slash})
+    async with connected(server) as live:
+        await live.result("tools/list")
+    paths = [(visit.what, visit.path) for visit in server.visits]
+    assert paths == [
+        ("server/discover", "/mcp"),
+        ("server/discover", "/mcp/"),
+        ("tools/list", "/mcp/"),
+    ]
+
+
+# --- a login -----------------------------------------------------------------------------------
+
+
+async def test_a_login_that_expires_ends_the_connection() -> None:
+    server = Modern()
+    async with connected(server) as live:
+        server.on("tools/call", needs_login)
+        server.on("server/discover", needs_login)
+        assert (await live.error("tools/call", name="t"))["code"] == BackendUnavailable.code
+        await live.over.wait()
+        assert isinstance(live.lost, LoginRequired)
+
+
+async def test_a_login_for_one_tool_ends_nothing() -> None:
+    server = Modern(**{"tools/call": needs_login})
+    async with connected(server) as live:
+        await live.error("tools/call", name="t")
+        await server.seen("server/discover", 2)
+        await live.result("tools/list")
+        assert live.lost is None
+
+
+# --- pins --------------------------------------------------------------------------------------
+
+
+async def test_a_pinned_era_is_not_fallen_back_from() -> None:
+    async def down(visit: Visit) -> None:
+        await visit.answer(500)
+
+    server = Legacy(**{"server/discover": down})
+    async with serving(server) as url:
+        reason = await refusal(url, pin="modern")
+        assert "HTTP 500" in reason.reason
+    assert server.of("initialize") == []
+
+
+async def test_a_modern_error_to_initialize_is_no_reason_to_try_older_transports() -> None:
+    async def modern(visit: Visit) -> None:
+        await visit.error(-32022, 400, {"supported": ["2026-07-28"]})
+
+    server = Modern(initialize=modern)
+    async with serving(server) as url:
+        reason = await refusal(url, pin="legacy")
+        assert not isinstance(reason, NotStreamable)
+    assert server.of("GET") == []
