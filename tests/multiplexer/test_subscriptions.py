@@ -165,6 +165,15 @@ async def test_what_is_pending_is_told_before_the_end(world: World):
     assert await heard(reply) == [TOOLS]
 
 
+async def test_what_changes_after_the_end_is_not_told():
+    subscriber = Subscriber(ALL_LISTS)
+    subscriber.end()
+    subscriber.offer(Notification(TOOLS))
+    with pytest.raises(trio.EndOfChannel):
+        await subscriber.receive()
+    subscriber.close()
+
+
 async def test_whoever_receives_learns_that_another_task_has_closed(world: World):
     view = await world.show(Server())
     subscriber = await view.subscribe(ALL_LISTS)
@@ -201,9 +210,7 @@ async def test_nothing_is_told_that_was_not_asked_for(world: World):
     reply.close()
 
 
-async def test_changes_are_coalesced_for_a_slow_subscriber(
-    world: World, autojump_clock: MockClock
-):
+async def test_changes_are_coalesced_for_a_slow_subscriber(world: World, autojump_clock: MockClock):
     server = Server(tools=[tool("t")], resources=[resource(URI)])
     view = await world.show(server)
     reply = await listen(view, toolsListChanged=True, resourceSubscriptions=[URI])
