@@ -207,6 +207,7 @@ class DuplexConnection:
             await run(*args)
         except ConnectionLost as reason:
             self._lost = self._lost or reason
+            self.server = None
         scope.cancel()
 
     async def _serve(self, task_status: trio.TaskStatus[ServerDescription]) -> None:

@@ -649,6 +649,15 @@ async def test_calls_fail_at_once_even_where_the_program_takes_its_time_to_end(
     assert trio.current_time() - started >= 60
 
 
+async def test_a_lost_connection_is_never_taken_for_one_that_is_up(autojump_clock, legacy):
+    legacy.peer.teardown = 60
+    legacy.peer.end()
+    for _ in range(50):
+        assert (legacy.connection._lost is None) == (legacy.connection.server is not None)
+        await trio.lowlevel.checkpoint()
+    assert legacy.connection.server is None
+
+
 async def test_a_channel_that_breaks_while_writing_ends_the_connection(autojump_clock, legacy):
     legacy.peer.closed = True
     exchange = legacy.connection.open(call())
