@@ -5,12 +5,10 @@ from __future__ import annotations
 from .address import Overrides
 from .events import AddressChanged, AddressRefused, ReloadApplied
 from .gateway import Gateway
-from .identity import AUDIENCE, ISSUER, NAME, VERSION
-from .serving import RunOptions, Started, demo_configuration, new_token, serve
+from .identity import NAME, VERSION
+from .serving import RunOptions, Started, demo_configuration, serve
 
 __all__ = [
-    "AUDIENCE",
-    "ISSUER",
     "NAME",
     "VERSION",
     "AddressChanged",
@@ -21,6 +19,5 @@ __all__ = [
     "RunOptions",
     "Started",
     "demo_configuration",
-    "new_token",
     "serve",
 ]

@@ -27,7 +27,7 @@ from typing import Any
 import trio
 
 from onemcp import config
-from onemcp.auth import Gate, KeyStore, TokenVerifier
+from onemcp.auth import Gate, KeyStore, local_verifier
 from onemcp.backend import Backend, Identity
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
@@ -51,7 +51,7 @@ from . import listener as listening
 from .address import NO_OVERRIDES, Address, Overrides
 from .connecting import Connector, stop_seconds
 from .events import AddressChanged, AddressRefused, ReloadApplied
-from .identity import AUDIENCE, ISSUER, NAME, VERSION
+from .identity import NAME, VERSION
 
 EventHook = Callable[[Any], object]
 """Takes every typed event of every room; must not block or raise."""
@@ -328,7 +328,7 @@ class Gateway:
         if mode == "local":
             if self._keys is None:
                 raise ValueError("auth.mode local needs keys")
-            verifier = TokenVerifier(self._keys, AUDIENCE, ISSUER)
+            verifier = local_verifier(self._keys)
         host, _ = listening.address_of(self._listener)
         return Gate(
             mode=mode,

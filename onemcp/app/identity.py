@@ -1,4 +1,4 @@
-"""What this program calls itself, on the wire and in tokens."""
+"""What this program calls itself on the wire."""
 
 from __future__ import annotations
 
@@ -7,9 +7,3 @@ from typing import Final
 
 NAME: Final = "onemcp"
 VERSION: Final = version(NAME)
-
-ISSUER: Final = "onemcp"
-"""The issuer of tokens that the gateway's own key signs."""
-
-AUDIENCE: Final = "onemcp"
-"""Whom such tokens are for."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -13,13 +11,13 @@ from typing import Final
 import attrs
 import trio
 
-from onemcp import config
-from onemcp.auth import KeyStore, issue_token, load_or_create_keys
+from onemcp import config, demo
+from onemcp.auth import KeyStore, load_or_create_keys, new_token
 from onemcp.config import Configuration
 
 from .address import Overrides
+from .events import ReloadApplied
 from .gateway import EventHook, Gateway
-from .identity import AUDIENCE, ISSUER
 
 DEMO_TOKEN_SECONDS: Final = 24 * 3600.0
 
@@ -62,9 +60,8 @@ class Started:
 
 def demo_configuration() -> Configuration:
     """Return a configuration of nothing but the embedded demo backend."""
-    transport = config.StdioTransport(
-        command=sys.executable, args=("-P", "-m", "onemcp.demo"), env={}
-    )
+    program, *arguments = demo.command()
+    transport = config.StdioTransport(command=program, args=tuple(arguments), env={})
     return Configuration(backends=(config.Backend(name="demo", transport=transport),))
 
 
@@ -82,7 +79,8 @@ async def serve(
         options: What the command line asks for.
         announce: Called once, when the gateway listens.
         on_event: Takes every event of every room.
-        on_configuration: Called with the configuration before anything starts, to set up logs.
+        on_configuration: Called with the configuration before anything starts, and with each new
+            one that is put in force; sets up logs.
         environ: The environment: where to look for files.
 
     Raises:
@@ -98,12 +96,18 @@ async def serve(
     if configuration.auth.mode != "none":
         state = config.state_directory(environ)
         keys = await trio.to_thread.run_sync(load_or_create_keys, state)
+
+    def hear(event: object) -> None:
+        if isinstance(event, ReloadApplied):
+            on_configuration(event.configuration)
+        on_event(event)
+
     gateway = Gateway(
         configuration,
         keys=keys,
         path=path,
         overrides=Overrides(options.host, options.port),
-        on_event=on_event,
+        on_event=hear,
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(_obey_signals, gateway)
@@ -120,22 +124,9 @@ def _started(gateway: Gateway, keys: KeyStore | None, path: Path | None) -> Star
         url=gateway.url,
         token=token,
         demo=path is None,
-        backends=tuple(settings.name for settings in configuration.backends),
+        backends=tuple(each.name for each in configuration.backends if each.enabled),
         auth_mode=configuration.auth.mode,
         config=path,
-    )
-
-
-def new_token(keys: KeyStore, subject: str, lifetime: float) -> str:
-    """Issue a token for this gateway.
-
-    Args:
-        keys: What it is signed with.
-        subject: Whom it is for.
-        lifetime: How long it is valid, in seconds.
-    """
-    return issue_token(
-        keys, subject=subject, lifetime=lifetime, audience=AUDIENCE, issuer=ISSUER, now=time.time()
     )
 
 

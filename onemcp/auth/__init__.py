@@ -16,6 +16,7 @@ from onemcp.auth._errors import (
 )
 from onemcp.auth._gate import Gate, Headers, Mode
 from onemcp.auth._keys import KeyStore, SigningKey, load_or_create_keys
+from onemcp.auth._local import local_verifier, new_token
 from onemcp.auth._principal import ANONYMOUS, Principal
 from onemcp.auth._tokens import TokenVerifier, issue_token
 
@@ -38,4 +39,6 @@ __all__ = [
     "Unauthorized",
     "issue_token",
     "load_or_create_keys",
+    "local_verifier",
+    "new_token",
 ]

@@ -76,7 +76,7 @@ def _facts(started: Started) -> Iterator[tuple[str, str]]:
     if started.demo:
         yield "serves", "a demo; write onemcp.json to serve your own MCP servers"
     else:
-        yield "serves", ", ".join(started.backends) or "nothing: no backends are configured"
+        yield "serves", ", ".join(started.backends) or "nothing: no backend is enabled"
     if started.config is not None:
         yield "config", ascii(str(started.config))[1:-1]
     if started.auth_mode == "none":

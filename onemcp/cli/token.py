@@ -10,8 +10,7 @@ from typing import Final
 import click
 
 from onemcp import config
-from onemcp.app import new_token
-from onemcp.auth import KeyStoreError, load_or_create_keys
+from onemcp.auth import KeyStoreError, load_or_create_keys, new_token
 from onemcp.cli.failures import ConfigurationUnusable, StateUnusable
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}

@@ -242,7 +242,9 @@ def encode_response(request_id: RequestId, result: Raw) -> bytes:
 
 
 def encode_failure(request_id: RequestId | None, error: Raw) -> bytes:
-    """Encode an error answer, splicing `error` in."""
+    """Encode an error answer, splicing `error` in; without an id where none could be read."""
+    if request_id is None:
+        return single_line(b'{"jsonrpc":"2.0","error":%b}' % bytes(error))
     return single_line(
         b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (_ENCODER.encode(request_id), bytes(error))
     )

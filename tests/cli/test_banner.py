@@ -84,7 +84,7 @@ def test_terminal_shows_everything_whole_and_nothing_that_drives_it():
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"backends": ()}, "nothing: no backends are configured"),
+        ({"backends": ()}, "nothing: no backend is enabled"),
         ({"token": None}, "run `onemcp token`"),
         ({"auth_mode": "none"}, "none is needed"),
         ({"demo": True}, "a demo"),

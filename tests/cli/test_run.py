@@ -180,7 +180,7 @@ def test_terminal_gets_all_of_it_in_colour(start, home):
         assert running.stop(signal.SIGINT) == 0
     assert "\x1b[" in text
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text).replace("\r", "")
-    assert "  serves  github\n  config  onemcp.json\n  token   eyJ" in plain
+    assert "  serves  nothing: no backend is enabled\n  config  onemcp.json\n  token   eyJ" in plain
     # What is to be pasted is whole: no line is broken at the width of the terminal.
     assert re.search(
         r"^claude mcp add --transport http onemcp .* 'Authorization: Bearer eyJ\S+'$",
