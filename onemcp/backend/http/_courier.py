@@ -239,7 +239,7 @@ class Courier:
         Raises:
             Problem: The stream can't be used any further.
         """
-        await reply.events_follow()
+        reply.check_encoding()
         decoder = EventDecoder(self._limit)
         while True:
             try:

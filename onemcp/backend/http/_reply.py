@@ -73,7 +73,7 @@ class Reply:
         Raises:
             Problem: It is larger than `limit` bytes, or the connection broke.
         """
-        self._check_encoding()
+        self.check_encoding()
         announced = self.headers.get("content-length", "0")
         if announced.isdigit() and int(announced[:20]) > limit:
             raise Problem(too_large(limit), self.status)
@@ -98,22 +98,16 @@ class Reply:
                 await trio.lowlevel.checkpoint()
         return Refusal(self.status, self.kind, b"".join(parts)[:ERROR_BODY_BYTES])
 
-    def _check_encoding(self) -> None:
+    def check_encoding(self) -> None:
+        """Check that the body is not compressed, so that its size is what is read of it.
+
+        Raises:
+            Problem: It is.
+        """
         encoding = self.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"", "identity"}:
             error = BackendProtocolError("it compressed its answer, which it was asked not to")
             raise Problem(error, self.status)
-
-    async def events_follow(self) -> None:
-        """Check that the body is a stream of events.
-
-        Raises:
-            Problem: It is not.
-        """
-        if not self.ok or self.kind != EVENT_STREAM:
-            said = (await self.refusal()).describe()
-            raise Problem(BackendProtocolError(f"it answered with {said}"), self.status)
-        self._check_encoding()
 
     async def aclose(self) -> None:
         """Give the connection back, or close it where the body was not read to its end.

@@ -140,7 +140,7 @@ async def open_sse_channel(peer: Peer) -> AsyncIterator[SseChannel]:
         async with client, client.send("GET", _GET) as reply:
             if not reply.ok or reply.kind != EVENT_STREAM:
                 raise judge(await reply.refusal(), None, session=False, secrets=peer.secrets)
-            await reply.events_follow()
+            reply.check_encoding()
             decoder = EventDecoder(peer.limits.message_bytes)
             endpoint, events = await _endpoint_of(reply, decoder, client.url)
             channel = SseChannel(client, endpoint)
