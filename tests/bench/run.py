@@ -225,12 +225,12 @@ it anywhere and writes this page. Ratios travel between machines; milliseconds d
 The backend is a Python program of forty lines whose one tool repeats a text; onemcp reaches it
 over stdio, clients reach onemcp over HTTP with a bearer token, in one session of 2025-11-25. Every
 answer is checked. Runs with and without the gateway take turns; figures are medians of {rounds}
-rounds of {calls} calls. *CPU ratio* is the processor time of gateway and backend together over that
+rounds of {calls} calls. *CPU a call* is the gateway's; *CPU ratio* is the processor time of gateway and backend together over that
 of the backend called directly; the other ratios are of the durations with and without the gateway.
 
 This run: {machine}.
 
-| in flight | gateway CPU a call | CPU ratio | p50 added | p50 ratio | p99 added | p99 ratio | calls/s |
+| in flight | CPU a call | CPU ratio | p50 added | p50 ratio | p99 added | p99 ratio | calls/s |
 |---|---|---|---|---|---|---|---|
 {rows}
 
