@@ -139,7 +139,7 @@ async def _handle(
     patient: Any = _PatientStream(stream)  # all that Hypercorn needs of a stream
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_close_when_cancelled, stream)
+            nursery.start_soon(_close_at_end, stream)
             await _Http1Server(application, settings, context, ConnectionState({}), patient).run()
             nursery.cancel_scope.cancel()
     except* (OSError, H2CProtocolRequiredError, H2ProtocolAssumedError):
@@ -148,7 +148,7 @@ async def _handle(
         on_event(ConnectionFailed(error))
 
 
-async def _close_when_cancelled(stream: trio.SocketStream) -> None:
+async def _close_at_end(stream: trio.SocketStream) -> None:
     try:
         await trio.sleep_forever()
     finally:
@@ -161,23 +161,20 @@ class _Http1Server(TCPServer):
     async def run(self) -> None:
         """Serve the connection until it ends."""
         socket = self.stream.socket
-        try:
-            async with TaskGroup() as self._task_group:
-                self.protocol: Any = H11Protocol(
-                    self.app,
-                    self.config,
-                    self.context,
-                    self._task_group,
-                    ConnectionState(self.state),
-                    ssl=False,
-                    client=parse_socket_addr(socket.family, socket.getpeername()),
-                    server=parse_socket_addr(socket.family, socket.getsockname()),
-                    send=self.protocol_send,
-                )
-                await self.idle_task.restart(self._task_group, self._idle_timeout)
-                await self._read_data()
-        finally:
-            await self._close()
+        async with TaskGroup() as self._task_group:
+            self.protocol: Any = H11Protocol(
+                self.app,
+                self.config,
+                self.context,
+                self._task_group,
+                ConnectionState(self.state),
+                ssl=False,
+                client=parse_socket_addr(socket.family, socket.getpeername()),
+                server=parse_socket_addr(socket.family, socket.getsockname()),
+                send=self.protocol_send,
+            )
+            await self.idle_task.restart(self._task_group, self._idle_timeout)
+            await self._read_data()
 
 
 class _PatientStream:

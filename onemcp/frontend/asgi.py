@@ -245,17 +245,20 @@ async def while_connected(receive: Receive, work: Callable[[], Awaitable[T]]) ->
     Raises:
         trio.BrokenResourceError: The client has gone, and the work was cancelled.
     """
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_on_disconnect, receive, nursery.cancel_scope)
-            result = await work()
-            nursery.cancel_scope.cancel()
-            return result
-    except ExceptionGroup as group:
-        if len(group.exceptions) > 1:
-            raise
-        raise group.exceptions[0] from None  # the group says nothing more
-    raise trio.BrokenResourceError("the client went away")
+    done: list[T] = []
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_on_disconnect, receive, nursery.cancel_scope)
+        try:
+            done.append(await work())
+        except Exception as error:  # noqa: BLE001 - raised below, where no nursery wraps it
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    if not done:
+        raise trio.BrokenResourceError("the client went away")
+    return done[0]
 
 
 async def _cancel_on_disconnect(receive: Receive, scope: trio.CancelScope) -> None:
