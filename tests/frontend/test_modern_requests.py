@@ -1,0 +1,229 @@
+"""Requests of the modern era: JSON or a stream, silence, disconnects, subscriptions."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from onemcp.frontend.resumable import KEEP_ALIVE
+from onemcp.protocol import meta
+from onemcp.protocol.errors import MISSING_CLIENT_CAPABILITY
+from onemcp.protocol.fields import raw
+from onemcp.protocol.jsonrpc import Notification
+from tests.frontend.site import (
+    CALL,
+    Client,
+    Site,
+    call,
+    modern_headers,
+    open_site,
+    request,
+    until,
+    wait_for,
+    with_meta,
+)
+from tests.multiplexer.fakes import Server, failure, nothing, resource, result, tool
+
+finish = partial(result, era_fields=True)
+PROGRESS = "notifications/progress"
+
+
+def say(site: Site, text: str) -> None:
+    params = {"progressToken": site.server.last.id, "message": text}
+    site.server.last.deliver(Notification(PROGRESS, raw(params)))
+
+
+async def test_a_result_that_comes_first_is_json(site: Site):
+    answer = await site.post_modern(call("the id"))
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json["id"] == "the id"
+    assert "mcp-session-id" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [(-32602, 400), (-32601, 404), (MISSING_CLIENT_CAPABILITY, 400), (7, 200)]
+)
+async def test_the_status_goes_with_the_error_whoever_raises_it(site: Site, code: int, status: int):
+    site.server.handlers["tools/call"] = failure(code, data={"more": 1})
+    answer = await site.post_modern(CALL)
+    assert (answer.status, answer.code) == (status, code)
+    assert answer.json["error"]["data"] == {"more": 1}
+
+
+async def test_unknown_tools_are_refused_by_their_id(site: Site):
+    message = request("tools/call", {"name": "none"}, 9)
+    answer = await site.post_modern(message)
+    assert (answer.status, answer.code, answer.json["id"]) == (400, -32602, 9)
+
+
+async def test_a_notification_that_comes_first_opens_a_stream(site: Site):
+    site.server.handlers["tools/call"] = nothing
+    client = await site.begin_modern(CALL, progressToken="p")
+    await wait_for(site.server)
+    say(site, "one")
+    await client.stream_begins()
+    event = await client.event()
+    assert event is not None
+    assert event.id is None
+    say(site, "two")
+    assert (await client.message())["params"]["message"] == "two"
+    finish({"said": "x"})(site.server.last)
+    assert (await client.message())["result"]["said"] == "x"
+    assert await client.message() is None
+    assert (await client.ask("GET")).status == 405  # the connection lives on
+
+
+async def test_an_error_can_end_a_stream(site: Site):
+    site.server.handlers["tools/call"] = nothing
+    client = await site.begin_modern(CALL, progressToken="p")
+    await wait_for(site.server)
+    say(site, "one")
+    await client.stream_begins()
+    await client.message()
+    failure(-32602)(site.server.last)
+    assert (await client.message())["error"]["code"] == -32602
+    assert await client.message() is None
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+@pytest.mark.parametrize("when", ["waiting", "streaming"])
+async def test_a_disconnect_cancels_through_to_the_backend(site: Site, how: str, when: str):
+    site.server.handlers["tools/call"] = nothing
+    client = await site.begin_modern(CALL, progressToken="p")
+    await wait_for(site.server)
+    if when == "streaming":
+        say(site, "one")
+        await client.stream_begins()
+        await client.message()
+    if how == "close":
+        await client.close()
+    else:
+        client.abort()
+    await until(lambda: site.server.cancelled == site.server.calls)
+    await until(lambda: site.world.multiplexer.in_flight == 0)
+    assert site.events == []
+
+
+async def test_a_disconnect_ends_the_wait_for_a_backend_that_is_starting(site: Site):
+    site.server.crash()
+    await until(lambda: not site.world.multiplexer.backends["alpha"].is_up)
+    client = await site.begin_modern(CALL)
+    await until(lambda: site.world.multiplexer.in_flight == 1)
+    await client.close()
+    await until(lambda: site.world.multiplexer.in_flight == 0)
+    site.server.gate.set()
+    assert site.server.calls == []
+
+
+async def test_after_silence_comes_a_sign_of_life_and_then_still_the_answer(
+    autojump_clock: trio.abc.Clock,
+):
+    async with open_site() as site:
+        site.server.handlers["tools/call"] = nothing
+        client = await site.begin_modern(CALL)
+        await wait_for(site.server)
+        begun = trio.current_time()
+        await client.stream_begins()
+        for count in range(1, 4):
+            await client.comment()
+            assert trio.current_time() - begun == pytest.approx(count * KEEP_ALIVE, abs=1)
+        finish({"said": "late"})(site.server.last)
+        assert (await client.message())["result"]["said"] == "late"
+        assert await client.message() is None
+
+
+# --- subscriptions ---------------------------------------------------------------------------
+
+
+def listen(request_id: Any = 5, **wanted: Any) -> dict[str, Any]:
+    return request("subscriptions/listen", {"notifications": wanted}, request_id)
+
+
+async def subscribe(site: Site, message: dict[str, Any]) -> tuple[Client, Any]:
+    client = await site.begin_modern(message)
+    await client.stream_begins()
+    return client, await client.message()
+
+
+async def test_a_subscription_is_acknowledged_and_hears_what_it_asked_for():
+    async with open_site(Server(tools=[tool("t")], resources=[resource("x://r")])) as site:
+        client, ack = await subscribe(
+            site, listen(toolsListChanged=True, resourceSubscriptions=["x://r"])
+        )
+        assert ack["method"] == "notifications/subscriptions/acknowledged"
+        assert ack["params"]["notifications"] == {
+            "toolsListChanged": True,
+            "resourceSubscriptions": ["x://r"],
+        }
+        site.server.announce("notifications/prompts/list_changed")
+        site.server.announce("notifications/resources/updated", uri="x://r")
+        heard = await client.message()
+        assert heard["params"]["uri"] == "x://r"
+        assert heard["params"]["_meta"][meta.SUBSCRIPTION_ID] == 5
+        await client.close()
+        await until(lambda: site.server.subscribed == set())
+        view = site.world.multiplexer.view()
+        assert view is not None
+        assert not view._audience
+
+
+async def test_a_subscription_ends_with_an_answer_when_the_gateway_stops(
+    autojump_clock: trio.abc.Clock,
+):
+    async with open_site(grace=30.0) as site:
+        client, _ = await subscribe(site, listen("s", toolsListChanged=True))
+        begun = trio.current_time()
+        site.scope.cancel()
+        answer = await client.message()
+        assert answer["id"] == "s"
+        assert answer["result"]["_meta"][meta.SUBSCRIPTION_ID] == "s"
+        assert await client.message() is None
+        await site.stopped.wait()
+        assert trio.current_time() - begun < 2
+
+
+@pytest.mark.parametrize("wanted", [None, 7, {"toolsListChanged": 1}])
+async def test_a_malformed_subscription_is_refused(site: Site, wanted: Any):
+    message = request("subscriptions/listen", {"notifications": wanted})
+    assert (await site.post_modern(message)).status == 400
+
+
+async def test_a_stopping_gateway_says_so(site: Site):
+    site.world.multiplexer.stop()
+    answer = await site.post_modern(CALL)
+    assert (answer.status, answer.code) == (200, -33008)
+
+
+async def test_mirrored_parameters_are_checked_against_the_tools_schema():
+    schema = {
+        "type": "object",
+        "properties": {"region": {"type": "string", "x-mcp-header": "Region"}},
+    }
+    async with open_site(Server(tools=[tool("t") | {"inputSchema": schema}])) as site:
+        message = call(region="eu")
+        headers = modern_headers(message)
+        for more, status in [({}, 400), ({"mcp-param-region": "us"}, 400)]:
+            answer = await site.ask("POST", headers=headers | more, body=with_meta(message))
+            assert (answer.status, answer.code) == (status, -32020)
+
+
+async def test_two_hundred_requests_leave_nothing_behind(site: Site):
+    site.server.handlers["tools/call"] = nothing
+    before = len(trio.lowlevel.current_root_task().child_nurseries)
+    async with trio.open_nursery() as nursery:
+
+        async def come_and_go(number: int) -> None:
+            client = await site.begin_modern(call(number))
+            await wait_for(site.server, 1 + number % 5)
+            client.abort()
+
+        for number in range(200):
+            nursery.start_soon(come_and_go, number)
+    await until(lambda: site.world.multiplexer.in_flight == 0)
+    await until(lambda: len(site.server.cancelled) == len(site.server.calls))
+    assert len(trio.lowlevel.current_root_task().child_nurseries) == before
+    assert site.events == []
