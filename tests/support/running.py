@@ -177,7 +177,9 @@ async def running(
                     with trio.fail_after(STOP):
                         assert await gateway.stopped() == 0
     except BaseException:
-        print("\n".join(map(str, gateway.log[-200:])))
+        print(
+            *[line for line in gateway.log if line.get("event") != "backend_stderr"][-99:], sep="\n"
+        )
         raise
     finally:
         if process.returncode is None:
