@@ -210,6 +210,9 @@ async def test_cancelled_at_any_checkpoint_nothing_is_left(
             for backend in multiplexer.backends.values():
                 assert backend.in_flight == 0, number
                 assert backend.upstream.wanted == set(), number
+            view = multiplexer.view()
+            assert view is not None
+            assert len(view._audience) == 0, number
             nursery.cancel_scope.cancel()
         if trial.was_too_late:
             assert number > 2

@@ -133,6 +133,17 @@ async def test_answers_and_state_of_one_round_are_not_sent_in_the_next(
     assert sent == [(None, None), ({"a": {}}, "1"), ({"b": {}}, None), (None, "3")]
 
 
+async def test_a_retry_carries_nothing_but_what_its_round_gave(world: World, server: Server):
+    server.handlers["tools/call"] = script(asking(None, STATE), asking({"a": ROOTS}), result(DONE))
+    view = await world.show(server)
+    params = {"name": "alpha__t", "inputResponses": {"x": 1}, "requestState": "forged"}
+    reply = await send(view, "tools/call", params, legacy(capabilities=ANSWERING))
+    reply.answer(Response((await question_of(reply)).id, raw({})))
+    assert await end_of(reply) == {"done": True}
+    sent = [(each.get("inputResponses"), "requestState" in each) for each in server.sent[1:]]
+    assert sent == [(None, True), ({"a": {}}, False)]
+
+
 @pytest.mark.parametrize("questions", [None, {}])
 async def test_a_state_without_questions_is_tried_again_at_once(
     world: World, server: Server, questions

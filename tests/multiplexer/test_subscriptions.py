@@ -437,6 +437,19 @@ async def test_a_backend_that_keeps_silent_holds_up_neither_the_others_nor_for_l
     reply.close()
 
 
+async def test_who_gives_up_while_subscribing_gives_back_what_was_granted_already(world: World):
+    silent = Server("silent", revision=LATEST_LEGACY, resources=[resource("a:")])
+    silent.handlers["resources/subscribe"] = nothing
+    view = await world.show(silent, Server("good", resources=[resource("b:")]))
+    upstream = world.multiplexer.backends["good"].upstream
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(view.subscribe, ALL_LISTS, frozenset({"a:", "b:"}))
+        await wait_all_tasks_blocked()
+        assert upstream.wanted == {"b:"}
+        nursery.cancel_scope.cancel()
+    assert upstream.wanted == set()
+
+
 async def test_a_legacy_client_is_told_when_the_backend_keeps_silent(
     world: World, autojump_clock: MockClock
 ):
