@@ -73,7 +73,10 @@ async def both_eras() -> AsyncIterator[View]:
     ]
     multiplexer.replace(backends)
 
-    async def serve(backend: Backend) -> None:
+    async def serve(
+        backend: Backend, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        task_status.started()
         while True:
             try:
                 await backend.serve()
@@ -83,7 +86,7 @@ async def both_eras() -> AsyncIterator[View]:
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for backend in backends:
-                nursery.start_soon(serve, backend)
+                await nursery.start(serve, backend)
             for backend in backends:
                 await backend.wait_up()
             view = multiplexer.view()
