@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -65,10 +66,31 @@ def types(session: nox.Session) -> None:
 def audit(session: nox.Session) -> None:
     """Check what onemcp depends on for known vulnerabilities."""
     install(session, "audit")
-    listed = session.run("uv", "pip", "freeze", "--exclude-editable", silent=True, external=True)
+    freeze = ["uv", "pip", "freeze", "--quiet", "--exclude-editable"]
+    listed = session.run(*freeze, silent=True, external=True)
     requirements = Path(session.create_tmp()) / "requirements.txt"
     requirements.write_text(str(listed), encoding="utf-8")
-    session.run("pip-audit", "--strict", "--no-deps", "-r", str(requirements))
+    report = Path(session.create_tmp()) / "audit.json"
+    options = ["--disable-pip", "--no-deps", "--progress-spinner=off", "--format=json"]
+    session.run(
+        "pip-audit",
+        *options,
+        "--output",
+        str(report),
+        "-r",
+        str(requirements),
+        success_codes=[0, 1],
+    )
+    audited = json.loads(report.read_text(encoding="utf-8"))["dependencies"]
+    vulnerable = {each["name"]: each["vulns"] for each in audited if each.get("vulns")}
+    if vulnerable:
+        session.error(json.dumps(vulnerable, indent=2))
+    unknown = [each["name"] for each in audited if "skip_reason" in each]
+    if len(unknown) == len(audited):
+        # Behind a mirror that serves packages, but no advisories, nothing can be said.
+        session.skip("no advisories can be had here: NOTHING WAS AUDITED")
+    if unknown:
+        session.warn(f"not audited: {', '.join(unknown)}")
 
 
 @nox.session

@@ -225,8 +225,9 @@ it anywhere and writes this page. Ratios travel between machines; milliseconds d
 The backend is a Python program of forty lines whose one tool repeats a text; onemcp reaches it
 over stdio, clients reach onemcp over HTTP with a bearer token, in one session of 2025-11-25. Every
 answer is checked. Runs with and without the gateway take turns; figures are medians of {rounds}
-rounds of {calls} calls. *CPU a call* is the gateway's; *CPU ratio* is the processor time of gateway and backend together over that
-of the backend called directly; the other ratios are of the durations with and without the gateway.
+rounds of {calls} calls. *CPU a call* is the gateway's; *CPU ratio* is the processor time of gateway
+and backend together over that of the backend called directly; the other ratios are of the durations
+with and without the gateway.
 
 This run: {machine}.
 
