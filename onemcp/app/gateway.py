@@ -190,6 +190,7 @@ class Gateway:
         listener, grace = self._listener, self.configuration.server.shutdown_grace
 
         async def serve(*, task_status: trio.TaskStatus[str]) -> None:
+            self.multiplexer.resume()  # in case that this is a restart
             await listening.serve(
                 self._application,
                 listener,

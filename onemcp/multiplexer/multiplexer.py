@@ -123,6 +123,10 @@ class Multiplexer:
         for view in self._views.values():
             view.end_subscriptions()
 
+    def resume(self) -> None:
+        """Take calls again: what had been stopped is started anew."""
+        self._stopping = False
+
     def changed(self, backend: Backend) -> None:
         """Take note that a backend's lists, capabilities or state have changed."""
         if self.backends.get(backend.name) is backend:
