@@ -5,7 +5,14 @@ from __future__ import annotations
 from structlog.typing import FilteringBoundLogger
 
 from onemcp.app import AddressChanged, AddressRefused, ReloadApplied
-from onemcp.backend import BackendDown, BackendReady, BackendStderr, ItemRejected, ListFailed
+from onemcp.backend import (
+    BackendDown,
+    BackendReady,
+    BackendStderr,
+    ConnectionLost,
+    ItemRejected,
+    ListFailed,
+)
 from onemcp.config import LogLevel
 from onemcp.frontend import RequestDenied, RequestFailed
 from onemcp.multiplexer import ConflictsChanged
@@ -15,6 +22,7 @@ from onemcp.telemetry import LogEvents
 def new_log(logger: FilteringBoundLogger) -> LogEvents:
     """Return what logs every event of every room."""
     log = LogEvents(logger)
+    log.told_otherwise(ConnectionLost)
     log.register(BackendReady, "info")
     log.register(BackendDown, "warning")
     log.register(BackendStderr, "info")

@@ -131,7 +131,7 @@ def initialize_result(
     """Answer ``initialize`` (2025-11-25, Lifecycle), declaring what `capabilities` united."""
     result: dict[str, Any] = {
         "protocolVersion": revision,
-        "capabilities": {key: value for key, value in declared.items() if key != "extensions"},
+        "capabilities": declared,
         "serverInfo": identity.info,
     }
     text = instructions(identity, backends, alone=alone)

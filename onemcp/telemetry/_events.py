@@ -44,6 +44,9 @@ OF_SUPERVISORS: Final[dict[What, LogLevel]] = {
 BACKENDS: Final = "backends"
 """The supervisor whose children are the backends, by their names."""
 
+REPEATED: Final = frozenset({What.CRASHED, What.EXHAUSTED})
+"""What says nothing new of a crash whose reason and consequence are logged."""
+
 _WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _TAKEN: Final = frozenset(
     {"event", "level", "timestamp", "logger", "exc_info", "stack", MESSAGE, EXCEPTION}
@@ -68,6 +71,7 @@ class LogEvents:
     def __init__(self, logger: FilteringBoundLogger) -> None:
         self.logger = logger
         self._rules: dict[type, _Rule] = {}
+        self._told: tuple[type[BaseException], ...] = ()
         self.register(ConfigurationRejected, "error", "The configuration is not usable; kept")
         self.register(ConfigurationRepaired, "info", "The configuration is usable again")
 
@@ -91,6 +95,10 @@ class LogEvents:
             self._rules[kind] = _Rule(level, message)
         else:
             self._rules[kind] = _Rule(lambda _event: level, message)
+
+    def told_otherwise(self, *reasons: type[BaseException]) -> None:
+        """Say which reasons of crashes have events of their own: one line about each is enough."""
+        self._told = reasons
 
     def __call__(self, event: object) -> None:
         """Write one line about an event. Never raises."""
@@ -119,7 +127,8 @@ class LogEvents:
 
     def _log_supervision(self, event: Event) -> None:
         levels = OF_SUPERVISORS if event.child is None else OF_CHILDREN
-        level = LEVELS[levels[event.what]]
+        told = event.what in REPEATED and isinstance(event.reason, self._told)
+        level = LEVELS["debug" if told else levels[event.what]]
         if not self.logger.is_enabled_for(level):
             return
         prefix = "supervisor" if event.child is None else "child"
@@ -129,8 +138,8 @@ class LogEvents:
         )
 
     def _traceback(self, reason: BaseException | None, level: int) -> Fields:
-        wanted = level >= logging.ERROR or self.logger.is_enabled_for(logging.DEBUG)
-        if reason is None or not wanted:
+        unexpected = level >= logging.ERROR and not isinstance(reason, self._told)
+        if reason is None or not (unexpected or self.logger.is_enabled_for(logging.DEBUG)):
             return {}
         return {EXCEPTION: "".join(traceback.format_exception(reason))}
 

@@ -32,7 +32,8 @@ async def test_initialize_answers_in_the_agreed_revision_without_modern_fields(
     view = await world.show(Server(capabilities={"tools": {}, "extensions": extensions}))
     assert decoded(view.initialize(revision)) == {
         "protocolVersion": revision,
-        "capabilities": {"tools": {"listChanged": True}},
+        # Extensions are older than the field that declares them: servers of 2025 have them too.
+        "capabilities": {"tools": {"listChanged": True}, "extensions": extensions},
         "serverInfo": {"name": "onemcp", "version": "1.2.3"},
         "instructions": "Be brief.",
     }

@@ -136,6 +136,16 @@ def test_supervision_of_backends_names_the_backend():
     assert "backend" not in lines.of(event)
 
 
+def test_crashes_that_are_told_otherwise_are_told_once():
+    lines = Lines("info")
+    lines.events.told_otherwise(ConnectionError)
+    for what, written in ((What.CRASHED, False), (What.EXHAUSTED, False), (What.PAUSED, True)):
+        event = Event(supervisor="x", child="y", what=what, reason=ConnectionError(), at=0.0)
+        assert (lines.of(event) is not None) is written
+    surprise = Event(supervisor="x", child="y", what=What.CRASHED, reason=OSError(), at=0.0)
+    assert lines.of(surprise)["level"] == "warning"
+
+
 def test_tracebacks_are_written_when_debugging(lines):
     with pytest.raises(ValueError, match="wrong") as caught:
         int("wrong")
