@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,11 +178,6 @@ class Gateway:
         )
 
     def _hear(self, event: Event) -> None:
-        if event.what is What.PAUSED:
-            name = event.supervisor.rpartition("/")[2]
-            backend = self._backends.get(name)
-            if backend is not None and event.child == "connection":
-                backend.give_up()
         self._on_event(event)
 
     # --- the frontend ------------------------------------------------------------------------
@@ -261,6 +257,8 @@ class Gateway:
             intensity=Intensity(restart.intensity, restart.period),
             backoff=Backoff(initial=restart.backoff.initial, maximum=restart.backoff.maximum),
             on_exhaustion=Pause(restart.cooldown),
+            # Not found by its name, which a backend shares with the one that is to replace it.
+            on_event=partial(_give_up_when_paused, backend),
         )
         self._backends.setdefault(settings.name, backend)
         return ChildSpec.for_supervisor(
@@ -275,7 +273,7 @@ class Gateway:
 
     async def _take_over(self, backend: Backend) -> None:
         """Let a new backend take the place of the one of the same name, once it is up."""
-        await backend.wait_up()
+        await backend.wait_ready()
         self._backends[backend.name] = backend
         self._show(self.configuration)
 
@@ -338,6 +336,11 @@ class Gateway:
             allowed_origins=configuration.server.allowed_origins,
             bound_hosts=(host, self._address.host),
         )
+
+
+def _give_up_when_paused(backend: Backend, event: Event) -> None:
+    if event.what is What.PAUSED:
+        backend.give_up()
 
 
 def _describe(configuration: Configuration) -> SelfDescription:

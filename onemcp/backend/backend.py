@@ -165,8 +165,7 @@ class Backend:
                 raise ShuttingDown(f"backend {self.name!r} is being replaced; try again")
             connection = self._live
             if connection is None:
-                if self._given_up:
-                    raise BackendUnavailable(f"backend {self.name!r} is down: {self.failure}")
+                self._check_tried()
                 await self._up.wait()
                 continue
             if connection.in_flight >= self.config.limits.in_flight:
@@ -185,6 +184,10 @@ class Backend:
         exchange.backend = self.name
         return exchange
 
+    def _check_tried(self) -> None:
+        if self._given_up:
+            raise BackendUnavailable(f"backend {self.name!r} is down: {self.failure}")
+
     def mirrored(self, tool: str) -> tuple[MirroredParameter, ...]:
         """Return which parameters of a tool are repeated in HTTP headers."""
         for item in self.listings[TOOLS].items:
@@ -195,6 +198,16 @@ class Backend:
     async def wait_up(self) -> None:
         """Wait until the backend is connected to and its lists are known."""
         while self._live is None:
+            await self._up.wait()
+
+    async def wait_ready(self) -> None:
+        """Wait until the backend is up, unless the supervisor gives up before.
+
+        Raises:
+            BackendUnavailable: It has been given up.
+        """
+        while self._live is None:
+            self._check_tried()
             await self._up.wait()
 
     def give_up(self) -> None:
