@@ -30,7 +30,7 @@ PROBLEM = "cannot read the credentials of the weather service"
 class Server:
     def __init__(self, options):
         self.modern = options.get("era", "legacy") == "modern"
-        self.label = options.get("label", "")
+        self.name = options.get("label", "")
         self.mode = options.get("mode", "good")
         self.tools = options.get("tools", ALL_TOOLS).split(",")
         self.lock = threading.Lock()
@@ -91,6 +91,9 @@ class Server:
     def echo(self, request_id, arguments):
         self.say(request_id, arguments.get("message"))
 
+    def label(self, request_id, _):
+        self.say(request_id, self.name)
+
     def pid(self, request_id, _):
         self.say(request_id, os.getpid())
 
@@ -99,7 +102,7 @@ class Server:
 
     def wait(self, request_id, arguments):
         with socket.create_connection(("127.0.0.1", arguments["gate"])) as gate:
-            about = {"pid": os.getpid(), "label": self.label}
+            about = {"pid": os.getpid(), "label": self.name}
             gate.sendall(json.dumps(about).encode() + b"\n")
             if gate.recv(1):
                 self.echo(request_id, arguments)
