@@ -10,6 +10,7 @@ driven by `receive` alone, so that no task of their own has to be supervised.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -29,7 +30,7 @@ from onemcp.protocol.errors import (
 )
 from onemcp.protocol.fields import join, plain, raw, split, value_of
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, RequestId, Response
-from onemcp.protocol.methods import CANCELLED, LOG_MESSAGE
+from onemcp.protocol.methods import CANCELLED, LOG_MESSAGE, PROGRESS
 from onemcp.protocol.revisions import Era
 
 from .rounds import Round
@@ -64,6 +65,7 @@ class RoutedCall:
         "_exchange",
         "_first",
         "_id",
+        "_progress",
         "_round",
         "_rounds",
         "_terms",
@@ -88,6 +90,7 @@ class RoutedCall:
         self._asked: dict[RequestId, RequestId] = {}
         self._round: Round | None = None
         self._rounds = 0
+        self._progress = -math.inf
 
     async def receive(self) -> Incoming:
         """Wait for the next message, in the client's terms.
@@ -214,8 +217,22 @@ class RoutedCall:
         if note.method == LOG_MESSAGE:
             level = value_of(split(note.params), "level", str)
             return note if self._call.caller.wants(level) else None
+        if note.method == PROGRESS and self._call.caller.era is Era.LEGACY:
+            return self._on_progress(note)
         if note.method == CANCELLED:
             return self._on_withdrawn(note)
+        return note
+
+    def _on_progress(self, note: Notification) -> Notification | None:
+        """Leave out what a call that is made again reports once more.
+
+        Progress must increase (2025-11-25, Progress), but each round begins at the beginning.
+        """
+        progress = value_of(split(note.params), "progress", float)
+        if progress is not None:
+            if self._rounds and progress <= self._progress:
+                return None
+            self._progress = progress
         return note
 
     def _on_withdrawn(self, note: Notification) -> Notification | None:

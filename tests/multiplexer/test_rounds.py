@@ -15,7 +15,8 @@ from onemcp.multiplexer.rounds import MAX_QUESTIONS
 from onemcp.multiplexer.routed import MAX_ROUNDS
 from onemcp.protocol.errors import ProtocolError
 from onemcp.protocol.fields import raw
-from onemcp.protocol.jsonrpc import Failure, Request, Response
+from onemcp.protocol.jsonrpc import Failure, Notification, Request, Response
+from onemcp.protocol.methods import PROGRESS
 from tests.multiplexer.fakes import (
     ANSWERING,
     Handler,
@@ -119,6 +120,33 @@ async def test_several_questions_are_open_at_once_and_answered_in_any_order(
         key: {"for": each["method"]} for key, each in questions.items()
     }
     assert "requestState" not in server.sent[1]
+
+
+async def test_progress_never_falls_back_when_the_call_is_made_again(world: World, server: Server):
+    def report(*steps: object) -> Handler:
+        def handle(exchange: Exchange) -> None:
+            for step in steps:
+                exchange.deliver(Notification(PROGRESS, raw({"progress": step})))
+
+        return handle
+
+    def both(*handlers: Handler) -> Handler:
+        def handle(exchange: Exchange) -> None:
+            for handler in handlers:
+                handler(exchange)
+
+        return handle
+
+    first = both(report(1, 1, 2.5), asking({"a": ELICIT}))
+    second = both(report(1, 2.5, "nonsense", 3), result(DONE))
+    reply = await call(world, server, script(first, second))
+    told = []
+    while not isinstance(message := await reply.receive(), Response | Failure):
+        if isinstance(message, Request):
+            reply.answer(Response(message.id, raw({})))
+        else:
+            told.append(decoded(message.params)["progress"])
+    assert told == [1, 1, 2.5, "nonsense", 3]
 
 
 async def test_answers_and_state_of_one_round_are_not_sent_in_the_next(
