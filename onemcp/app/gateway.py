@@ -8,6 +8,7 @@
         |-- backends (one_for_one)
         |   `-- NAME (pauses on exhaustion)
         |       `-- connection
+        |-- interactions (dynamic): calls that wait for their clients
         |-- sessions (dynamic)
         |-- reload
         `-- frontend (one_for_one)
@@ -19,6 +20,7 @@ Stopping goes bottom-up: the frontend drains first, the backends and their guard
 from __future__ import annotations
 
 import contextlib
+import secrets
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -33,7 +35,13 @@ from onemcp.backend import Backend, Identity
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
 from onemcp.frontend import PATH, Application, Deadlines, LegacyFrontend, Sessions
-from onemcp.multiplexer import Multiplexer, SelfDescription
+from onemcp.multiplexer import (
+    SEALING_KEY_BYTES,
+    Multiplexer,
+    Parking,
+    ParkingLimits,
+    SelfDescription,
+)
 from onemcp.protocol.fields import raw
 from onemcp.supervision import (
     Backoff,
@@ -76,6 +84,7 @@ class Gateway:
         configuration: Configuration,
         *,
         keys: KeyStore | None,
+        sealing_key: bytes | None = None,
         path: Path | None = None,
         overrides: Overrides = NO_OVERRIDES,
         on_event: EventHook = lambda _: None,
@@ -85,6 +94,8 @@ class Gateway:
         Args:
             configuration: What to serve.
             keys: What tokens are verified with; needed unless ``auth.mode`` is ``none``.
+            sealing_key: The secret of 32 bytes or more that clients' states are sealed with; by
+                default a new one, so that none outlives the process.
             path: The configuration file to watch, or None.
             overrides: What the command line says about the address.
             on_event: Takes every event.
@@ -108,6 +119,11 @@ class Gateway:
             _describe(configuration),
             separator=configuration.naming.separator,
             in_flight=configuration.limits.in_flight,
+            parking=Parking(
+                sealing_key or secrets.token_bytes(SEALING_KEY_BYTES),
+                _parking_limits(configuration),
+                on_event=on_event,
+            ),
             on_event=on_event,
         )
         self.sessions = Sessions(configuration.limits.sessions, _deadlines(configuration))
@@ -161,6 +177,7 @@ class Gateway:
     def _tree(self) -> Supervisor:
         children = [
             ChildSpec.for_supervisor(self._supervisor),
+            ChildSpec.for_supervisor(self.multiplexer.parking.supervisor),
             ChildSpec.for_supervisor(self.sessions.supervisor),
         ]
         if self.reloader is not None:
@@ -316,6 +333,7 @@ class Gateway:
         self.multiplexer.reconfigure(
             _describe(new), separator=new.naming.separator, in_flight=new.limits.in_flight
         )
+        self.multiplexer.parking.limits = _parking_limits(new)
         self._application.gate = self._gate(new)
         self._application.body_limit = new.limits.body_bytes
         self._application.legacy.poll_after = new.server.poll_after or None
@@ -351,3 +369,10 @@ def _describe(configuration: Configuration) -> SelfDescription:
 def _deadlines(configuration: Configuration) -> Deadlines:
     limits = configuration.limits
     return Deadlines(limits.session_idle, limits.session_lifetime)
+
+
+def _parking_limits(configuration: Configuration) -> ParkingLimits:
+    limits = configuration.limits
+    return ParkingLimits(
+        limits.parked, limits.parked_per_principal, limits.parked_per_backend, limits.parked_for
+    )

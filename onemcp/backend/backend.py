@@ -239,10 +239,14 @@ class Backend:
         server = self.server
         if caller.log_level is None or server is None or server.era is Era.MODERN:
             return False
-        if not server.has("logging"):
-            return False
         level = LOG_LEVELS.index(caller.log_level)
-        return self._level is None or level < LOG_LEVELS.index(self._level)
+        is_lower = self._level is None or level < LOG_LEVELS.index(self._level)
+        return is_lower and server.has("logging")
+
+    async def heed(self, caller: Caller) -> None:
+        """Have the log messages sent that a caller wants of a call in flight."""
+        if (connection := self._live) is not None and self._must_lower_level(caller):
+            await self._lower_level(connection, caller)
 
     async def _lower_level(self, connection: Connection, caller: Caller) -> None:
         """Ask a legacy backend, which has one level for all, for the lowest that is wanted."""

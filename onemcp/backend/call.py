@@ -12,7 +12,10 @@ from onemcp.protocol import meta
 from onemcp.protocol.fields import Fields, join, plain, raw
 from onemcp.protocol.meta import RequestMeta
 from onemcp.protocol.methods import LOG_LEVELS
+from onemcp.protocol.questions import INPUT_RESPONSES, REQUEST_STATE
 from onemcp.protocol.revisions import LATEST_MODERN, Era, era_of
+
+_RETRY: Final = frozenset({INPUT_RESPONSES, REQUEST_STATE})
 
 NO_CAPABILITIES: Final = Raw(b"{}")
 
@@ -73,7 +76,8 @@ def outgoing_params(call: Call, revision: str, token: int) -> tuple[Raw, Raw | N
     """Write a call's parameters for the revision of the connection that carries it.
 
     Per-request fields of the modern era are added or removed, and a progress token is replaced
-    by one that is unique on the connection.
+    by one that is unique on the connection. What makes a request a retry means nothing to legacy
+    backends, and is left out for them.
 
     Args:
         call: The call.
@@ -101,4 +105,7 @@ def outgoing_params(call: Call, revision: str, token: int) -> tuple[Raw, Raw | N
     if wanted is not None:
         changes[meta.PROGRESS_TOKEN] = raw(token)
     params = meta.set_meta(call.params, changes) if changes else call.params
+    crosses = call.caller.era is Era.MODERN and era_of(revision) is Era.LEGACY
+    if crosses and not _RETRY.isdisjoint(params):
+        params = {key: value for key, value in params.items() if key not in _RETRY}
     return join(params), wanted

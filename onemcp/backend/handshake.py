@@ -40,7 +40,7 @@ from .exchange import Answer, Exchange
 CAPABILITIES: Final = {
     "elicitation": {"form": {}, "url": {}},
     "roots": {"listChanged": True},
-    "sampling": {},
+    "sampling": {"context": {}, "tools": {}},
 }
 """What onemcp declares to legacy backends: everything that some client of it may be able to do."""
 

@@ -15,7 +15,14 @@ from onemcp.backend import (
 )
 from onemcp.config import LogLevel
 from onemcp.frontend import RequestDenied, RequestFailed
-from onemcp.multiplexer import ConflictsChanged
+from onemcp.multiplexer import (
+    CallParked,
+    CallResumed,
+    ConflictsChanged,
+    ParkedCallExpired,
+    QuestionRefused,
+    RetryRefused,
+)
 from onemcp.telemetry import LogEvents
 
 
@@ -29,6 +36,11 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(ItemRejected, "warning")
     log.register(ListFailed, "warning")
     log.register(ConflictsChanged, _of_conflicts)
+    log.register(CallParked, "debug")
+    log.register(CallResumed, "debug")
+    log.register(ParkedCallExpired, "info")
+    log.register(QuestionRefused, "info")
+    log.register(RetryRefused, "warning")
     log.register(RequestDenied, "warning")
     log.register(RequestFailed, "error")
     log.register(ReloadApplied, "info")

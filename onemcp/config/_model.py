@@ -234,6 +234,10 @@ class Limits:
         streams: Event streams open at once.
         session_idle: Seconds without traffic after which a session ends.
         session_lifetime: Seconds after which a session ends, busy or not.
+        parked: Calls that may wait at once for answers of their clients.
+        parked_per_principal: How many of them may be one client's.
+        parked_per_backend: How many of them may be one backend's.
+        parked_for: Seconds that each of them waits.
     """
 
     body_bytes: int = attrs.field(default=4_194_304, validator=rules.at_least(1024))
@@ -242,6 +246,10 @@ class Limits:
     streams: int = attrs.field(default=1024, validator=rules.at_least(1))
     session_idle: float = attrs.field(default=3600.0, validator=rules.positive)
     session_lifetime: float = attrs.field(default=86_400.0, validator=rules.positive)
+    parked: int = attrs.field(default=256, validator=rules.at_least(1))
+    parked_per_principal: int = attrs.field(default=32, validator=rules.at_least(1))
+    parked_per_backend: int = attrs.field(default=64, validator=rules.at_least(1))
+    parked_for: float = attrs.field(default=600.0, validator=rules.positive)
 
 
 @attrs.frozen(kw_only=True)

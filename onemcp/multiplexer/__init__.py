@@ -7,21 +7,39 @@ A :class:`View` is what one endpoint shows; its `dispatch` takes a request of a 
 from __future__ import annotations
 
 from .description import SelfDescription
-from .events import ConflictsChanged, MultiplexerEvent
+from .events import (
+    CallParked,
+    CallResumed,
+    ConflictsChanged,
+    MultiplexerEvent,
+    ParkedCallExpired,
+    QuestionRefused,
+    RetryRefused,
+)
 from .multiplexer import Multiplexer
+from .parking import Parking, ParkingLimits
 from .reply import Immediate, Reply
+from .sealing import SEALING_KEY_BYTES
 from .subscriptions import ALL_LISTS, Subscriber
 from .table import Conflict
 from .view import View
 
 __all__ = [
     "ALL_LISTS",
+    "SEALING_KEY_BYTES",
+    "CallParked",
+    "CallResumed",
     "Conflict",
     "ConflictsChanged",
     "Immediate",
     "Multiplexer",
     "MultiplexerEvent",
+    "ParkedCallExpired",
+    "Parking",
+    "ParkingLimits",
+    "QuestionRefused",
     "Reply",
+    "RetryRefused",
     "SelfDescription",
     "Subscriber",
     "View",

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import attrs
 import trio
 
 from onemcp.backend import Backend, Call, Exchange, Incoming
 from onemcp.protocol import translation
-from onemcp.protocol.errors import BackendUnavailable, ProtocolError
-from onemcp.protocol.jsonrpc import Failure, RequestId
+from onemcp.protocol.errors import (
+    BackendUnavailable,
+    ProtocolError,
+    RemoteError,
+    ResourceNotFound,
+)
+from onemcp.protocol.jsonrpc import Failure
+from onemcp.protocol.methods import RESOURCES_READ
+from onemcp.protocol.revisions import Era
 
-from .routed import RoutedCall, Terms
+from .inquiry import Origin
+from .retry import check_state
+from .routed import Admit, RoutedCall
 
-Admit: TypeAlias = Callable[[Backend], Terms]
-"""Lets one more call in, or raises Overloaded or ShuttingDown."""
 
-
-async def carry(admit: Admit, request_id: RequestId, backend: Backend, call: Call) -> RoutedCall:
+async def carry(admit: Admit, origin: Origin, backend: Backend, call: Call) -> RoutedCall:
     """Carry a call to a backend, waiting for it where it is just starting.
 
     Raises:
@@ -27,16 +32,17 @@ async def carry(admit: Admit, request_id: RequestId, backend: Backend, call: Cal
     """
     terms = admit(backend)
     try:
+        check_state(origin, backend, call)
         exchange = await _open(backend, call, terms.deadline)
     except BaseException:
         terms.on_end()
         raise
-    return RoutedCall(request_id, backend, exchange, terms)
+    return RoutedCall(origin, backend, exchange, terms)
 
 
 async def ask_in_turn(
     admit: Admit,
-    request_id: RequestId,
+    origin: Origin,
     candidates: Sequence[Backend],
     call: Call,
     error: ProtocolError,
@@ -54,6 +60,7 @@ async def ask_in_turn(
         terms = admit(backend)
         terms = attrs.evolve(terms, deadline=min(terms.deadline, latest))
         try:
+            check_state(origin, backend, call)
             exchange, first = await _open_and_receive(backend, call, terms.deadline)
         except ProtocolError as failure:
             terms.on_end()
@@ -65,7 +72,7 @@ async def ask_in_turn(
         if isinstance(first, Failure) and translation.is_not_found(first.error):
             terms.on_end()
             continue
-        return RoutedCall(request_id, backend, exchange, terms, first)
+        return RoutedCall(origin, backend, exchange, terms, first=first)
     raise error
 
 
@@ -89,3 +96,11 @@ async def _open_and_receive(
         exchange.close()
         raise
     return exchange, None
+
+
+def not_found(uri: str, era: Era) -> ProtocolError:
+    """Return the error for a resource that no backend has, as an era knows it."""
+    error = ResourceNotFound("Resource not found", {"uri": uri})
+    if era is Era.MODERN:
+        return error
+    return RemoteError(translation.translate_error(RESOURCES_READ, error.error, Era.LEGACY, uri))

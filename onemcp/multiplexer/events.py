@@ -20,4 +20,85 @@ class ConflictsChanged:
     conflicts: tuple[Conflict, ...]
 
 
-MultiplexerEvent: TypeAlias = ConflictsChanged
+@attrs.frozen
+class CallParked:
+    """A call waits for its client to come back with answers.
+
+    Attributes:
+        backend: The backend that has asked.
+        method: What was called.
+        round: How often the client has been asked by now.
+        questions: How many questions there are this time.
+    """
+
+    backend: str
+    method: str
+    round: int
+    questions: int
+
+
+@attrs.frozen
+class CallResumed:
+    """The client of a parked call has come back.
+
+    Attributes:
+        backend: The backend.
+        method: What was called.
+        round: How often the client had been asked.
+    """
+
+    backend: str
+    method: str
+    round: int
+
+
+@attrs.frozen
+class ParkedCallExpired:
+    """The client of a parked call has not come back in time; the call was cancelled.
+
+    Attributes:
+        backend: The backend.
+        method: What was called.
+        seconds: How long it was waited for.
+    """
+
+    backend: str
+    method: str
+    seconds: float
+
+
+@attrs.frozen
+class RetryRefused:
+    """A client came back with a ``requestState`` that it can't have been given for that.
+
+    Attributes:
+        principal: Who it was.
+        method: What was called.
+        reason: Why, in more detail than the client is told.
+    """
+
+    principal: str
+    method: str
+    reason: str
+
+
+@attrs.frozen
+class QuestionRefused:
+    """A question of a backend was not put to the client.
+
+    Attributes:
+        backend: The backend.
+        method: What it asked.
+        reason: What it was told.
+    """
+
+    backend: str
+    method: str
+    reason: str
+
+
+InteractionEvent: TypeAlias = (
+    CallParked | CallResumed | ParkedCallExpired | RetryRefused | QuestionRefused
+)
+
+MultiplexerEvent: TypeAlias = ConflictsChanged | InteractionEvent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -14,7 +15,9 @@ from onemcp.protocol.jsonrpc import Notification
 
 from .description import SelfDescription
 from .events import ConflictsChanged, MultiplexerEvent
+from .parking import Parking
 from .routed import Terms
+from .sealing import SEALING_KEY_BYTES
 from .subscriptions import unaddressed
 from .table import Conflict
 from .view import View
@@ -29,6 +32,7 @@ class Multiplexer:
         backends: The backends by name, in configuration order.
         identity: What onemcp says about itself.
         separator: What stands between a backend's prefix and a name.
+        parking: Where calls wait for their clients.
     """
 
     def __init__(
@@ -37,12 +41,23 @@ class Multiplexer:
         *,
         separator: str = SEPARATOR,
         in_flight: int = 1024,
+        parking: Parking | None = None,
         on_event: Callable[[MultiplexerEvent], object] = lambda _: None,
     ) -> None:
-        """Begin with no backends; `replace` brings them."""
+        """Begin with no backends; `replace` brings them.
+
+        Args:
+            identity: What onemcp says about itself.
+            separator: What stands between a backend's prefix and a name.
+            in_flight: How many calls may be in flight.
+            parking: Where calls wait for their clients, under a supervisor that the caller runs;
+                by default one that nobody runs, so that no call can be parked.
+            on_event: Takes what happens.
+        """
         self.backends: Mapping[str, Backend] = {}
         self.identity = identity
         self.separator = separator
+        self.parking = parking or Parking(secrets.token_bytes(SEALING_KEY_BYTES), on_event=on_event)
         self._limit = in_flight
         self._on_event = on_event
         self._in_flight = 0
@@ -106,7 +121,7 @@ class Multiplexer:
             raise Overloaded(f"{self._in_flight} calls are in flight, the limit; try again later")
         self._in_flight += 1
         deadline = trio.current_time() + backend.config.timeouts.call
-        return Terms(deadline, self._next_question, self._release)
+        return Terms(deadline, self._next_question, self._release, self.parking)
 
     def check_running(self) -> None:
         """Make sure that new work can be taken.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from typing import Final
+from uuid import uuid4
 
 import trio
 from msgspec import Raw
@@ -22,9 +23,9 @@ from onemcp.protocol.errors import (
     ProtocolError,
     RemoteError,
 )
-from onemcp.protocol.fields import Fields, join, split, text
+from onemcp.protocol.fields import Fields, join, plain, split, text
 from onemcp.protocol.jsonrpc import Request, RequestId, Response
-from onemcp.protocol.methods import QUESTIONS
+from onemcp.protocol.questions import as_request_params, lacking
 
 MAX_QUESTIONS: Final = 64
 """How many questions a backend may ask in one round."""
@@ -58,7 +59,8 @@ class Round:
         self._settled = trio.Event()
         self._refusal: ProtocolError | None = None
         for key, (method, params) in questions.items():
-            _check_possible(method, caller)
+            _check_possible(method, params, caller)
+            params = as_request_params(method, params, str(uuid4()))  # noqa: PLW2901
             request = Request(next_id(), method, params)
             self._pending[request.id] = key
             self._unasked.append(request)
@@ -130,7 +132,10 @@ def _member(fields: Fields, key: str) -> Raw | None:
     return None if value is None or bytes(value) == b"null" else value
 
 
-def _check_possible(method: str, caller: Caller) -> None:
-    capability = QUESTIONS.get(method)
-    if capability is None or not caller.can(capability):
-        raise InteractionNotPossible(f"the backend needs {method[:80]}, which this client can't do")
+def _check_possible(method: str, params: Raw, caller: Caller) -> None:
+    missing = lacking(method, params, plain(caller.capabilities), caller.revision)
+    if missing is not None:
+        raise InteractionNotPossible(
+            f"the backend needs {method[:80]}, which takes the client capability {missing[:80]}, "
+            f"and this client of revision {caller.revision} has not declared it"
+        )

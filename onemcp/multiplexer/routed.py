@@ -4,15 +4,17 @@ Theory of operation: `receive` takes the next message of the backend's exchange 
 the client's terms: the answer in the client's era, log messages only where the client wants them,
 questions under ids of onemcp's own. When a modern backend answers a legacy client with
 questions, a :class:`.rounds.Round` puts them to the client, and with the last answer the call is
-made again, for a bounded number of rounds. Whoever receives must keep receiving: the rounds are
-driven by `receive` alone, so that no task of their own has to be supervised.
+made again, for a bounded number of rounds. When a legacy backend asks a modern client, an
+:class:`.inquiry.Inquiry` gathers the questions, and the call is parked: its answer is then that
+input is required, and the exchange goes on without this one. Whoever receives must keep receiving:
+the rounds are driven by `receive` alone, so that no task of their own has to be supervised.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import TypeAlias
 
 import attrs
 import trio
@@ -25,18 +27,19 @@ from onemcp.protocol.errors import (
     DeadlineExceeded,
     InteractionNotPossible,
     InvalidParams,
+    LocalError,
     ProtocolError,
     RequestCancelled,
 )
 from onemcp.protocol.fields import join, plain, raw, split, value_of
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, RequestId, Response
-from onemcp.protocol.methods import CANCELLED, LOG_MESSAGE, PROGRESS
+from onemcp.protocol.methods import CANCELLED, ELICITATION_COMPLETE, LOG_MESSAGE, PROGRESS
+from onemcp.protocol.questions import ASKING, required_urls
 from onemcp.protocol.revisions import Era
 
+from .inquiry import MAX_ROUNDS, Inquiry, Origin, refusal_of
+from .parking import Parking
 from .rounds import Round
-
-MAX_ROUNDS: Final = 16
-"""How often a modern backend may ask again before the call is given up."""
 
 
 @attrs.frozen
@@ -47,11 +50,17 @@ class Terms:
         deadline: When it is given up, by Trio's clock.
         next_question: Makes ids for questions, unique among all that are open.
         on_end: Called once when the call is over.
+        parking: Where it can wait for its client.
     """
 
     deadline: float
     next_question: Callable[[], str]
     on_end: Callable[[], object]
+    parking: Parking
+
+
+Admit: TypeAlias = Callable[[Backend], Terms]
+"""Lets one more call in, or raises Overloaded or ShuttingDown."""
 
 
 class RoutedCall:
@@ -64,7 +73,8 @@ class RoutedCall:
         "_closed",
         "_exchange",
         "_first",
-        "_id",
+        "_inquiry",
+        "_origin",
         "_progress",
         "_round",
         "_rounds",
@@ -73,14 +83,26 @@ class RoutedCall:
 
     def __init__(
         self,
-        request_id: RequestId,
+        origin: Origin,
         backend: Backend,
         exchange: Exchange,
         terms: Terms,
+        *,
         first: Incoming | None = None,
+        inquiry: Inquiry | None = None,
     ) -> None:
-        """Carry `exchange`, of which `first` has been received already."""
-        self._id = request_id
+        """Carry `exchange` for the request `origin`.
+
+        Args:
+            origin: The client's request.
+            backend: The backend.
+            exchange: The call in flight.
+            terms: How it is carried.
+            first: What has been received already.
+            inquiry: What the backend has asked so far.
+        """
+        self._origin = origin
+        self._inquiry = inquiry
         self._backend = backend
         self._exchange = exchange
         self._call = exchange.call
@@ -138,7 +160,7 @@ class RoutedCall:
         self._exchange.close()
 
     def __repr__(self) -> str:
-        return f"<RoutedCall {self._id!r} {self._call.method} to {self._backend.name!r}>"
+        return f"<RoutedCall {self._origin.id!r} {self._call.method} to {self._backend.name!r}>"
 
     async def _next(self) -> Incoming | None:
         """Return the next message for the client, None where one was not for it."""
@@ -150,12 +172,9 @@ class RoutedCall:
             if question is not None:
                 return question
             await self._finish_round(self._round)
-        message = self._first
+        message = await self._receive()
         if message is None:
-            message = await self._exchange.receive()
-        else:
-            await trio.lowlevel.checkpoint()
-            self._first = None
+            return await self._park()
         self._check_open()
         match message:
             case Response(result=result):
@@ -166,6 +185,35 @@ class RoutedCall:
                 return self._on_question(message)
             case Notification():
                 return self._on_notification(message)
+
+    async def _receive(self) -> Incoming | None:
+        """Return what comes next, None where it is time to ask what has gathered."""
+        if self._first is not None:
+            await trio.lowlevel.checkpoint()
+            first, self._first = self._first, None
+            return first
+        if self._inquiry is not None and self._inquiry.waiting:
+            return await self._inquiry.gather()
+        return await self._exchange.receive()
+
+    async def _park(self) -> Incoming | None:
+        """Let the call wait for the client's retry, and say so; None where that isn't possible."""
+        inquiry = self._inquire()
+        try:
+            result = await self._terms.parking.park(inquiry)
+        except LocalError as error:
+            inquiry.refuse_all(error)
+            return None
+        self._check_open()
+        self._closed = True  # but the exchange goes on
+        self._terms.on_end()
+        return Response(self._origin.id, result)
+
+    def _inquire(self) -> Inquiry:
+        if self._inquiry is None:
+            on_event = self._terms.parking.on_event
+            self._inquiry = Inquiry(self._origin, self._backend, self._exchange, on_event)
+        return self._inquiry
 
     async def _finish_round(self, finished: Round) -> None:
         await finished.settled()
@@ -198,7 +246,7 @@ class RoutedCall:
             raise BackendProtocolError(
                 f"backend {self._backend.name!r} answered {self._call.method} with no object"
             ) from error
-        return self._end(Response(self._id, result))
+        return self._end(Response(self._origin.id, result))
 
     def _begin_round(self, result: Raw) -> None:
         self._rounds += 1
@@ -209,9 +257,15 @@ class RoutedCall:
         self._round = Round(result, self._call.caller, self._terms.next_question)
 
     def _on_failure(self, error: Raw) -> Incoming:
-        era, uri = self._call.caller.era, value_of(self._call.params, "uri", str)
-        translated = translation.translate_error(self._call.method, error, era, uri)
-        return self._end(Failure(self._id, translated))
+        caller, method = self._call.caller, self._call.method
+        if caller.era is Era.MODERN and method in ASKING:
+            urls = required_urls(error)
+            if urls is not None:
+                result = self._terms.parking.send_to(urls, self._origin, method, caller)
+                return self._end(Response(self._origin.id, result))
+        uri = value_of(self._call.params, "uri", str)
+        translated = translation.translate_error(method, error, caller.era, uri)
+        return self._end(Failure(self._origin.id, translated))
 
     def _on_notification(self, note: Notification) -> Notification | None:
         if note.method == LOG_MESSAGE:
@@ -221,6 +275,8 @@ class RoutedCall:
             return self._on_progress(note)
         if note.method == CANCELLED:
             return self._on_withdrawn(note)
+        if note.method == ELICITATION_COMPLETE and self._call.caller.era is Era.MODERN:
+            return None  # it names what modern clients have no names for
         return note
 
     def _on_progress(self, note: Notification) -> Notification | None:
@@ -237,6 +293,9 @@ class RoutedCall:
 
     def _on_withdrawn(self, note: Notification) -> Notification | None:
         """Tell the client that the backend has cancelled a question."""
+        if self._inquiry is not None:
+            self._inquiry.withdraw(note)
+            return None
         fields = split(note.params)
         withdrawn = plain(fields.get("requestId"))
         for question, asked in self._asked.items():
@@ -247,18 +306,18 @@ class RoutedCall:
 
     def _on_question(self, question: Request) -> Request | None:
         if self._call.caller.era is Era.MODERN:
-            error = InteractionNotPossible(
-                f"{question.method} of backend {self._backend.name!r} can't be put to a client "
-                "of revision 2026-07-28"
-            )
-            self._exchange.reply(Failure(question.id, error.error))
+            self._inquire().ask(question)
+            return None
+        refusal = refusal_of(question, self._call.caller)
+        if refusal is not None:
+            self._exchange.reply(Failure(question.id, refusal.error))
             return None
         question_id = self._terms.next_question()
         self._asked[question_id] = question.id
         return Request(question_id, question.method, question.params)
 
     def _fail(self, error: ProtocolError) -> Answer:
-        return self._end(Failure(self._id, error.error))
+        return self._end(Failure(self._origin.id, error.error))
 
     def _end(self, answer: Answer) -> Answer:
         self.close()

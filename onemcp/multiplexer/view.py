@@ -15,7 +15,6 @@ import trio
 from msgspec import Raw
 
 from onemcp.backend import Backend, Call, Caller
-from onemcp.protocol import translation
 from onemcp.protocol.errors import (
     BackendUnavailable,
     DeadlineExceeded,
@@ -23,12 +22,10 @@ from onemcp.protocol.errors import (
     MethodNotFound,
     Overloaded,
     ProtocolError,
-    RemoteError,
-    ResourceNotFound,
 )
 from onemcp.protocol.fields import Fields, join, plain, raw, split, text, value_of
 from onemcp.protocol.headers import MirroredParameter
-from onemcp.protocol.jsonrpc import Notification, Request, RequestId, Response
+from onemcp.protocol.jsonrpc import Notification, Request, Response
 from onemcp.protocol.methods import (
     COMPLETE,
     DISCOVER,
@@ -47,10 +44,13 @@ from onemcp.protocol.revisions import Era
 
 from . import description
 from .audience import Audience
-from .carry import ask_in_turn, carry
+from .carry import ask_in_turn, carry, not_found
+from .inquiry import Origin
 from .listen import ListenReply
 from .listing import ListPages
 from .reply import Immediate, Reply
+from .retry import come_back, is_retry
+from .routed import RoutedCall
 from .subscriptions import MAX_URIS, Subscriber, read_filter
 from .table import Route, RoutingTable, Source, build
 
@@ -62,7 +62,7 @@ EMPTY: Final = Raw(b"{}")
 PATIENCE: Final = 10.0
 """How long a new subscriber waits for backends to let it hear of their resources, in seconds."""
 
-_Handler: TypeAlias = Callable[["View", RequestId, Fields, Caller], Awaitable[Reply]]
+_Handler: TypeAlias = Callable[["View", Origin, Fields, Caller], Awaitable[Reply]]
 
 
 class View:
@@ -179,7 +179,16 @@ class View:
         )
         if handler is None:
             raise MethodNotFound(f"Method not found: {request.method[:80]}")
-        return await handler(self, request.id, split(request.params), caller)
+        params = split(request.params)
+        origin = Origin(request.id, self.name, params)
+        if is_retry(request.method, params, caller):
+            multiplexer = self._multiplexer
+            parking, admit = multiplexer.parking, multiplexer.admit
+            retried = await come_back(parking, admit, origin, request.method, caller)
+            if isinstance(retried, RoutedCall):
+                return retried
+            origin = retried
+        return await handler(self, origin, params, caller)
 
     async def subscribe(
         self, lists: frozenset[str], uris: frozenset[str] = frozenset()
@@ -215,7 +224,7 @@ class View:
             return
         if len(subscriber.uris) >= MAX_URIS:
             raise Overloaded(f"{MAX_URIS} resources are subscribed to, the limit")
-        error = self._not_found(uri, Era.LEGACY)
+        error = not_found(uri, Era.LEGACY)
         for backend in self._candidates(uri):
             if backend.server is None or not backend.server.has("resources", "subscribe"):
                 continue
@@ -260,59 +269,55 @@ class View:
 
     # --- handlers ----------------------------------------------------------------------------
 
-    async def _ping(self, request_id: RequestId, params: Fields, caller: Caller) -> Reply:
+    async def _ping(self, origin: Origin, params: Fields, caller: Caller) -> Reply:
         del params, caller
         await trio.lowlevel.checkpoint_if_cancelled()
-        return Immediate(Response(request_id, EMPTY))
+        return Immediate(Response(origin.id, EMPTY))
 
-    async def _discover(self, request_id: RequestId, params: Fields, caller: Caller) -> Reply:
+    async def _discover(self, origin: Origin, params: Fields, caller: Caller) -> Reply:
         del params, caller
         await trio.lowlevel.checkpoint_if_cancelled()
-        return Immediate(Response(request_id, self.discover()))
+        return Immediate(Response(origin.id, self.discover()))
 
-    async def _listen(self, request_id: RequestId, params: Fields, caller: Caller) -> Reply:
+    async def _listen(self, origin: Origin, params: Fields, caller: Caller) -> Reply:
         del caller
         lists, uris = read_filter(plain(params.get("notifications")))
-        return ListenReply(request_id, await self.subscribe(lists, uris))
+        return ListenReply(origin.id, await self.subscribe(lists, uris))
 
-    async def _list(
-        self, kind: Catalogue, request_id: RequestId, params: Fields, caller: Caller
-    ) -> Reply:
+    async def _list(self, kind: Catalogue, origin: Origin, params: Fields, caller: Caller) -> Reply:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._check_offered(kind.capability, kind.method)
         _ = self.table
-        return Immediate(Response(request_id, self._pages[kind].page(params, caller.era)))
+        return Immediate(Response(origin.id, self._pages[kind].page(params, caller.era)))
 
-    async def _call_tool(self, request_id: RequestId, params: Fields, caller: Caller) -> Reply:
-        return await self._call_named(TOOLS, TOOLS_CALL, request_id, params, caller)
+    async def _call_tool(self, origin: Origin, params: Fields, caller: Caller) -> Reply:
+        return await self._call_named(TOOLS, TOOLS_CALL, origin, params, caller)
 
-    async def _get_prompt(self, request_id: RequestId, params: Fields, caller: Caller) -> Reply:
-        return await self._call_named(PROMPTS, PROMPTS_GET, request_id, params, caller)
+    async def _get_prompt(self, origin: Origin, params: Fields, caller: Caller) -> Reply:
+        return await self._call_named(PROMPTS, PROMPTS_GET, origin, params, caller)
 
     async def _call_named(
-        self, kind: Catalogue, method: str, request_id: RequestId, params: Fields, caller: Caller
+        self, kind: Catalogue, method: str, origin: Origin, params: Fields, caller: Caller
     ) -> Reply:
         name = text(params, "name", "params.name")
         route = self._route(kind, method, name)
         backend = self._multiplexer.backends[route.backend]
         if route.name != name:
             params = {**params, "name": raw(route.name)}
-        return await carry(
-            self._multiplexer.admit, request_id, backend, Call(method, params, caller)
-        )
+        return await carry(self._multiplexer.admit, origin, backend, Call(method, params, caller))
 
-    async def _read(self, request_id: RequestId, params: Fields, caller: Caller) -> Reply:
+    async def _read(self, origin: Origin, params: Fields, caller: Caller) -> Reply:
         uri = text(params, "uri", "params.uri")
         call = Call(RESOURCES_READ, params, caller)
         candidates = self._candidates(uri)
         if not candidates:
             self._check_offered("resources", RESOURCES_READ)
         if len(candidates) == 1:
-            return await carry(self._multiplexer.admit, request_id, candidates[0], call)
-        unknown = self._not_found(uri, caller.era)
-        return await ask_in_turn(self._multiplexer.admit, request_id, candidates, call, unknown)
+            return await carry(self._multiplexer.admit, origin, candidates[0], call)
+        unknown = not_found(uri, caller.era)
+        return await ask_in_turn(self._multiplexer.admit, origin, candidates, call, unknown)
 
-    async def _complete(self, request_id: RequestId, params: Fields, caller: Caller) -> Reply:
+    async def _complete(self, origin: Origin, params: Fields, caller: Caller) -> Reply:
         reference = split(params.get("ref", EMPTY), "params.ref")
         match value_of(reference, "type", str):
             case "ref/prompt":
@@ -329,9 +334,7 @@ class View:
             case _:
                 raise InvalidParams('params.ref.type must be "ref/prompt" or "ref/resource"')
         call = Call(COMPLETE, {**params, "ref": join(reference)}, caller)
-        return await carry(
-            self._multiplexer.admit, request_id, self._multiplexer.backends[name], call
-        )
+        return await carry(self._multiplexer.admit, origin, self._multiplexer.backends[name], call)
 
     # --- routing ---------------------------------------------------------------------------
 
@@ -370,19 +373,10 @@ class View:
             if backend.is_up and backend.server is not None and backend.server.has("resources")
         ]
 
-    @staticmethod
-    def _not_found(uri: str, era: Era) -> ProtocolError:
-        error = ResourceNotFound("Resource not found", {"uri": uri})
-        if era is Era.MODERN:
-            return error
-        return RemoteError(
-            translation.translate_error(RESOURCES_READ, error.error, Era.LEGACY, uri)
-        )
-
 
 def _list_handler(kind: Catalogue) -> _Handler:
-    async def handle(view: View, request_id: RequestId, params: Fields, caller: Caller) -> Reply:
-        return await view._list(kind, request_id, params, caller)  # noqa: SLF001
+    async def handle(view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
+        return await view._list(kind, origin, params, caller)  # noqa: SLF001
 
     return handle
 

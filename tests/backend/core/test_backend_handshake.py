@@ -73,7 +73,7 @@ async def test_initialize_says_who_onemcp_is_and_what_its_clients_may_be_able_to
         "capabilities": {
             "elicitation": {"form": {}, "url": {}},
             "roots": {"listChanged": True},
-            "sampling": {},
+            "sampling": {"context": {}, "tools": {}},
         },
         "clientInfo": {"name": "onemcp", "version": "0"},
     }

@@ -1,0 +1,375 @@
+"""Calls that wait for their clients to come back with answers.
+
+Implements 2026-07-28, Multi Round-Trip Requests, for legacy backends, which ask during a call.
+
+Theory of operation: a call is parked when its backend has asked something. From then on a child of
+the `interactions` supervisor owns it, nobody is connected, and the client holds a sealed state.
+Its retry takes the call away from the child and owns it in its turn; closing the retry cancels the
+call like any other. So one round has one child, and a call that asks again is parked again.
+
+A parked call ends by its deadline, with its backend, or when the gateway stops; where it is still
+in flight then, the backend is told so. What a backend asks meanwhile waits for the next round, and
+an answer that it gives meanwhile is kept for the client until the deadline.
+The time that a client takes is its own: a call's timeout begins anew with each retry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import attrs
+import trio
+from msgspec import Raw
+
+from onemcp.backend import Answer, Caller
+from onemcp.protocol import meta, questions
+from onemcp.protocol.errors import (
+    InteractionNotPossible,
+    InvalidParams,
+    MessageTooLarge,
+    MissingClientCapability,
+    Overloaded,
+)
+from onemcp.protocol.fields import Fields, join, plain, raw, value_of
+from onemcp.protocol.jsonrpc import Failure, Request, Response
+from onemcp.protocol.methods import CANCELLED, ELICIT
+from onemcp.protocol.translation import INPUT_REQUIRED, RESULT_TYPE
+from onemcp.supervision import ChildSpec, DynamicSupervisor, Restart, SupervisionError
+
+from .events import CallParked, CallResumed, InteractionEvent, ParkedCallExpired, RetryRefused
+from .inquiry import MAX_ROUNDS, Inquiry, Origin, too_large
+from .sealing import SealBroken, Sealer, State, fingerprint, question_digest
+
+START: Final = 5.0
+"""How long the supervisor may take to start a child, in seconds."""
+
+MOST: Final = 65_536
+"""How many calls can be parked at all, whatever the limits say."""
+
+MAX_USED: Final = 10_000
+"""How many states are remembered that were used up without a call having been parked here."""
+
+
+INVALID: Final = "requestState is not valid"
+FOREIGN: Final = "requestState does not belong to this request"
+EXPIRED: Final = "requestState has expired, and what waited for it is cancelled; call again"
+USED: Final = "requestState has been used already, or its call is over"
+"""What clients are told of a state that is refused."""
+
+
+@attrs.frozen
+class ParkingLimits:
+    """How much may be parked.
+
+    Attributes:
+        calls: How many calls altogether.
+        per_principal: How many of one principal.
+        per_backend: How many of one backend.
+        seconds: How long each waits for its client.
+    """
+
+    calls: int = 256
+    per_principal: int = 32
+    per_backend: int = 64
+    seconds: float = 600.0
+
+
+class ParkedCall:
+    """A call that waits for its client.
+
+    Attributes:
+        inquiry: The call, and what its backend asks.
+        outcome: How it has ended meanwhile, if it has.
+    """
+
+    def __init__(self, inquiry: Inquiry, seconds: float) -> None:
+        """Describe it; `run` owns the call from then on."""
+        self.inquiry = inquiry
+        self.outcome: Answer | None = None
+        self.expired = False
+        self._scope = trio.CancelScope(deadline=trio.current_time() + seconds)
+        self._is_let_go = False
+        self._left = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[ParkedCall]) -> None:
+        """Own the call until it is taken away, or its time is over."""
+        task_status.started(self)
+        if self._is_let_go:  # it was not waited for any longer
+            return
+        try:
+            with self._scope:
+                await self._listen()
+            self.expired = self._scope.cancelled_caught and not self._is_let_go
+        finally:
+            self._left.set()
+            if not self._is_let_go:
+                self.inquiry.exchange.close()
+
+    async def let_go(self) -> None:
+        """Take the call away; it is the caller's when this returns."""
+        self.disown()
+        await self._left.wait()
+
+    def disown(self) -> None:
+        """Take the call away, from a child that may never have started."""
+        self._is_let_go = True
+        self._scope.cancel()
+
+    def __repr__(self) -> str:
+        return f"<ParkedCall {self.inquiry!r}>"
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                message = await self.inquiry.exchange.receive()
+            except trio.EndOfChannel:  # closed by who was about to park it
+                return
+            if isinstance(message, Response | Failure):
+                self.outcome = _kept(message)
+                await trio.sleep_forever()
+            elif isinstance(message, Request):
+                self.inquiry.ask(message)
+            elif message.method == CANCELLED:
+                self.inquiry.withdraw(message)
+            # Others are for a client that is listening, and nobody is.
+
+
+class Parking:
+    """All parked calls, and the states that their clients hold.
+
+    Attributes:
+        supervisor: Where the calls live.
+        limits: How many there may be, and how long; may be replaced at any time.
+        on_event: Takes what happens to them.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        limits: ParkingLimits | None = None,
+        *,
+        on_event: Callable[[InteractionEvent], object] = lambda _: None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Begin with no call.
+
+        Args:
+            key: The secret that states are sealed with. With the same one after a restart, or
+                elsewhere, calls can be made again that are safe to repeat.
+            limits: How much may be parked.
+            on_event: Takes what happens to parked calls.
+            wall_clock: Tells the Unix time, by which states expire.
+        """
+        self.supervisor = DynamicSupervisor("interactions", max_children=MOST)
+        self.limits = limits or ParkingLimits()
+        self.on_event = on_event
+        self._sealer = Sealer(key)
+        self._now = wall_clock
+        self._instance = secrets.token_urlsafe(9)
+        self._calls: dict[str, ParkedCall] = {}
+        self._used: dict[bytes, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __repr__(self) -> str:
+        return f"<Parking calls={len(self._calls)}>"
+
+    # --- the way out -------------------------------------------------------------------------
+
+    async def park(self, inquiry: Inquiry) -> Raw:
+        """Let a call wait for its client.
+
+        Returns:
+            What the client gets: the questions and the state.
+
+        Raises:
+            Overloaded: Too many calls are parked.
+            InteractionNotPossible: It has asked too often, or nothing can be parked now.
+        """
+        if inquiry.round >= MAX_ROUNDS:
+            raise InteractionNotPossible(f"{MAX_ROUNDS} rounds of questions are enough")
+        self._check_room(inquiry)
+        call_id = secrets.token_urlsafe(12)
+        parked = self._calls[call_id] = ParkedCall(inquiry, self.limits.seconds)
+        if not await self._start(call_id, parked):
+            raise InteractionNotPossible("calls can't be parked now")
+        inquiry.round += 1
+        asked = {key: each.digest for key, each in inquiry.waiting.items()}
+        state = self._state(
+            inquiry.origin,
+            inquiry.method,
+            inquiry.caller,
+            call=call_id,
+            round=inquiry.round,
+            asked=asked,
+            given=inquiry.carried,
+        )
+        self.on_event(CallParked(inquiry.backend.name, inquiry.method, inquiry.round, len(asked)))
+        server = inquiry.backend.server
+        return self._input_required(inquiry.input_requests, state, server.info if server else None)
+
+    def send_to(self, urls: list[Raw], origin: Origin, method: str, caller: Caller) -> Raw:
+        """Let a client visit URLs before it makes a call once more (2025-11-25, Elicitation).
+
+        Raises:
+            MissingClientCapability: It can't.
+            InteractionNotPossible: It has done so too often.
+        """
+        declared = plain(caller.capabilities)
+        for params in urls:
+            lacking = questions.lacking(ELICIT, params, declared, caller.revision)
+            if lacking is not None:
+                raise MissingClientCapability(
+                    f"the backend needs the client capability {lacking}",
+                    {"requiredCapabilities": questions.required(lacking)},
+                )
+        if origin.round >= MAX_ROUNDS:
+            raise InteractionNotPossible(f"{MAX_ROUNDS} rounds of questions are enough")
+        keys = [f"elicitation-{number}" for number in range(1, len(urls) + 1)]
+        asked = {
+            key: question_digest(ELICIT, params) for key, params in zip(keys, urls, strict=True)
+        }
+        state = self._state(origin, method, caller, call="", round=origin.round + 1, asked=asked)
+        requests = [questions.as_input_request(ELICIT, params) for params in urls]
+        return self._input_required(join(dict(zip(keys, requests, strict=True))), state, None)
+
+    # --- the way back ------------------------------------------------------------------------
+    def read(self, origin: Origin, method: str, caller: Caller) -> State | None:
+        """Verify the state that a retry presents; using it up is for the caller.
+
+        Returns:
+            What was sealed; None where the state is not one of this key.
+
+        Raises:
+            InvalidParams: It is refused.
+        """
+        text = value_of(origin.params, questions.REQUEST_STATE, str)
+        if text is None or not self._sealer.owns(text):
+            return None
+        try:
+            state = self._sealer.open(text)
+        except SealBroken:
+            raise self._refused(caller, method, "it does not verify", INVALID) from None
+        request = fingerprint(origin.endpoint, method, origin.params)
+        if state.principal != caller.principal:
+            raise self._refused(caller, method, "it is another principal's", FOREIGN)
+        if state.request != request:
+            raise self._refused(caller, method, "it is of another request", FOREIGN)
+        if state.expires <= self._now():
+            raise self._refused(caller, method, "it has expired", EXPIRED)
+        if self._digest(text) in self._used or self._is_over(state):
+            raise self._refused(caller, method, "it has been used, or the call is over", USED)
+        return state
+
+    def find(self, state: State) -> ParkedCall | None:
+        """Return the call that waits for a verified state; None where it is not held here."""
+        return self._calls.get(state.call)
+
+    async def take(self, state: State, parked: ParkedCall) -> None:
+        """Take a call that was found; its state is used up, and the caller owns it."""
+        del self._calls[state.call]
+        inquiry = parked.inquiry
+        self.on_event(CallResumed(inquiry.backend.name, inquiry.method, inquiry.round))
+        await parked.let_go()
+
+    def use_up(self, origin: Origin) -> None:
+        """Take note that a state is used whose call is not held here."""
+        text = value_of(origin.params, questions.REQUEST_STATE, str) or ""
+        now = self._now()
+        if len(self._used) >= MAX_USED:
+            self._used = {key: until for key, until in self._used.items() if until > now}
+        if len(self._used) >= MAX_USED:
+            raise Overloaded("too many calls are made again; try again later")
+        self._used[self._digest(text)] = now + self.limits.seconds
+
+    # --- within ------------------------------------------------------------------------------
+
+    def _is_over(self, state: State) -> bool:
+        return (
+            bool(state.call)
+            and state.instance == self._instance
+            and state.call not in (self._calls)
+        )
+
+    def _check_room(self, inquiry: Inquiry) -> None:
+        limits, backend, principal = self.limits, inquiry.backend, inquiry.caller.principal
+        others = [parked.inquiry for parked in self._calls.values()]
+        of_principal = sum(each.caller.principal == principal for each in others)
+        of_backend = sum(each.backend.name == backend.name for each in others)
+        if len(others) >= min(limits.calls, MOST):
+            raise Overloaded(f"{limits.calls} calls wait for their clients, the limit")
+        if of_principal >= limits.per_principal:
+            raise Overloaded(f"{limits.per_principal} calls wait for this client, the limit")
+        if of_backend >= limits.per_backend:
+            raise Overloaded(f"{limits.per_backend} calls of this backend wait, the limit")
+
+    async def _start(self, call_id: str, parked: ParkedCall) -> bool:
+        """Let a child own the call, or nobody where that isn't possible."""
+        spec = ChildSpec(
+            id=call_id,
+            start=partial(self._run, call_id, parked),
+            restart=Restart.TEMPORARY,
+        )
+        # Half-way, it would be nobody's whose call it is.
+        with trio.move_on_after(START, shield=True):
+            try:
+                await self.supervisor.start_child(spec)
+            except SupervisionError:
+                pass
+            else:
+                return True
+        parked.disown()
+        self._calls.pop(call_id, None)
+        return False
+
+    async def _run(
+        self, call_id: str, parked: ParkedCall, *, task_status: trio.TaskStatus[ParkedCall]
+    ) -> None:
+        try:
+            await parked.run(task_status=task_status)
+        finally:
+            self._calls.pop(call_id, None)
+        if parked.expired:
+            inquiry, seconds = parked.inquiry, self.limits.seconds
+            self.on_event(ParkedCallExpired(inquiry.backend.name, inquiry.method, seconds))
+
+    def _state(self, origin: Origin, method: str, caller: Caller, **fields: Any) -> str:
+        return self._sealer.seal(
+            State(
+                principal=caller.principal,
+                request=fingerprint(origin.endpoint, method, origin.params),
+                expires=self._now() + self.limits.seconds,
+                instance=self._instance,
+                **fields,
+            )
+        )
+
+    def _refused(self, caller: Caller, method: str, why: str, said: str) -> InvalidParams:
+        self.on_event(RetryRefused(caller.principal, method, why))
+        return InvalidParams(said)
+
+    @staticmethod
+    def _digest(text: str) -> bytes:
+        return hashlib.sha256(text.encode()).digest()
+
+    @staticmethod
+    def _input_required(requests: Raw, state: str, info: Raw | None) -> Raw:
+        fields: Fields = {
+            RESULT_TYPE: raw(INPUT_REQUIRED),
+            "inputRequests": requests,
+            questions.REQUEST_STATE: raw(state),
+        }
+        return join(fields if info is None else meta.set_meta(fields, {meta.SERVER_INFO: info}))
+
+
+def _kept(answer: Answer) -> Answer:
+    if not too_large(answer):
+        return answer
+    error = MessageTooLarge("the backend answered while its client was away, with too much to keep")
+    return Failure(answer.id, error.error)

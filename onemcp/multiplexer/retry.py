@@ -1,0 +1,146 @@
+"""A client comes back: its call is resumed, or made again, or it learns why neither is possible.
+
+Implements 2026-07-28, Multi Round-Trip Requests, Server Requirements, for states that onemcp has
+sealed itself. Those of modern backends pass through, for their owners to judge.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final
+
+import attrs
+
+from onemcp.backend import Backend, Call, Caller
+from onemcp.protocol import meta, questions
+from onemcp.protocol.errors import BackendLost, InteractionNotPossible, InvalidParams, ProtocolError
+from onemcp.protocol.fields import Fields, plain, split, value_of
+from onemcp.protocol.methods import TOOLS, TOOLS_CALL
+from onemcp.protocol.revisions import Era
+
+from .inquiry import Origin
+from .parking import INVALID, Parking
+from .routed import Admit, RoutedCall
+from .sealing import State, is_onemcps
+
+ELSEWHERE: Final = (
+    "requestState can't be read here: it was issued before a restart, or elsewhere; "
+    "the call that it belongs to may or may not have acted"
+)
+UNKNOWN: Final = "requestState is none that was issued here"
+"""What clients are told of a state that no legacy backend can have issued."""
+
+_HINTS: Final = ("readOnlyHint", "idempotentHint")
+
+
+def is_retry(method: str, params: Fields, caller: Caller) -> bool:
+    """Tell whether a request may carry a state of onemcp's."""
+    return (
+        questions.REQUEST_STATE in params
+        and method in questions.ASKING
+        and caller.era is Era.MODERN
+    )
+
+
+async def come_back(
+    parking: Parking, admit: Admit, origin: Origin, method: str, caller: Caller
+) -> RoutedCall | Origin:
+    """Resume the call that a retry belongs to.
+
+    Returns:
+        The call; or, where it has to be made again or the state is not onemcp's own, the request
+        to go on with.
+
+    Raises:
+        ProtocolError: The retry is refused. What waits for it goes on waiting.
+    """
+    state = parking.read(origin, method, caller)
+    if state is None:
+        return origin
+    responses = questions.read_responses(origin.params)
+    parked = parking.find(state)
+    if parked is None:
+        parking.use_up(origin)
+        return _again(origin, state, responses)
+    inquiry = parked.inquiry
+    exchange = inquiry.exchange
+    token = meta.progress_token(meta.meta_of(origin.params))
+    terms = admit(inquiry.backend)
+    try:
+        await parking.take(state, parked)
+        with contextlib.suppress(ProtocolError):  # without log messages, it goes on all the same
+            await inquiry.backend.heed(caller)
+    except BaseException:
+        exchange.close()
+        terms.on_end()
+        raise
+    exchange.call = attrs.evolve(exchange.call, caller=caller)
+    exchange.progress_token = token
+    inquiry.resume(caller, responses)
+    return RoutedCall(
+        origin, inquiry.backend, exchange, terms, first=parked.outcome, inquiry=inquiry
+    )
+
+
+def check_state(origin: Origin, backend: Backend, call: Call) -> None:
+    """Make sure that a call with a state is one that its backend may get.
+
+    Raises:
+        InvalidParams: The state can't be for this backend.
+        BackendLost: The call may not be made again, and what has become of it is not known.
+    """
+    server = backend.server
+    era = None if server is None else server.era
+    if not is_retry(call.method, origin.params, call.caller):
+        return
+    if not origin.is_retry:
+        if era is Era.LEGACY:
+            raise InvalidParams(ELSEWHERE if _is_of_onemcp(origin) else UNKNOWN)
+        return
+    if era is Era.MODERN:
+        raise InvalidParams(INVALID)
+    if not (origin.is_repeatable or is_safe(backend, call)):
+        raise BackendLost(
+            f"what has become of this call to backend {backend.name!r} is not known here: "
+            "it may or may not have acted, and is not one to be made again by itself"
+        )
+
+
+def is_safe(backend: Backend, call: Call) -> bool:
+    """Tell whether making a call twice does no more than making it once."""
+    if call.method != TOOLS_CALL:
+        return True
+    name = value_of(call.params, "name", str)
+    for item in backend.listings[TOOLS].items:
+        if item.identity == name:
+            hints = plain(split(item.definition).get("annotations"))
+            return isinstance(hints, dict) and any(hints.get(hint) is True for hint in _HINTS)
+    return False
+
+
+def _is_of_onemcp(origin: Origin) -> bool:
+    text = value_of(origin.params, questions.REQUEST_STATE, str)
+    return text is not None and is_onemcps(text)
+
+
+def _again(origin: Origin, state: State, responses: Fields) -> Origin:
+    """Return the request with which a call is made again."""
+    if not state.call:
+        _check_accepted(state, responses)
+        return attrs.evolve(origin, is_retry=True, round=state.round)
+    answers = (
+        (digest, bytes(responses[key])) for key, digest in state.asked.items() if key in responses
+    )
+    return attrs.evolve(
+        origin,
+        is_retry=True,
+        is_repeatable=False,
+        round=state.round,
+        given=(*state.given, *answers),
+    )
+
+
+def _check_accepted(state: State, responses: Fields) -> None:
+    for key in state.asked:
+        if key in responses and value_of(split(responses[key]), "action", str) != "accept":
+            raise InteractionNotPossible("the backend needs a URL to be visited, which was refused")
