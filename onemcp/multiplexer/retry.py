@@ -34,12 +34,11 @@ _HINTS: Final = ("readOnlyHint", "idempotentHint")
 
 
 def is_retry(method: str, params: Fields, caller: Caller) -> bool:
-    """Tell whether a request may carry a state of onemcp's."""
-    return (
-        questions.REQUEST_STATE in params
-        and method in questions.ASKING
-        and caller.era is Era.MODERN
-    )
+    """Tell whether a request carries a state; null, which some clients write for none, is none."""
+    state = params.get(questions.REQUEST_STATE)
+    if state is None or bytes(state) == b"null":
+        return False
+    return method in questions.ASKING and caller.era is Era.MODERN
 
 
 async def come_back(

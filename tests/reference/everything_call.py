@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
@@ -74,7 +75,7 @@ class Call:
     ) -> Answers | types.InputRequiredResult:
         """Ask the client, and return its answers or the result that carries the questions."""
         if not self.modern:
-            return {key: await self._send(question) for key, question in questions.items()}
+            return await self._send_all(questions)
         self._require(questions.values())
         answers = self.answers(questions)
         if answers is not None and state in {None, self.state}:
@@ -89,6 +90,24 @@ class Call:
         await self.ctx.session.send_log_message(
             level="info", data=text, logger="everything", related_request_id=self.ctx.request_id
         )
+
+    async def _send_all(self, questions: Mapping[str, Question]) -> Answers:
+        """Ask everything at once, as the other era does; what is refused has no answer."""
+        answers: Answers = {}
+        refusals: list[MCPError] = []
+
+        async def send(key: str, question: Question) -> None:
+            try:
+                answers[key] = await self._send(question)
+            except MCPError as error:
+                refusals.append(error)
+
+        async with anyio.create_task_group() as group:
+            for key, question in questions.items():
+                group.start_soon(send, key, question)
+        if refusals and not answers:
+            raise refusals[0]
+        return {key: answers[key] for key in questions if key in answers}
 
     async def _send(self, question: Question) -> Answer:
         # Without a related request id it would travel on the standalone stream, which the
