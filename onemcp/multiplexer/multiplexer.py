@@ -57,7 +57,9 @@ class Multiplexer:
         self.backends: Mapping[str, Backend] = {}
         self.identity = identity
         self.separator = separator
-        self.parking = parking or Parking(secrets.token_bytes(SEALING_KEY_BYTES), on_event=on_event)
+        if parking is None:
+            parking = Parking(secrets.token_bytes(SEALING_KEY_BYTES), on_event=on_event)
+        self.parking = parking
         self._limit = in_flight
         self._on_event = on_event
         self._in_flight = 0
