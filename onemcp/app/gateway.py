@@ -32,7 +32,7 @@ from onemcp.auth import Gate, KeyStore, local_verifier
 from onemcp.backend import Backend, Identity
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
-from onemcp.frontend import PATH, Application, Deadlines, LegacyFrontend, Sessions
+from onemcp.frontend import PATH, Application, Deadlines, LegacyFrontend, Sessions, StreamSlots
 from onemcp.multiplexer import Multiplexer, SelfDescription
 from onemcp.protocol.fields import raw
 from onemcp.supervision import (
@@ -104,6 +104,7 @@ class Gateway:
         self._backends: dict[str, Backend] = {}
         self._specs: dict[str, ChildSpec] = {}
         self._ended = trio.Event()
+        self._stopping = False
         self.multiplexer = Multiplexer(
             _describe(configuration),
             separator=configuration.naming.separator,
@@ -116,6 +117,7 @@ class Gateway:
             LegacyFrontend(self.sessions, configuration.server.poll_after or None),
             self._gate(configuration),
             configuration.limits.body_bytes,
+            StreamSlots(configuration.limits.streams),
             on_event,
         )
         self.reloader = None if path is None else self._reloader(path)
@@ -149,6 +151,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Stop in order: let what is in flight end, then stop the backends."""
+        self._stopping = True
         with contextlib.suppress(SupervisorNotRunningError):
             await self.tree.shutdown()
 
@@ -210,6 +213,17 @@ class Gateway:
             listener.close()
             await trio.sleep_forever()
         self.multiplexer.stop()
+        if not self._stopping:
+            await self._wait_idle()
+            return
+        listener.close()  # who comes now is refused, rather than left waiting in its queue
+        try:
+            await self._wait_idle()
+        finally:
+            for backend in self._backends.values():
+                backend.abandon("onemcp is being stopped")
+
+    async def _wait_idle(self) -> None:
         # Stopping is too rare for the hot path to tell when the last call has ended.
         while self.multiplexer.in_flight or len(self.sessions):  # noqa: ASYNC110
             await trio.sleep(DRAIN_POLL)
@@ -292,6 +306,8 @@ class Gateway:
         Backends that have changed are replaced once the new ones are up, and drained; those that
         don't come up stay as they were.
         """
+        if self._stopping:
+            return
         old, self.configuration = self.configuration, new
         wanted = {settings.name for settings in new.backends if settings.enabled}
         gone = [name for name in self._backends if name not in wanted]
@@ -319,6 +335,8 @@ class Gateway:
         self._application.gate = self._gate(new)
         self._application.body_limit = new.limits.body_bytes
         self._application.legacy.poll_after = new.server.poll_after or None
+        self._application.slots.limit = new.limits.streams
+        self.sessions.limit = new.limits.sessions
         self.sessions.deadlines = _deadlines(new)
 
     def _gate(self, configuration: Configuration) -> Gate:

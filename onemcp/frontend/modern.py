@@ -95,7 +95,8 @@ async def _answer(request: Request, caller: Caller, http: HttpRequest) -> None:
         if isinstance(first, Response | Failure):
             await respond(http.send, status_of(first), jsonrpc.encode(first))
         else:
-            await _stream(first, reply, http.send)
+            with http.slots.slot(request.id):
+                await _stream(first, reply, http.send)
     finally:
         reply.close()
 
