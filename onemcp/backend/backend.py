@@ -225,6 +225,11 @@ class Backend:
         while self.in_flight:  # noqa: ASYNC110
             await trio.sleep(DRAIN_POLL)
 
+    def abandon(self, reason: str) -> None:
+        """Fail the calls in flight, because there is no time left to wait for them."""
+        if self._connection is not None:
+            self._connection.fail_all(ConnectionLost(reason))
+
     def __repr__(self) -> str:
         state = "up" if self.is_up else "given up" if self._given_up else "connecting"
         return f"<Backend {self.name!r} {state}>"
