@@ -32,7 +32,7 @@ from onemcp.auth import Gate, KeyStore, local_verifier
 from onemcp.backend import Backend, Identity
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
-from onemcp.frontend import PATH, Application, Deadlines, LegacyFrontend, Sessions
+from onemcp.frontend import PATH, Application, Deadlines, LegacyFrontend, Sessions, StreamSlots
 from onemcp.multiplexer import Multiplexer, SelfDescription
 from onemcp.protocol.fields import raw
 from onemcp.supervision import (
@@ -117,6 +117,7 @@ class Gateway:
             LegacyFrontend(self.sessions, configuration.server.poll_after or None),
             self._gate(configuration),
             configuration.limits.body_bytes,
+            StreamSlots(configuration.limits.streams),
             on_event,
         )
         self.reloader = None if path is None else self._reloader(path)
@@ -334,6 +335,8 @@ class Gateway:
         self._application.gate = self._gate(new)
         self._application.body_limit = new.limits.body_bytes
         self._application.legacy.poll_after = new.server.poll_after or None
+        self._application.slots.limit = new.limits.streams
+        self.sessions.limit = new.limits.sessions
         self.sessions.deadlines = _deadlines(new)
 
     def _gate(self, configuration: Configuration) -> Gate:
