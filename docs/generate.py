@@ -41,7 +41,7 @@ RETRIES: Final = {
     "BackendUnavailable": SAFE,
     "BackendLost": "Only if the call may be made twice: `readOnlyHint` or `idempotentHint`.",
     "DeadlineExceeded": "Only if the call may be made twice: `readOnlyHint` or `idempotentHint`.",
-    "Overloaded": "Yes, after a pause: the call was not begun.",
+    "Overloaded": "After a pause. The call was not begun, unless it is about streams.",
     "BackendProtocolError": "Only if the call may be made twice; the backend needs mending.",
     "MessageTooLarge": "Ask for less. Where the answer was too large, the backend has acted.",
     "InteractionNotPossible": "Only with a client that can answer such questions.",
@@ -95,7 +95,7 @@ request where that could be read.
 | 413 | The body is larger than `limits.bodyBytes`. |
 | 415 | A `POST` needs `Content-Type: application/json`. |
 | 500 | onemcp failed; the log says why. |
-| 503 | Too many sessions are open (`limits.sessions`), or onemcp is being stopped. |
+| 503 | Too many sessions or streams are open (`limits`), or onemcp is being stopped. |
 """
 
 COMMAND_LINE: Final = """\
