@@ -158,6 +158,8 @@ async def _close_at_end(stream: trio.SocketStream) -> None:
 class _Http1Server(TCPServer):
     """Hypercorn's care of one connection, without what it does for TLS and HTTP/2."""
 
+    _is_over = False
+
     async def run(self) -> None:
         """Serve the connection until it ends."""
         socket = self.stream.socket
@@ -175,6 +177,13 @@ class _Http1Server(TCPServer):
             )
             await self.idle_task.restart(self._task_group, self._idle_timeout)
             await self._read_data()
+            self._is_over = True
+            await self.idle_task.stop()
+
+    async def _idle_timeout(self) -> None:
+        # Hypercorn waits for its time to pass even on a connection that the client has closed.
+        if not self._is_over:
+            await super()._idle_timeout()
 
 
 class _PatientStream:
