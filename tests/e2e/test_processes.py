@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.support.running import MARKER, PROGRAM, configuration, program, runni
 LOST, UNAVAILABLE = -33002, -33001
 LASTING = {"restart": {"intensity": 1000, "backoff": {"initial": 0.01, "maximum": 0.05}}}
 CRASHES = 30
+CALLS = 10
 SLACK = 2
 """How many descriptors come and go, as connections of clients do."""
 
@@ -268,6 +270,20 @@ async def test_crashes_leave_nothing_behind(tmp_path):
         assert zombies(gateway.pid) == set()
         assert len(open_descriptors(gateway.pid)) <= descriptors + SLACK
         assert _threads(gateway.pid) <= threads + SLACK
+
+
+async def test_connections_that_clients_close_are_closed(tmp_path):
+    async with running(tmp_path / "onemcp.json", configuration({"it": program()})) as gateway:
+        await gateway.ready("it")
+        before = len(open_descriptors(gateway.pid))
+        async with clients(gateway.url) as session, trio.open_nursery() as nursery:
+            modern, legacy = session.modern(), await session.legacy()
+            async with modern.notifications(), legacy.notifications():
+                for client in (modern, legacy) * CALLS:
+                    nursery.start_soon(partial(client.call, "it__echo", message="x"))
+        await eventually(
+            lambda: len(open_descriptors(gateway.pid)) <= before, "all connections are closed"
+        )
 
 
 def _threads(pid: int) -> int:
