@@ -216,9 +216,13 @@ async def test_crash_loop_is_paused_after_its_intensity(tmp_path):
         for crash in range(restart["intensity"] + 1):
             with pytest.raises(ToolError, match="exited with status 9"):
                 await caller.call("it__die")
-            assert len(gateway.lines("child_paused", backend="it")) == 0
             await gateway.logged("backend_down", times=crash + 1, backend="it")
         paused = await gateway.logged("child_paused", backend="it")
+        events = [line["event"] for line in gateway.log if line.get("backend") == "it"]
+        assert events.count("backend_ready") == restart["intensity"] + 1
+        assert events.index("child_paused") > max(
+            number for number, event in enumerate(events) if event == "backend_down"
+        )
         assert paused["level"] == "warning"
         assert "exited with status 9" in paused["reason"]
         assert paused["retry_in"] > 0
