@@ -28,7 +28,7 @@ from typing import Any
 import trio
 
 from onemcp import config
-from onemcp.auth import Gate, KeyStore, local_verifier
+from onemcp.auth import Gate
 from onemcp.backend import Backend, Identity
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
@@ -49,6 +49,7 @@ from onemcp.supervision import (
 )
 
 from . import listener as listening
+from .access import Access
 from .address import NO_OVERRIDES, Address, Overrides
 from .connecting import Connector, stop_seconds
 from .events import AddressChanged, AddressRefused, ReloadApplied
@@ -75,7 +76,7 @@ class Gateway:
         self,
         configuration: Configuration,
         *,
-        keys: KeyStore | None,
+        access: Access,
         path: Path | None = None,
         overrides: Overrides = NO_OVERRIDES,
         on_event: EventHook = lambda _: None,
@@ -84,7 +85,7 @@ class Gateway:
 
         Args:
             configuration: What to serve.
-            keys: What tokens are verified with; needed unless ``auth.mode`` is ``none``.
+            access: Who may come in; prepared for the configuration.
             path: The configuration file to watch, or None.
             overrides: What the command line says about the address.
             on_event: Takes every event.
@@ -96,7 +97,7 @@ class Gateway:
         self._overrides = overrides
         self._address = overrides.address(configuration)
         self._listener = listening.listen(self._address.host, self._address.port)
-        self._keys = keys
+        self._access = access
         self._on_event = on_event
         self._identity = Identity(raw({"name": NAME, "version": VERSION}))
         self._instance = ProcessInstance()
@@ -194,7 +195,7 @@ class Gateway:
                 self._application,
                 listener,
                 grace,
-                lambda: self._drain(listener),
+                lambda ended: self._drain(listener, ended),
                 self._on_event,
                 task_status=task_status,
             )
@@ -207,11 +208,12 @@ class Gateway:
             shutdown=grace + 2 * listening.SETTLE_SECONDS,
         )
 
-    async def _drain(self, listener: socket.socket) -> None:
-        """Wait until nothing is in flight, where all stops, or let the time pass elsewhere."""
+    async def _drain(self, listener: socket.socket, ended: trio.Event) -> None:
+        """Wait until nothing is in flight, or no connection left where only the address moves."""
         if listener is not self._listener:
             listener.close()
-            await trio.sleep_forever()
+            await ended.wait()
+            return
         self.multiplexer.stop()
         if not self._stopping:
             await self._wait_idle()
@@ -300,14 +302,22 @@ class Gateway:
     def _reloader(self, path: Path) -> Reloader:
         return Reloader(path, self.configuration, self.apply, report=self._on_event)
 
-    async def apply(self, new: Configuration) -> None:
+    async def apply(self, new: Configuration) -> bool:
         """Put a new configuration in force, touching only what differs.
 
         Backends that have changed are replaced once the new ones are up, and drained; those that
         don't come up stay as they were.
+
+        Returns:
+            Whether all of it is in force; what isn't is tried again at the next reload.
+
+        Raises:
+            ConfigurationError: It can't be put in force, and nothing was changed.
         """
         if self._stopping:
-            return
+            return True
+        await self._access.prepare_again(new)
+        gate = self._gate(new)
         old, self.configuration = self.configuration, new
         wanted = {settings.name for settings in new.backends if settings.enabled}
         gone = [name for name in self._backends if name not in wanted]
@@ -316,11 +326,13 @@ class Gateway:
         self._show(new)
         await self._see_off(leaving, old.server.shutdown_grace)
         report = await self._supervisor.reconfigure(specs)
+        self._application.gate = gate
         self._reconfigure(new)
         self._on_event(ReloadApplied(new, report))
         address = self._overrides.address(new)
         if address != self._address:
             await self._move(address)
+        return report.ok and address == self._address
 
     async def _see_off(self, leaving: list[Backend], grace: float) -> None:
         with trio.move_on_after(grace):
@@ -332,7 +344,6 @@ class Gateway:
         self.multiplexer.reconfigure(
             _describe(new), separator=new.naming.separator, in_flight=new.limits.in_flight
         )
-        self._application.gate = self._gate(new)
         self._application.body_limit = new.limits.body_bytes
         self._application.legacy.poll_after = new.server.poll_after or None
         self._application.slots.limit = new.limits.streams
@@ -340,20 +351,8 @@ class Gateway:
         self.sessions.deadlines = _deadlines(new)
 
     def _gate(self, configuration: Configuration) -> Gate:
-        mode = configuration.auth.mode
-        verifier = None
-        if mode == "local":
-            if self._keys is None:
-                raise ValueError("auth.mode local needs keys")
-            verifier = local_verifier(self._keys)
         host, _ = listening.address_of(self._listener)
-        return Gate(
-            mode=mode,
-            verifier=verifier,
-            allowed_hosts=configuration.server.allowed_hosts,
-            allowed_origins=configuration.server.allowed_origins,
-            bound_hosts=(host, self._address.host),
-        )
+        return self._access.gate(configuration, (host, self._address.host))
 
 
 def _give_up_when_paused(backend: Backend, event: Event) -> None:

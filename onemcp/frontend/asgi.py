@@ -114,6 +114,11 @@ class StreamSlots:
         self.limit = limit
         self.taken = 0
 
+    @property
+    def free(self) -> bool:
+        """Whether another stream may be opened."""
+        return self.taken < self.limit
+
     @contextmanager
     def slot(self, request_id: RequestId | None = None) -> Iterator[None]:
         """Hold a place for one stream.
@@ -121,7 +126,7 @@ class StreamSlots:
         Raises:
             HttpRefusal: All are taken.
         """
-        if self.taken >= self.limit:
+        if not self.free:
             error = Overloaded(f"{self.taken} streams are open, the limit; try again later")
             raise HttpRefusal(503, error, [(b"retry-after", b"5")], request_id)
         self.taken += 1

@@ -245,7 +245,7 @@ class Site:
 
         await self.nursery.start(run)
 
-    async def drain(self) -> None:
+    async def drain(self, ended: trio.Event) -> None:
         self.world.multiplexer.stop()
         await until(lambda: not self.world.multiplexer.in_flight and not len(self.sessions))
 
