@@ -41,7 +41,7 @@ RETRIES: Final = {
     "BackendUnavailable": SAFE,
     "BackendLost": "Only if the call may be made twice: `readOnlyHint` or `idempotentHint`.",
     "DeadlineExceeded": "Only if the call may be made twice: `readOnlyHint` or `idempotentHint`.",
-    "Overloaded": "After a pause. The call was not begun, unless it is about streams.",
+    "Overloaded": "After a pause. The call was not begun, unless a legacy session's stream was refused.",
     "BackendProtocolError": "Only if the call may be made twice; the backend needs mending.",
     "MessageTooLarge": "Ask for less. Where the answer was too large, the backend has acted.",
     "InteractionNotPossible": "Only with a client that can answer such questions.",
@@ -63,9 +63,6 @@ about those that onemcp itself raises.
 They lie outside the ranges that JSON-RPC and MCP reserve, so that nobody takes them for an error of
 a backend. The message says which backend and what happened. A modern client gets them with HTTP
 status 200, because the HTTP exchange itself went well; so does a legacy one.
-
-One caution about -33001 of a backend over HTTP: a status 502, 503 or 504 is told as this too. Where
-a proxy stands before the backend, a 502 or 504 does not prove that the call never reached it.
 
 """
 
