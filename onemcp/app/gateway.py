@@ -30,11 +30,11 @@ from typing import Any
 import trio
 
 from onemcp import config
-from onemcp.auth import Gate, KeyStore, local_verifier
+from onemcp.auth import Gate
 from onemcp.backend import Backend, Identity
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
-from onemcp.frontend import PATH, Application, Deadlines, LegacyFrontend, Sessions
+from onemcp.frontend import PATH, Application, Deadlines, LegacyFrontend, Sessions, StreamSlots
 from onemcp.multiplexer import (
     SEALING_KEY_BYTES,
     Multiplexer,
@@ -57,6 +57,7 @@ from onemcp.supervision import (
 )
 
 from . import listener as listening
+from .access import Access
 from .address import NO_OVERRIDES, Address, Overrides
 from .connecting import Connector, stop_seconds
 from .events import AddressChanged, AddressRefused, ReloadApplied
@@ -83,7 +84,7 @@ class Gateway:
         self,
         configuration: Configuration,
         *,
-        keys: KeyStore | None,
+        access: Access,
         sealing_key: bytes | None = None,
         path: Path | None = None,
         overrides: Overrides = NO_OVERRIDES,
@@ -93,7 +94,7 @@ class Gateway:
 
         Args:
             configuration: What to serve.
-            keys: What tokens are verified with; needed unless ``auth.mode`` is ``none``.
+            access: Who may come in; prepared for the configuration.
             sealing_key: The secret of 32 bytes or more that clients' states are sealed with; by
                 default a new one, so that none outlives the process.
             path: The configuration file to watch, or None.
@@ -107,7 +108,7 @@ class Gateway:
         self._overrides = overrides
         self._address = overrides.address(configuration)
         self._listener = listening.listen(self._address.host, self._address.port)
-        self._keys = keys
+        self._access = access
         self._on_event = on_event
         self._identity = Identity(raw({"name": NAME, "version": VERSION}))
         self._instance = ProcessInstance()
@@ -115,6 +116,7 @@ class Gateway:
         self._backends: dict[str, Backend] = {}
         self._specs: dict[str, ChildSpec] = {}
         self._ended = trio.Event()
+        self._stopping = False
         self.multiplexer = Multiplexer(
             _describe(configuration),
             separator=configuration.naming.separator,
@@ -132,6 +134,7 @@ class Gateway:
             LegacyFrontend(self.sessions, configuration.server.poll_after or None),
             self._gate(configuration),
             configuration.limits.body_bytes,
+            StreamSlots(configuration.limits.streams),
             on_event,
         )
         self.reloader = None if path is None else self._reloader(path)
@@ -165,6 +168,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Stop in order: let what is in flight end, then stop the backends."""
+        self._stopping = True
         with contextlib.suppress(SupervisorNotRunningError):
             await self.tree.shutdown()
 
@@ -208,7 +212,7 @@ class Gateway:
                 self._application,
                 listener,
                 grace,
-                lambda: self._drain(listener),
+                lambda ended: self._drain(listener, ended),
                 self._on_event,
                 task_status=task_status,
             )
@@ -221,12 +225,24 @@ class Gateway:
             shutdown=grace + 2 * listening.SETTLE_SECONDS,
         )
 
-    async def _drain(self, listener: socket.socket) -> None:
-        """Wait until nothing is in flight, where all stops, or let the time pass elsewhere."""
+    async def _drain(self, listener: socket.socket, ended: trio.Event) -> None:
+        """Wait until nothing is in flight, or no connection left where only the address moves."""
         if listener is not self._listener:
             listener.close()
-            await trio.sleep_forever()
+            await ended.wait()
+            return
         self.multiplexer.stop()
+        if not self._stopping:
+            await self._wait_idle()
+            return
+        listener.close()  # who comes now is refused, rather than left waiting in its queue
+        try:
+            await self._wait_idle()
+        finally:
+            for backend in self._backends.values():
+                backend.abandon("onemcp is being stopped")
+
+    async def _wait_idle(self) -> None:
         # Stopping is too rare for the hot path to tell when the last call has ended.
         while self.multiplexer.in_flight or len(self.sessions):  # noqa: ASYNC110
             await trio.sleep(DRAIN_POLL)
@@ -303,12 +319,22 @@ class Gateway:
     def _reloader(self, path: Path) -> Reloader:
         return Reloader(path, self.configuration, self.apply, report=self._on_event)
 
-    async def apply(self, new: Configuration) -> None:
+    async def apply(self, new: Configuration) -> bool:
         """Put a new configuration in force, touching only what differs.
 
         Backends that have changed are replaced once the new ones are up, and drained; those that
         don't come up stay as they were.
+
+        Returns:
+            Whether all of it is in force; what isn't is tried again at the next reload.
+
+        Raises:
+            ConfigurationError: It can't be put in force, and nothing was changed.
         """
+        if self._stopping:
+            return True
+        await self._access.prepare_again(new)
+        gate = self._gate(new)
         old, self.configuration = self.configuration, new
         wanted = {settings.name for settings in new.backends if settings.enabled}
         gone = [name for name in self._backends if name not in wanted]
@@ -317,11 +343,13 @@ class Gateway:
         self._show(new)
         await self._see_off(leaving, old.server.shutdown_grace)
         report = await self._supervisor.reconfigure(specs)
+        self._application.gate = gate
         self._reconfigure(new)
         self._on_event(ReloadApplied(new, report))
         address = self._overrides.address(new)
         if address != self._address:
             await self._move(address)
+        return report.ok and address == self._address
 
     async def _see_off(self, leaving: list[Backend], grace: float) -> None:
         with trio.move_on_after(grace):
@@ -334,26 +362,15 @@ class Gateway:
             _describe(new), separator=new.naming.separator, in_flight=new.limits.in_flight
         )
         self.multiplexer.parking.limits = _parking_limits(new)
-        self._application.gate = self._gate(new)
         self._application.body_limit = new.limits.body_bytes
         self._application.legacy.poll_after = new.server.poll_after or None
+        self._application.slots.limit = new.limits.streams
+        self.sessions.limit = new.limits.sessions
         self.sessions.deadlines = _deadlines(new)
 
     def _gate(self, configuration: Configuration) -> Gate:
-        mode = configuration.auth.mode
-        verifier = None
-        if mode == "local":
-            if self._keys is None:
-                raise ValueError("auth.mode local needs keys")
-            verifier = local_verifier(self._keys)
         host, _ = listening.address_of(self._listener)
-        return Gate(
-            mode=mode,
-            verifier=verifier,
-            allowed_hosts=configuration.server.allowed_hosts,
-            allowed_origins=configuration.server.allowed_origins,
-            bound_hosts=(host, self._address.host),
-        )
+        return self._access.gate(configuration, (host, self._address.host))
 
 
 def _give_up_when_paused(backend: Backend, event: Event) -> None:

@@ -15,6 +15,7 @@ from onemcp import config, demo
 from onemcp.auth import KeyStore, load_or_create_keys, new_token
 from onemcp.config import Configuration
 
+from .access import Access
 from .address import Overrides
 from .events import ReloadApplied
 from .gateway import EventHook, Gateway
@@ -92,10 +93,8 @@ async def serve(
     path = config.find(options.config, Path.cwd(), environ)
     configuration = demo_configuration() if path is None else config.load(path, environ=environ)
     on_configuration(configuration)
-    keys = None
-    if configuration.auth.mode != "none":
-        state = config.state_directory(environ)
-        keys = await trio.to_thread.run_sync(load_or_create_keys, state)
+    access = Access(lambda: load_or_create_keys(config.state_directory(environ)))
+    await access.prepare(configuration)
 
     def hear(event: object) -> None:
         if isinstance(event, ReloadApplied):
@@ -104,7 +103,7 @@ async def serve(
 
     gateway = Gateway(
         configuration,
-        keys=keys,
+        access=access,
         path=path,
         overrides=Overrides(options.host, options.port),
         on_event=hear,
@@ -112,7 +111,7 @@ async def serve(
     async with trio.open_nursery() as nursery:
         await nursery.start(_obey_signals, gateway)
         await nursery.start(gateway.run)
-        announce(_started(gateway, keys, path))
+        announce(_started(gateway, access.keys, path))
         await gateway.wait_ended()
         nursery.cancel_scope.cancel()
 

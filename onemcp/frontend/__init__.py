@@ -7,6 +7,7 @@ serve them.
 from __future__ import annotations
 
 from .application import PATH, Application, RequestDenied, RequestFailed
+from .asgi import StreamSlots
 from .legacy import LegacyFrontend
 from .sessions import Deadlines, Sessions
 
@@ -18,4 +19,5 @@ __all__ = [
     "RequestDenied",
     "RequestFailed",
     "Sessions",
+    "StreamSlots",
 ]

@@ -38,6 +38,7 @@ from .asgi import (
     Receive,
     Scope,
     Send,
+    StreamSlots,
     Wire,
     accepts,
     header,
@@ -94,6 +95,7 @@ class Application:
         legacy: What serves legacy clients.
         gate: Who may come in; replaced when the configuration changes.
         body_limit: The largest request body, in bytes.
+        slots: How many streams of events may be open at once.
         on_event: Takes what goes wrong.
     """
 
@@ -101,6 +103,7 @@ class Application:
     legacy: LegacyFrontend
     gate: Gate
     body_limit: int
+    slots: StreamSlots
     on_event: Callable[[RequestFailed | RequestDenied], object]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,7 +154,8 @@ class Application:
         principal = self.gate.authenticate(headers, time.time()).subject
         view = self._view(scope["path"])
         await self._route(
-            scope["method"], HttpRequest(headers, view, principal, wire.receive, wire.send)
+            scope["method"],
+            HttpRequest(headers, view, principal, wire.receive, wire.send, self.slots),
         )
 
     async def _route(self, method: str, http: HttpRequest) -> None:

@@ -9,6 +9,7 @@ has been idle, or alive, for too long. Everything that a session holds is bounde
 from __future__ import annotations
 
 import contextvars
+import math
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -27,7 +28,6 @@ from onemcp.supervision import (
     DynamicSupervisor,
     Restart,
     SupervisionError,
-    TooManyChildrenError,
 )
 
 from .streams import EventLog
@@ -43,6 +43,12 @@ KEPT_BYTES: Final = 4 * 1024 * 1024
 
 MAX_IN_FLIGHT: Final = 256
 """How many requests of one session may be in flight."""
+
+MAX_SESSIONS: Final = 1_000_000
+"""More than the configuration allows: the limit that counts is `Sessions.limit`."""
+
+ABANDONED: Final = 60.0
+"""After so many seconds without a request or a stream a session may make room for a new one."""
 
 DEFAULT_LEVEL: Final = "info"
 """The level of log messages that a client gets before it asks for another."""
@@ -300,6 +306,11 @@ class Session:
                 await self._closed.wait()
                 return
 
+    @property
+    def quiet_since(self) -> float:
+        """When the client was last there, by Trio's clock; infinity while it is."""
+        return math.inf if self._closed.is_set() or self._is_busy() else self._used
+
     def _is_busy(self) -> bool:
         streams = [self.standalone, *self._streams.values()]
         return bool(self._in_flight) or any(log.is_read for log in streams)
@@ -328,11 +339,14 @@ class Sessions:
 
     Attributes:
         supervisor: Where they live.
+        limit: How many there may be at a time.
+        deadlines: When those that are opened from now on end by themselves.
     """
 
     def __init__(self, limit: int, deadlines: Deadlines) -> None:
         """Allow up to `limit` sessions at a time."""
-        self.supervisor = DynamicSupervisor("sessions", max_children=limit)
+        self.supervisor = DynamicSupervisor("sessions", max_children=MAX_SESSIONS)
+        self.limit = limit
         self.deadlines = deadlines
         self._sessions: dict[str, Session] = {}
 
@@ -345,6 +359,8 @@ class Sessions:
         Raises:
             Overloaded: There are too many, or the gateway is being stopped.
         """
+        if len(self._sessions) >= self.limit:
+            self._make_room()
         session = Session(secrets.token_urlsafe(24), opening, self.deadlines)
         spec = ChildSpec(
             id=session.id[:8] + secrets.token_hex(4),
@@ -353,11 +369,20 @@ class Sessions:
         )
         try:
             await self.supervisor.start_child(spec)
-        except TooManyChildrenError as error:
-            raise Overloaded("too many sessions are open; try again later") from error
         except SupervisionError as error:
             raise Overloaded(f"no session can be opened now: {error}") from error
         return session
+
+    def _make_room(self) -> None:
+        """Close the session that its client has left alone for longest.
+
+        Raises:
+            Overloaded: None has been left alone for long enough.
+        """
+        oldest = min(self._sessions.values(), key=lambda session: session.quiet_since)
+        if oldest.quiet_since > trio.current_time() - ABANDONED:
+            raise Overloaded(f"{len(self._sessions)} sessions are open, the limit")
+        oldest.close()
 
     def find(self, session_id: str, principal: str, view: View) -> Session | None:
         """Return a live session of a principal at an endpoint; None where there is none such."""
