@@ -6,7 +6,8 @@ serve them.
 
 from __future__ import annotations
 
-from .application import PATH, Application, RequestDenied, RequestFailed
+from .application import PATH, Application
+from .events import RequestDenied, RequestFailed
 from .legacy import LegacyFrontend
 from .sessions import Deadlines, Sessions
 

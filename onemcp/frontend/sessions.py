@@ -90,11 +90,25 @@ class Session:
         level: The lowest level of log messages that the client wants.
     """
 
-    def __init__(self, session_id: str, opening: Opening, deadlines: Deadlines) -> None:
-        """Describe a session; `run` makes it live."""
+    def __init__(
+        self,
+        session_id: str,
+        opening: Opening,
+        deadlines: Deadlines,
+        outbox: EventLog | None = None,
+    ) -> None:
+        """Describe a session; `run` makes it live.
+
+        Args:
+            session_id: What the client names it by.
+            opening: What was agreed on.
+            deadlines: When it ends by itself.
+            outbox: The stream that everything goes to, where the client has no other.
+        """
         self.id = session_id
         self.opening = opening
-        self.standalone = EventLog(STANDALONE)
+        self.standalone = outbox or EventLog(STANDALONE)
+        self._has_outbox = outbox is not None
         self.level = DEFAULT_LEVEL
         self._deadlines = deadlines
         self._streams: dict[str, EventLog] = {}
@@ -282,7 +296,8 @@ class Session:
                 note = await subscriber.receive()
                 await self.standalone.write(jsonrpc.encode(note), is_droppable=True)
         except trio.EndOfChannel:  # the gateway stops: what is in flight may still end
-            self.standalone.finish()
+            if not self._has_outbox:
+                self.standalone.finish()
             while self._in_flight:
                 self._emptied = trio.Event()
                 await self._emptied.wait()
@@ -339,13 +354,17 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    async def open(self, opening: Opening) -> Session:
+    async def open(self, opening: Opening, outbox: EventLog | None = None) -> Session:
         """Open a session.
+
+        Args:
+            opening: What was agreed on.
+            outbox: The stream that everything goes to, where the client has no other.
 
         Raises:
             Overloaded: There are too many, or the gateway is being stopped.
         """
-        session = Session(secrets.token_urlsafe(24), opening, self.deadlines)
+        session = Session(secrets.token_urlsafe(24), opening, self.deadlines, outbox)
         spec = ChildSpec(
             id=session.id[:8] + secrets.token_hex(4),
             start=_Registered(session, self._sessions),
