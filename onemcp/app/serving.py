@@ -17,7 +17,8 @@ from onemcp.config import Configuration
 
 from .address import Overrides
 from .events import ReloadApplied
-from .gateway import EventHook, Gateway
+from .front import EventHook
+from .gateway import Gateway
 
 DEMO_TOKEN_SECONDS: Final = 24 * 3600.0
 
