@@ -6,7 +6,7 @@ from .address import Overrides
 from .events import AddressChanged, AddressRefused, ReloadApplied
 from .gateway import Gateway
 from .identity import NAME, VERSION
-from .serving import RunOptions, Started, demo_configuration, serve
+from .serving import RunOptions, Started, demo_configuration, serve, serve_stdio
 
 __all__ = [
     "NAME",
@@ -20,4 +20,5 @@ __all__ = [
     "Started",
     "demo_configuration",
     "serve",
+    "serve_stdio",
 ]

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import trio
@@ -19,6 +19,7 @@ from .address import Overrides
 from .events import ReloadApplied
 from .front import EventHook
 from .gateway import Gateway
+from .stdio import StdioFront, standard_streams
 
 DEMO_TOKEN_SECONDS: Final = 24 * 3600.0
 
@@ -90,25 +91,18 @@ async def serve(
         OSError: The address can't be listened on.
         RestartIntensityExceeded: Something failed more often than it is restarted.
     """
-    path = config.find(options.config, Path.cwd(), environ)
-    configuration = demo_configuration() if path is None else config.load(path, environ=environ)
+    path, configuration = _find(options.config, environ)
     on_configuration(configuration)
     keys = None
     if configuration.auth.mode != "none":
         state = config.state_directory(environ)
         keys = await trio.to_thread.run_sync(load_or_create_keys, state)
-
-    def hear(event: object) -> None:
-        if isinstance(event, ReloadApplied):
-            on_configuration(event.configuration)
-        on_event(event)
-
     gateway = Gateway(
         configuration,
         keys=keys,
         path=path,
         overrides=Overrides(options.host, options.port),
-        on_event=hear,
+        on_event=_hearing(on_event, on_configuration),
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(_obey_signals, gateway)
@@ -116,6 +110,67 @@ async def serve(
         announce(_started(gateway, keys, path))
         await gateway.wait_ended()
         nursery.cancel_scope.cancel()
+
+
+async def serve_stdio(
+    config_path: Path | None,
+    *,
+    on_event: EventHook = lambda _: None,
+    on_configuration: Callable[[Configuration], object] = lambda _: None,
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Serve the client that has launched this process, until stdin ends or a signal comes.
+
+    Nothing but messages gets to stdout as long as this runs.
+
+    Args:
+        config_path: The configuration file, or None to look for one.
+        on_event: As for `serve`.
+        on_configuration: As for `serve`.
+        environ: As for `serve`.
+
+    Raises:
+        ConfigurationError: The configuration is invalid.
+        OSError: There is no stdin or stdout.
+        RestartIntensityExceeded: Something failed more often than it is restarted.
+    """
+    path, configuration = _find(config_path, environ)
+    on_configuration(configuration)
+    with standard_streams() as streams:
+        opened: list[StdioFront] = []
+
+        def open_front(*about: Any) -> StdioFront:
+            opened.append(StdioFront(*about, streams=streams))
+            return opened[0]
+
+        gateway = Gateway(
+            configuration,
+            keys=None,
+            path=path,
+            on_event=_hearing(on_event, on_configuration),
+            open_front=open_front,
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_obey_signals, gateway)
+            await nursery.start(gateway.run)
+            await opened[0].wait_ended()
+            await gateway.stop()
+            await gateway.wait_ended()
+            nursery.cancel_scope.cancel()
+
+
+def _find(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, Configuration]:
+    path = config.find(path, Path.cwd(), environ)
+    return path, demo_configuration() if path is None else config.load(path, environ=environ)
+
+
+def _hearing(on_event: EventHook, on_configuration: Callable[[Configuration], object]) -> EventHook:
+    def hear(event: object) -> None:
+        if isinstance(event, ReloadApplied):
+            on_configuration(event.configuration)
+        on_event(event)
+
+    return hear
 
 
 def _started(gateway: Gateway, keys: KeyStore | None, path: Path | None) -> Started:

@@ -10,6 +10,7 @@ from .application import PATH, Application
 from .events import RequestDenied, RequestFailed
 from .legacy import LegacyFrontend
 from .sessions import Deadlines, Sessions
+from .stdio import StdioFrontend
 
 __all__ = [
     "PATH",
@@ -19,4 +20,5 @@ __all__ = [
     "RequestDenied",
     "RequestFailed",
     "Sessions",
+    "StdioFrontend",
 ]

@@ -97,14 +97,7 @@ class Session:
         deadlines: Deadlines,
         outbox: EventLog | None = None,
     ) -> None:
-        """Describe a session; `run` makes it live.
-
-        Args:
-            session_id: What the client names it by.
-            opening: What was agreed on.
-            deadlines: When it ends by itself.
-            outbox: The stream that everything goes to, where the client has no other.
-        """
+        """Describe a session; `run` makes it live. `outbox` is where all goes, if anywhere."""
         self.id = session_id
         self.opening = opening
         self.standalone = outbox or EventLog(STANDALONE)
