@@ -18,8 +18,8 @@ from onemcp.supervision import ChildSpec, Restart
 
 from .front import EventHook, Replace
 
-LIST_PATIENCE = 10.0
-"""How long after the start lists wait for backends that have just been started, in seconds."""
+START_PATIENCE = 10.0
+"""How long after the start requests wait for backends that are just starting, in seconds."""
 
 SETTLE_POLL = 0.02
 SETTLE_SECONDS = 1.0
@@ -130,7 +130,7 @@ class StdioFront:
 
     async def _wait_settled(self) -> None:
         """Wait until every backend is up or has failed, if that is soon."""
-        with trio.move_on_at(self._started + LIST_PATIENCE):
+        with trio.move_on_at(self._started + START_PATIENCE):
             # Only the first few seconds of a process are spent like this.
             while any(  # noqa: ASYNC110
                 not backend.is_up and backend.failure is None

@@ -31,7 +31,7 @@ from onemcp.protocol.errors import (
 from onemcp.protocol.fields import split
 from onemcp.protocol.framing import LineDecoder, Oversized
 from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, RequestId, Response
-from onemcp.protocol.methods import CANCELLED, DISCOVER, LISTEN, LISTS
+from onemcp.protocol.methods import CANCELLED, DISCOVER, LISTEN, PING, SET_LEVEL
 
 from .application import has_request_fields
 from .content import MAX_BATCH
@@ -47,6 +47,9 @@ PRINCIPAL: Final = "stdio"
 CHUNK: Final = 64 * 1024
 DRAIN_POLL: Final = 0.01
 """How often the end of what is in flight is looked for while ending, in seconds."""
+
+_ABOUT_ONEMCP: Final = (PING, DISCOVER, LISTEN, SET_LEVEL)
+"""What can be served before anything is known of the backends."""
 
 
 @attrs.frozen
@@ -94,7 +97,7 @@ class StdioFrontend:
             limit: The longest line to accept, in bytes.
             grace: How long what is in flight may go on at the end, in seconds.
             on_event: Takes what goes wrong.
-            ready: Waits until lists are worth showing: a client asks as soon as it has launched us.
+            ready: Waits until the backends are known: a client asks as soon as it has launched us.
         """
         self.grace = grace
         self.ended = trio.Event()
@@ -292,5 +295,5 @@ class StdioFrontend:
             reply.close()
 
     async def _hold(self, request: Request) -> None:
-        if request.method in LISTS:
+        if request.method not in _ABOUT_ONEMCP:
             await self._ready()

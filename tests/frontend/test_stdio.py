@@ -242,7 +242,7 @@ async def test_changes_are_told_to_a_session(line: Line):
     assert (await line.hear())["method"] == "notifications/tools/list_changed"
 
 
-async def test_lists_wait_for_backends_that_are_just_starting():
+async def test_requests_wait_for_backends_that_are_just_starting():
     async with open_line(is_settled=False) as line:
         await line.begin()
         await line.say(request("tools/list"), with_meta(request("tools/list", request_id=2)))
