@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .access import Access
 from .address import Overrides
 from .events import AddressChanged, AddressRefused, ReloadApplied
 from .gateway import Gateway
@@ -11,6 +12,7 @@ from .serving import RunOptions, Started, demo_configuration, serve, serve_stdio
 __all__ = [
     "NAME",
     "VERSION",
+    "Access",
     "AddressChanged",
     "AddressRefused",
     "Gateway",

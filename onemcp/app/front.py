@@ -22,9 +22,11 @@ class Front(Protocol):
 
     Attributes:
         sessions: The sessions of legacy clients.
+        stopping: Whether the whole gateway is being stopped.
     """
 
     sessions: Sessions
+    stopping: bool
 
     @property
     def url(self) -> str:
@@ -33,11 +35,22 @@ class Front(Protocol):
     def child(self) -> ChildSpec:
         """Return what runs it."""
 
+    async def prepare(self, new: Configuration) -> None:
+        """Make sure that a new configuration can be put in force.
+
+        Raises:
+            ConfigurationError: It can't.
+        """
+
     def reconfigure(self, new: Configuration) -> None:
         """Take over what can be changed at once."""
 
-    async def move(self, new: Configuration, replace: Replace) -> None:
-        """Go where the new configuration says, if that is elsewhere."""
+    async def move(self, new: Configuration, replace: Replace) -> bool:
+        """Go where the new configuration says, if that is elsewhere.
+
+        Returns:
+            Whether it is there.
+        """
 
     def close(self) -> None:
         """Give back what is held; nothing runs any more."""

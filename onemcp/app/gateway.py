@@ -25,7 +25,6 @@ from pathlib import Path
 import trio
 
 from onemcp import config
-from onemcp.auth import KeyStore
 from onemcp.backend import Backend, Identity
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
@@ -44,6 +43,7 @@ from onemcp.supervision import (
     What,
 )
 
+from .access import Access
 from .address import NO_OVERRIDES, Overrides
 from .connecting import Connector, stop_seconds
 from .events import ReloadApplied
@@ -66,7 +66,7 @@ class Gateway:
         self,
         configuration: Configuration,
         *,
-        keys: KeyStore | None,
+        access: Access,
         path: Path | None = None,
         overrides: Overrides = NO_OVERRIDES,
         on_event: EventHook = lambda _: None,
@@ -76,7 +76,7 @@ class Gateway:
 
         Args:
             configuration: What to serve.
-            keys: What tokens are verified with; needed unless ``auth.mode`` is ``none``.
+            access: Who may come in; prepared for the configuration.
             path: The configuration file to watch, or None.
             overrides: What the command line says about the address.
             on_event: Takes every event.
@@ -93,19 +93,20 @@ class Gateway:
         self._backends: dict[str, Backend] = {}
         self._specs: dict[str, ChildSpec] = {}
         self._ended = trio.Event()
+        self._stopping = False
         self.multiplexer = Multiplexer(
             _describe(configuration),
             separator=configuration.naming.separator,
             in_flight=configuration.limits.in_flight,
             on_event=on_event,
         )
-        open_front = open_front or partial(HttpFront, keys=keys, overrides=overrides)
-        self._front = open_front(self.multiplexer, configuration, on_event)
-        self.sessions = self._front.sessions
         self.reloader = None if path is None else self._reloader(path)
         self._supervisor = Supervisor("backends", self._prepare(configuration))
-        self._frontend = Supervisor("frontend", [self._front.child()])
         self.multiplexer.replace(list(self._backends.values()))
+        open_front = open_front or partial(HttpFront, access=access, overrides=overrides)
+        self._front = open_front(self.multiplexer, configuration, on_event)
+        self.sessions = self._front.sessions
+        self._frontend = Supervisor("frontend", [self._front.child()])
         self.tree = self._tree()
 
     @property
@@ -133,6 +134,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Stop in order: let what is in flight end, then stop the backends."""
+        self._stopping = self._front.stopping = True
         with contextlib.suppress(SupervisorNotRunningError):
             await self.tree.shutdown()
 
@@ -223,12 +225,21 @@ class Gateway:
     def _reloader(self, path: Path) -> Reloader:
         return Reloader(path, self.configuration, self.apply, report=self._on_event)
 
-    async def apply(self, new: Configuration) -> None:
+    async def apply(self, new: Configuration) -> bool:
         """Put a new configuration in force, touching only what differs.
 
         Backends that have changed are replaced once the new ones are up, and drained; those that
         don't come up stay as they were.
+
+        Returns:
+            Whether all of it is in force; what isn't is tried again at the next reload.
+
+        Raises:
+            ConfigurationError: It can't be put in force, and nothing was changed.
         """
+        if self._stopping:
+            return True
+        await self._front.prepare(new)
         old, self.configuration = self.configuration, new
         wanted = {settings.name for settings in new.backends if settings.enabled}
         gone = [name for name in self._backends if name not in wanted]
@@ -239,7 +250,7 @@ class Gateway:
         report = await self._supervisor.reconfigure(specs)
         self._reconfigure(new)
         self._on_event(ReloadApplied(new, report))
-        await self._front.move(new, self._frontend.reconfigure)
+        return await self._front.move(new, self._frontend.reconfigure) and report.ok
 
     async def _see_off(self, leaving: list[Backend], grace: float) -> None:
         with trio.move_on_after(grace):

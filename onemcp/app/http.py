@@ -6,13 +6,14 @@ import socket
 
 import trio
 
-from onemcp.auth import Gate, KeyStore, local_verifier
+from onemcp.auth import Gate
 from onemcp.config import Configuration
-from onemcp.frontend import PATH, Application, LegacyFrontend, Sessions
+from onemcp.frontend import PATH, Application, LegacyFrontend, Sessions, StreamSlots
 from onemcp.multiplexer import Multiplexer
 from onemcp.supervision import ChildSpec
 
 from . import listener as listening
+from .access import Access
 from .address import Address, Overrides
 from .events import AddressChanged, AddressRefused
 from .front import EventHook, Replace, deadlines_of
@@ -26,6 +27,7 @@ class HttpFront:
 
     Attributes:
         sessions: The sessions of legacy clients.
+        stopping: Whether the whole gateway is being stopped.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class HttpFront:
         configuration: Configuration,
         on_event: EventHook,
         *,
-        keys: KeyStore | None,
+        access: Access,
         overrides: Overrides,
     ) -> None:
         """Bind the address; nothing runs yet.
@@ -43,7 +45,7 @@ class HttpFront:
             multiplexer: What requests are dispatched to.
             configuration: What is in force.
             on_event: Takes every event.
-            keys: What tokens are verified with; needed unless ``auth.mode`` is ``none``.
+            access: Who may come in; prepared for the configuration.
             overrides: What the command line says about the address.
 
         Raises:
@@ -51,7 +53,8 @@ class HttpFront:
         """
         self._multiplexer = multiplexer
         self._on_event = on_event
-        self._keys = keys
+        self.stopping = False
+        self._access = access
         self._overrides = overrides
         self._grace = configuration.server.shutdown_grace
         self._address = overrides.address(configuration)
@@ -62,6 +65,7 @@ class HttpFront:
             LegacyFrontend(self.sessions, configuration.server.poll_after or None),
             self._gate(configuration),
             configuration.limits.body_bytes,
+            StreamSlots(configuration.limits.streams),
             on_event,
         )
 
@@ -80,7 +84,7 @@ class HttpFront:
                 self._application,
                 listener,
                 grace,
-                lambda: self._drain(listener),
+                lambda ended: self._drain(listener, ended),
                 self._on_event,
                 task_status=task_status,
             )
@@ -93,28 +97,44 @@ class HttpFront:
             shutdown=grace + 2 * listening.SETTLE_SECONDS,
         )
 
+    async def prepare(self, new: Configuration) -> None:
+        """Make sure that the gate of a new configuration can be made.
+
+        Raises:
+            ConfigurationError: It can't.
+        """
+        await self._access.prepare_again(new)
+        self._gate(new)
+
     def reconfigure(self, new: Configuration) -> None:
         """Take over everything but the address."""
         self._grace = new.server.shutdown_grace
         self._application.gate = self._gate(new)
         self._application.body_limit = new.limits.body_bytes
         self._application.legacy.poll_after = new.server.poll_after or None
+        self._application.slots.limit = new.limits.streams
+        self.sessions.limit = new.limits.sessions
         self.sessions.deadlines = deadlines_of(new)
 
-    async def move(self, new: Configuration, replace: Replace) -> None:
-        """Listen at another address, if there is one, and stop to listen at the old one."""
+    async def move(self, new: Configuration, replace: Replace) -> bool:
+        """Listen at another address, if there is one, and stop to listen at the old one.
+
+        Returns:
+            Whether the address is the one that the configuration says.
+        """
         address = self._overrides.address(new)
         if address == self._address:
-            return
+            return True
         try:
             self._listener = listening.listen(address.host, address.port)
         except OSError as error:
             self._refuse(address, error)
-            return
+            return False
         self._address = address
         self._application.gate = self._gate(new)
         await replace([self.child()])
         self._on_event(AddressChanged(self.url))
+        return True
 
     def close(self) -> None:
         """Close the socket."""
@@ -124,28 +144,28 @@ class HttpFront:
         reason = error.strerror or str(error)
         self._on_event(AddressRefused(address.host, address.port, reason))
 
-    async def _drain(self, listener: socket.socket) -> None:
-        """Wait until nothing is in flight, where all stops, or let the time pass elsewhere."""
+    async def _drain(self, listener: socket.socket, ended: trio.Event) -> None:
+        """Wait until nothing is in flight, or no connection left where only the address moves."""
         if listener is not self._listener:
             listener.close()
-            await trio.sleep_forever()
+            await ended.wait()
+            return
         self._multiplexer.stop()
+        if not self.stopping:
+            await self._wait_idle()
+            return
+        listener.close()  # who comes now is refused, rather than left waiting in its queue
+        try:
+            await self._wait_idle()
+        finally:
+            for backend in self._multiplexer.backends.values():
+                backend.abandon("onemcp is being stopped")
+
+    async def _wait_idle(self) -> None:
         # Stopping is too rare for the hot path to tell when the last call has ended.
         while self._multiplexer.in_flight or len(self.sessions):  # noqa: ASYNC110
             await trio.sleep(DRAIN_POLL)
 
     def _gate(self, configuration: Configuration) -> Gate:
-        mode = configuration.auth.mode
-        verifier = None
-        if mode == "local":
-            if self._keys is None:
-                raise ValueError("auth.mode local needs keys")
-            verifier = local_verifier(self._keys)
         host, _ = listening.address_of(self._listener)
-        return Gate(
-            mode=mode,
-            verifier=verifier,
-            allowed_hosts=configuration.server.allowed_hosts,
-            allowed_origins=configuration.server.allowed_origins,
-            bound_hosts=(host, self._address.host),
-        )
+        return self._access.gate(configuration, (host, self._address.host))

@@ -88,7 +88,7 @@ async def serve(
     application: Any,
     listener: socket.socket,
     grace: float,
-    drain: Callable[[], Awaitable[object]],
+    drain: Callable[[trio.Event], Awaitable[object]],
     on_event: Callable[[ConnectionFailed], object] = lambda _: None,
     *,
     task_status: trio.TaskStatus[str],
@@ -99,19 +99,23 @@ async def serve(
         application: What is served.
         listener: The socket to accept connections from.
         grace: How long requests in flight may go on after the cancellation, in seconds.
-        drain: Returns when nothing is in flight any more.
+        drain: Returns when nothing is in flight any more; is given an event that tells when the
+            last connection has ended.
         on_event: Takes what goes wrong.
         task_status: Acknowledged with the URL that is served.
     """
     context = WorkerContext(None)
-    stopping = trio.Event()
+    stopping, ended = trio.Event(), trio.Event()
     lives = trio.CancelScope(shield=True)
 
     async def hold_connections(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
-        with lives:
-            async with trio.open_nursery() as connections:
-                task_status.started(connections)
-                await stopping.wait()
+        try:
+            with lives:
+                async with trio.open_nursery() as connections:
+                    task_status.started(connections)
+                    await stopping.wait()
+        finally:
+            ended.set()
 
     async with trio.open_nursery() as nursery:
         connections = await nursery.start(hold_connections)
@@ -124,7 +128,7 @@ async def serve(
             stopping.set()
             with trio.move_on_after(grace, shield=True):
                 await context.terminated.set()  # closes the idle connections
-                await drain()
+                await drain(ended)
             lives.deadline = trio.current_time() + SETTLE_SECONDS
 
 
@@ -158,6 +162,8 @@ async def _close_at_end(stream: trio.SocketStream) -> None:
 class _Http1Server(TCPServer):
     """Hypercorn's care of one connection, without what it does for TLS and HTTP/2."""
 
+    _is_over = False
+
     async def run(self) -> None:
         """Serve the connection until it ends."""
         socket = self.stream.socket
@@ -175,6 +181,13 @@ class _Http1Server(TCPServer):
             )
             await self.idle_task.restart(self._task_group, self._idle_timeout)
             await self._read_data()
+            self._is_over = True
+            await self.idle_task.stop()
+
+    async def _idle_timeout(self) -> None:
+        # Hypercorn waits for its time to pass even on a connection that the client has closed.
+        if not self._is_over:
+            await super()._idle_timeout()
 
 
 class _PatientStream:

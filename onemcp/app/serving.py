@@ -15,6 +15,7 @@ from onemcp import config, demo
 from onemcp.auth import KeyStore, load_or_create_keys, new_token
 from onemcp.config import Configuration
 
+from .access import Access
 from .address import Overrides
 from .events import ReloadApplied
 from .front import EventHook
@@ -93,13 +94,11 @@ async def serve(
     """
     path, configuration = _find(options.config, environ)
     on_configuration(configuration)
-    keys = None
-    if configuration.auth.mode != "none":
-        state = config.state_directory(environ)
-        keys = await trio.to_thread.run_sync(load_or_create_keys, state)
+    access = _access(environ)
+    await access.prepare(configuration)
     gateway = Gateway(
         configuration,
-        keys=keys,
+        access=access,
         path=path,
         overrides=Overrides(options.host, options.port),
         on_event=_hearing(on_event, on_configuration),
@@ -107,7 +106,7 @@ async def serve(
     async with trio.open_nursery() as nursery:
         await nursery.start(_obey_signals, gateway)
         await nursery.start(gateway.run)
-        announce(_started(gateway, keys, path))
+        announce(_started(gateway, access.keys, path))
         await gateway.wait_ended()
         nursery.cancel_scope.cancel()
 
@@ -145,7 +144,7 @@ async def serve_stdio(
 
         gateway = Gateway(
             configuration,
-            keys=None,
+            access=_access(environ),
             path=path,
             on_event=_hearing(on_event, on_configuration),
             open_front=open_front,
@@ -157,6 +156,10 @@ async def serve_stdio(
             await gateway.stop()
             await gateway.wait_ended()
             nursery.cancel_scope.cancel()
+
+
+def _access(environ: Mapping[str, str]) -> Access:
+    return Access(lambda: load_or_create_keys(config.state_directory(environ)))
 
 
 def _find(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, Configuration]:

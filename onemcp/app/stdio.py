@@ -65,6 +65,7 @@ class StdioFront:
 
     Attributes:
         sessions: The session of a legacy client: one, for as long as the process lasts.
+        stopping: Whether the whole gateway is being stopped.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class StdioFront:
     ) -> None:
         """Serve on `streams`; nothing runs yet."""
         self.sessions = Sessions(1, Deadlines(math.inf, math.inf))
+        self.stopping = False
         self._multiplexer = multiplexer
         self._streams = streams
         self._started = math.inf
@@ -106,12 +108,16 @@ class StdioFront:
             shutdown=self._frontend.grace + SETTLE_SECONDS,
         )
 
+    async def prepare(self, new: Configuration) -> None:
+        """Need nothing: what is asked of clients means nothing here."""
+
     def reconfigure(self, new: Configuration) -> None:
         """Take over how long the end may take."""
         self._frontend.grace = new.server.shutdown_grace
 
-    async def move(self, new: Configuration, replace: Replace) -> None:
+    async def move(self, new: Configuration, replace: Replace) -> bool:  # noqa: ARG002
         """Stay: an address means nothing here."""
+        return True
 
     def close(self) -> None:
         """Do nothing: the streams belong to who gave them."""

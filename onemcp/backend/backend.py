@@ -21,15 +21,12 @@ from msgspec import Raw
 
 from onemcp import config
 from onemcp.protocol.errors import BackendUnavailable, Overloaded, ProtocolError, ShuttingDown
-from onemcp.protocol.fields import raw
 from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.jsonrpc import Notification
 from onemcp.protocol.methods import (
     CATALOGUES,
     LIST_CHANGED,
-    LOG_LEVELS,
     RESOURCE_UPDATED,
-    SET_LEVEL,
     TOOLS,
     Catalogue,
 )
@@ -42,14 +39,12 @@ from .catalogue import Listing, Listings
 from .connection import Connection, ConnectionLost, HandshakeFailed, ServerDescription
 from .events import BackendDown, BackendEvent, BackendReady, ItemRejected, ListFailed
 from .exchange import Exchange
-from .handshake import EraMemory, answer_of
+from .handshake import EraMemory
+from .level import LogLevel
 from .upstream import Upstream
 
 REFRESH: Final = 300.0
 """How often lists are fetched from backends that don't announce changes, in seconds."""
-
-LEVEL_TIMEOUT: Final = 5.0
-"""How long a legacy backend may take to set its log level, in seconds."""
 
 MAX_REFRESH: Final = 3600.0
 """How long that may grow when fetching fails again and again, in seconds."""
@@ -132,7 +127,7 @@ class Backend:
         self._draining = False
         self._dirty = {catalogue: trio.Event() for catalogue in CATALOGUES}
         self._failures: Counter[Catalogue] = Counter()
-        self._level: str | None = None
+        self._level = LogLevel(identity.caller)
 
     @property
     def name(self) -> str:
@@ -172,9 +167,9 @@ class Backend:
                 raise Overloaded(
                     f"backend {self.name!r} has {connection.in_flight} calls in flight, its limit"
                 )
-            if not self._must_lower_level(call.caller):
+            if not self._level.is_too_high(connection, call.caller):
                 return self._open(connection, call)
-            await self._lower_level(connection, call.caller)
+            await self._level.lower(connection, call.caller)
 
     def _open(self, connection: Connection, call: Call) -> Exchange:
         try:
@@ -225,6 +220,11 @@ class Backend:
         while self.in_flight:  # noqa: ASYNC110
             await trio.sleep(DRAIN_POLL)
 
+    def abandon(self, reason: str) -> None:
+        """Fail the calls in flight, because there is no time left to wait for them."""
+        if self._connection is not None:
+            self._connection.fail_all(ConnectionLost(reason))
+
     def __repr__(self) -> str:
         state = "up" if self.is_up else "given up" if self._given_up else "connecting"
         return f"<Backend {self.name!r} {state}>"
@@ -234,26 +234,6 @@ class Backend:
         """The connection, unless it is lost already and about to say why."""
         connection = self._connection
         return None if connection is None or connection.server is None else connection
-
-    def _must_lower_level(self, caller: Caller) -> bool:
-        server = self.server
-        if caller.log_level is None or server is None or server.era is Era.MODERN:
-            return False
-        if not server.has("logging"):
-            return False
-        level = LOG_LEVELS.index(caller.log_level)
-        return self._level is None or level < LOG_LEVELS.index(self._level)
-
-    async def _lower_level(self, connection: Connection, caller: Caller) -> None:
-        """Ask a legacy backend, which has one level for all, for the lowest that is wanted."""
-        params = {"level": raw(caller.log_level)}
-        exchange = connection.open(Call(SET_LEVEL, params, self._caller))
-        self._level = caller.log_level
-        try:
-            with trio.move_on_after(LEVEL_TIMEOUT):
-                await answer_of(exchange)
-        finally:
-            exchange.close()
 
     # --- one incarnation ---------------------------------------------------------------------
 
@@ -284,7 +264,8 @@ class Backend:
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(self.config.timeouts.start) as patience:
                 server = await nursery.start(connection.run)
-                self.server, self._level = server, None
+                self.server = server
+                self._level.forget()
                 self._failures.clear()
                 await nursery.start(self.upstream.keep, connection, server)
                 await self._fetch_all(connection, CATALOGUES)

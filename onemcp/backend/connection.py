@@ -97,6 +97,9 @@ class Connection(Protocol):
             Overloaded: Too much is queued or in flight.
         """
 
+    def fail_all(self, reason: ConnectionLost) -> None:
+        """Fail everything in flight, because there is no time left to wait for it."""
+
     def notify(self, method: str, params: Fields) -> None:
         """Send a notification; where that isn't possible it is dropped."""
 

@@ -166,6 +166,10 @@ class DuplexConnection:
         self._inbound.add(exchange)
         return exchange
 
+    def fail_all(self, reason: ConnectionLost) -> None:
+        """Fail everything in flight."""
+        self._inbound.fail_all(reason)
+
     def notify(self, method: str, params: Fields) -> None:
         """Send a notification; dropped where the queue is full."""
         try:

@@ -20,6 +20,7 @@ from .process import (
     ProcessError,
     ProcessInstance,
     ProcessSpec,
+    ProcessStartError,
     StopPolicy,
     describe_exit,
     open_process,
@@ -118,5 +119,8 @@ async def open_stdio_channel(
     try:
         async with open_process(spec, instance=instance, stop=stop, on_stderr=on_stderr) as process:
             yield StdioChannel(process, limit)
+    except ProcessStartError as error:
+        reason = f"cannot start {error.program!r}: {error.reason}. {error.remedy}"
+        raise ConnectionLost(reason, f"PATH is {error.path}") from error
     except ProcessError as error:
         raise ConnectionLost(str(error)) from error

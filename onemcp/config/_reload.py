@@ -55,7 +55,7 @@ class Reloader:
         self,
         path: Path,
         current: Configuration,
-        apply: Callable[[Configuration], Awaitable[object]],
+        apply: Callable[[Configuration], Awaitable[bool]],
         *,
         report: Callable[[ConfigurationEvent], object],
         environ: Mapping[str, str] | None = None,
@@ -65,8 +65,9 @@ class Reloader:
         Args:
             path: The file.
             current: The configuration in force, read from it earlier.
-            apply: Puts a new configuration in force. What it raises goes to whoever asked for the
-                reload, and the configuration counts as not applied.
+            apply: Puts a new configuration in force, and tells whether all of it is: what isn't
+                is tried again at the next reload. A ConfigurationError says that nothing is; what
+                else it raises goes to whoever asked for the reload.
             report: Hears of a rejected file, once for each content, and of its repair.
             environ: Where variables come from; the process' own environment by default.
         """
@@ -77,6 +78,7 @@ class Reloader:
         self._report = report
         self._environ = environ
         self._rejected: bytes | None = None
+        self._complete = True
         self._lock = trio.Lock()
 
     def __repr__(self) -> str:
@@ -108,10 +110,15 @@ class Reloader:
             if isinstance(outcome, ConfigurationError):
                 self._reject(content, outcome.problems)
                 return Reloaded.REJECTED
-            self._accept()
-            if outcome == self.current:
+            if outcome == self.current and self._complete:
+                self._accept()
                 return Reloaded.UNCHANGED
-            await self._apply(outcome)
+            try:
+                self._complete = await self._apply(outcome)
+            except ConfigurationError as refused:
+                self._reject(content, refused.problems)
+                return Reloaded.REJECTED
+            self._accept()
             self.current = outcome
             return Reloaded.APPLIED
 

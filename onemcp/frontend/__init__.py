@@ -7,6 +7,7 @@ serve them.
 from __future__ import annotations
 
 from .application import PATH, Application
+from .asgi import StreamSlots
 from .events import RequestDenied, RequestFailed
 from .legacy import LegacyFrontend
 from .sessions import Deadlines, Sessions
@@ -21,4 +22,5 @@ __all__ = [
     "RequestFailed",
     "Sessions",
     "StdioFrontend",
+    "StreamSlots",
 ]

@@ -37,6 +37,7 @@ from .asgi import (
     Receive,
     Scope,
     Send,
+    StreamSlots,
     Wire,
     accepts,
     respond,
@@ -64,6 +65,7 @@ class Application:
         legacy: What serves legacy clients.
         gate: Who may come in; replaced when the configuration changes.
         body_limit: The largest request body, in bytes.
+        slots: How many streams of events may be open at once.
         on_event: Takes what goes wrong.
         http_sse: What serves clients of the transport of 2024-11-05.
     """
@@ -72,6 +74,7 @@ class Application:
     legacy: LegacyFrontend
     gate: Gate
     body_limit: int
+    slots: StreamSlots
     on_event: Callable[[RequestFailed | RequestDenied], object]
     http_sse: HttpSse = attrs.field(init=False)
 
@@ -125,7 +128,7 @@ class Application:
             return
         principal = self.gate.authenticate(headers, time.time()).subject
         base, view = self._view(scope["path"])
-        http = HttpRequest(headers, view, principal, wire.receive, wire.send)
+        http = HttpRequest(headers, view, principal, wire.receive, wire.send, self.slots)
         if base == PATH:
             await self._route(scope["method"], http)
         elif base == STREAMS:

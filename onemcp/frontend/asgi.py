@@ -9,7 +9,8 @@ disconnect, which the server announces while it is still tidying up behind the r
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
@@ -27,6 +28,7 @@ from onemcp.protocol.errors import (
     UNSUPPORTED_PROTOCOL_VERSION,
     InvalidRequest,
     LocalError,
+    Overloaded,
     ProtocolError,
     RemoteError,
 )
@@ -99,6 +101,41 @@ class HttpRefusal(Exception):
         self.request_id = request_id
 
 
+class StreamSlots:
+    """How many streams of events may be open at once, over all clients.
+
+    Attributes:
+        limit: The bound; may change at any time.
+        taken: How many are open.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """Allow up to `limit` streams."""
+        self.limit = limit
+        self.taken = 0
+
+    @property
+    def free(self) -> bool:
+        """Whether another stream may be opened."""
+        return self.taken < self.limit
+
+    @contextmanager
+    def slot(self, request_id: RequestId | None = None) -> Iterator[None]:
+        """Hold a place for one stream.
+
+        Raises:
+            HttpRefusal: All are taken.
+        """
+        if not self.free:
+            error = Overloaded(f"{self.taken} streams are open, the limit; try again later")
+            raise HttpRefusal(503, error, [(b"retry-after", b"5")], request_id)
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+
+
 @attrs.frozen
 class HttpRequest:
     """One HTTP request to an MCP endpoint, from somebody who may come in.
@@ -109,6 +146,7 @@ class HttpRequest:
         principal: Who sent it.
         receive: The ASGI callable that gives the body and tells of the client's disconnect.
         send: The ASGI callable to answer with.
+        slots: Where a stream of events takes its place.
     """
 
     headers: Headers
@@ -116,6 +154,7 @@ class HttpRequest:
     principal: str
     receive: Receive
     send: Send
+    slots: StreamSlots
 
 
 class Wire:

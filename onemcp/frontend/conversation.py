@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+import attrs
 import trio
 from msgspec import Raw
 
@@ -199,7 +200,7 @@ class Conversation:
         self._initializing = True
         try:
             opening = read_opening(request, self.view, self.principal)
-            return await self._sessions.open(opening, self.outbox)
+            return await self._sessions.open(attrs.evolve(opening, outbox=self.outbox))
         except ProtocolError:
             self._initializing = False
             raise

@@ -17,7 +17,7 @@ import attrs
 import trio
 
 from onemcp.protocol import sse
-from onemcp.protocol.errors import InvalidRequest, Overloaded
+from onemcp.protocol.errors import InvalidRequest
 
 from .asgi import (
     EVENT_STREAM,
@@ -43,15 +43,11 @@ STREAMS: Final = "/sse"
 MESSAGES: Final = "/messages"
 """Where messages are sent."""
 
-MAX_STREAMS: Final = 1024
-"""How many streams may be open at a time."""
-
 PATIENCE: Final = 60.0
 """How long a stream is kept open for a client that doesn't send ``initialize``, in seconds."""
 
 _ONLY_GET: Final = ((b"allow", b"GET"),)
 _ONLY_POST: Final = ((b"allow", b"POST"),)
-_BUSY: Final = ((b"retry-after", b"5"),)
 _MAX_FIELDS: Final = 8
 
 
@@ -93,14 +89,13 @@ class HttpSse:
             raise HttpRefusal(405, InvalidRequest("open a stream here with GET"), _ONLY_GET)
         if not accepts(http.headers, EVENT_STREAM):
             raise HttpRefusal(406, InvalidRequest("GET needs Accept: text/event-stream"))
-        if len(self._doors) >= MAX_STREAMS:
-            raise HttpRefusal(503, Overloaded(f"{MAX_STREAMS} streams are open, the limit"), _BUSY)
         conversation = Conversation(self._sessions, http.view, http.principal, self._on_event)
         door = _Door(secrets.token_urlsafe(24), conversation)
         reader = conversation.outbox.read()
         self._doors[door.id] = door
         try:
-            await while_connected(http.receive, partial(_stream, door, reader, http.send))
+            with http.slots.slot():
+                await while_connected(http.receive, partial(_stream, door, reader, http.send))
         finally:
             del self._doors[door.id]
             reader.close()

@@ -115,12 +115,13 @@ class LegacyFrontend:
         if not requests and not failures:
             await respond(http.send, 202)
             return
-        log = session.new_stream(answers=len(requests) + len(failures))
-        for failure in failures:
-            await log.write_answer(failure)
-        for request in requests:
-            session.start_soon(log, _serve_batched, session, request, log)
-        await self._send(session, log, http)
+        with http.slots.slot():
+            log = session.new_stream(answers=len(requests) + len(failures))
+            for failure in failures:
+                await log.write_answer(failure)
+            for request in requests:
+                session.start_soon(log, _serve_batched, session, request, log)
+            await self._send(session, log, http)
 
     async def _initialize(self, request: Request, http: HttpRequest) -> None:
         try:
@@ -182,9 +183,14 @@ class LegacyFrontend:
             session.end(request.id)
             await respond(http.send, 200, jsonrpc.encode(first))
             return
-        log = session.new_stream()
-        session.pump(request.id, reply, log, first=first)
-        await self._send(session, log, http)
+        try:
+            with http.slots.slot(request.id):
+                log = session.new_stream()
+                session.pump(request.id, reply, log, first=first)
+                await self._send(session, log, http)
+        except HttpRefusal:
+            session.end(request.id)
+            raise
 
     async def _first(self, session: Session, reply: Reply, receive: Receive) -> Incoming | None:
         """Return the first message, or None where the client has waited for long."""
@@ -219,8 +225,10 @@ class LegacyFrontend:
                 raise HttpRefusal(400, error)
             log, reader = found, found.read(after=place[1])
         try:
-            await send_log(log, reader, http.receive, http.send)
+            with http.slots.slot():
+                await send_log(log, reader, http.receive, http.send)
         finally:
+            reader.close()
             session.touch()
 
     async def delete(self, http: HttpRequest) -> None:

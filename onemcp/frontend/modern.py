@@ -18,7 +18,7 @@ from onemcp.protocol.errors import InvalidRequest, ProtocolError, UnsupportedVer
 from onemcp.protocol.fields import split, value_of
 from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, Response
 from onemcp.protocol.meta import RequestMeta
-from onemcp.protocol.methods import TOOLS_CALL
+from onemcp.protocol.methods import LISTEN, TOOLS_CALL
 from onemcp.protocol.revisions import MODERN_REVISIONS, REVISIONS
 
 from .asgi import (
@@ -105,8 +105,13 @@ async def _answer(request: Request, caller: Caller, http: HttpRequest) -> None:
         first = await _next(reply)
         if isinstance(first, Response | Failure):
             await respond(http.send, status_of(first), jsonrpc.encode(first))
+        elif request.method != LISTEN and not http.slots.free:
+            # The call has begun: refusing it now would leave its outcome unknown.
+            last = await _last(reply)
+            await respond(http.send, status_of(last), jsonrpc.encode(last))
         else:
-            await _stream(first, reply, http.send)
+            with http.slots.slot(request.id):
+                await _stream(first, reply, http.send)
     finally:
         reply.close()
 
@@ -116,6 +121,14 @@ async def _next(reply: Reply) -> Incoming | None:
     with trio.move_on_after(KEEP_ALIVE):
         return await reply.receive()
     return None
+
+
+async def _last(reply: Reply) -> Response | Failure:
+    """Pass over everything that comes before the answer."""
+    while True:
+        message = await reply.receive()
+        if isinstance(message, Response | Failure):
+            return message
 
 
 async def _stream(message: Incoming | None, reply: Reply, send: Send) -> None:

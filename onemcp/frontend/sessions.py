@@ -9,6 +9,7 @@ has been idle, or alive, for too long. Everything that a session holds is bounde
 from __future__ import annotations
 
 import contextvars
+import math
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -27,7 +28,6 @@ from onemcp.supervision import (
     DynamicSupervisor,
     Restart,
     SupervisionError,
-    TooManyChildrenError,
 )
 
 from .streams import EventLog
@@ -43,6 +43,12 @@ KEPT_BYTES: Final = 4 * 1024 * 1024
 
 MAX_IN_FLIGHT: Final = 256
 """How many requests of one session may be in flight."""
+
+MAX_SESSIONS: Final = 1_000_000
+"""More than the configuration allows: the limit that counts is `Sessions.limit`."""
+
+ABANDONED: Final = 60.0
+"""After so many seconds without a request or a stream a session may make room for a new one."""
 
 DEFAULT_LEVEL: Final = "info"
 """The level of log messages that a client gets before it asks for another."""
@@ -71,6 +77,7 @@ class Opening:
         revision: The revision agreed on.
         capabilities: Its capabilities, undecoded.
         client_info: Its name and version, undecoded, or None.
+        outbox: The stream that everything goes to, where the client has no other.
     """
 
     view: View
@@ -78,6 +85,7 @@ class Opening:
     revision: str
     capabilities: Raw
     client_info: Raw | None
+    outbox: EventLog | None = None
 
 
 class Session:
@@ -90,18 +98,11 @@ class Session:
         level: The lowest level of log messages that the client wants.
     """
 
-    def __init__(
-        self,
-        session_id: str,
-        opening: Opening,
-        deadlines: Deadlines,
-        outbox: EventLog | None = None,
-    ) -> None:
-        """Describe a session; `run` makes it live. `outbox` is where all goes, if anywhere."""
+    def __init__(self, session_id: str, opening: Opening, deadlines: Deadlines) -> None:
+        """Describe a session; `run` makes it live."""
         self.id = session_id
         self.opening = opening
-        self.standalone = outbox or EventLog(STANDALONE)
-        self._has_outbox = outbox is not None
+        self.standalone = opening.outbox or EventLog(STANDALONE)
         self.level = DEFAULT_LEVEL
         self._deadlines = deadlines
         self._streams: dict[str, EventLog] = {}
@@ -289,7 +290,7 @@ class Session:
                 note = await subscriber.receive()
                 await self.standalone.write(jsonrpc.encode(note), is_droppable=True)
         except trio.EndOfChannel:  # the gateway stops: what is in flight may still end
-            if not self._has_outbox:
+            if self.opening.outbox is None:
                 self.standalone.finish()
             while self._in_flight:
                 self._emptied = trio.Event()
@@ -307,6 +308,11 @@ class Session:
             with trio.move_on_at(end):
                 await self._closed.wait()
                 return
+
+    @property
+    def quiet_since(self) -> float:
+        """When the client was last there, by Trio's clock; infinity while it is."""
+        return math.inf if self._closed.is_set() or self._is_busy() else self._used
 
     def _is_busy(self) -> bool:
         streams = [self.standalone, *self._streams.values()]
@@ -336,28 +342,29 @@ class Sessions:
 
     Attributes:
         supervisor: Where they live.
+        limit: How many there may be at a time.
+        deadlines: When those that are opened from now on end by themselves.
     """
 
     def __init__(self, limit: int, deadlines: Deadlines) -> None:
         """Allow up to `limit` sessions at a time."""
-        self.supervisor = DynamicSupervisor("sessions", max_children=limit)
+        self.supervisor = DynamicSupervisor("sessions", max_children=MAX_SESSIONS)
+        self.limit = limit
         self.deadlines = deadlines
         self._sessions: dict[str, Session] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    async def open(self, opening: Opening, outbox: EventLog | None = None) -> Session:
+    async def open(self, opening: Opening) -> Session:
         """Open a session.
-
-        Args:
-            opening: What was agreed on.
-            outbox: The stream that everything goes to, where the client has no other.
 
         Raises:
             Overloaded: There are too many, or the gateway is being stopped.
         """
-        session = Session(secrets.token_urlsafe(24), opening, self.deadlines, outbox)
+        if len(self._sessions) >= self.limit:
+            self._make_room()
+        session = Session(secrets.token_urlsafe(24), opening, self.deadlines)
         spec = ChildSpec(
             id=session.id[:8] + secrets.token_hex(4),
             start=_Registered(session, self._sessions),
@@ -365,11 +372,20 @@ class Sessions:
         )
         try:
             await self.supervisor.start_child(spec)
-        except TooManyChildrenError as error:
-            raise Overloaded("too many sessions are open; try again later") from error
         except SupervisionError as error:
             raise Overloaded(f"no session can be opened now: {error}") from error
         return session
+
+    def _make_room(self) -> None:
+        """Close the session that its client has left alone for longest.
+
+        Raises:
+            Overloaded: None has been left alone for long enough.
+        """
+        oldest = min(self._sessions.values(), key=lambda session: session.quiet_since)
+        if oldest.quiet_since > trio.current_time() - ABANDONED:
+            raise Overloaded(f"{len(self._sessions)} sessions are open, the limit")
+        oldest.close()
 
     def find(self, session_id: str, principal: str, view: View) -> Session | None:
         """Return a live session of a principal at an endpoint; None where there is none such."""

@@ -58,7 +58,7 @@ _SECRETS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (re.compile(r"(://)[^\s/?#@\"']+@"), rf"{_KEPT}@"),
     (
         re.compile(
-            r"((?:api[_-]?key|access[_-]?key|passw(?:or)?d|passphrase|private[_-]?key"
+            r"((?<!/)(?:api[_-]?key|access[_-]?key|passw(?:or)?d|passphrase|private[_-]?key"
             r"|secret(?:[\w-]{0,32}key)?|token)[\"']?\s*[=:]\s*)"
             r"(?:\"[^\"]*\"?|'[^']*'?|[^\s\"'&,;]+)",
             re.IGNORECASE,

@@ -14,7 +14,7 @@ import trio
 
 from onemcp.app import listener as listening
 from onemcp.auth import Gate
-from onemcp.frontend import Application, Deadlines, LegacyFrontend, Sessions
+from onemcp.frontend import Application, Deadlines, LegacyFrontend, Sessions, StreamSlots
 from onemcp.protocol import meta
 from onemcp.protocol.methods import NAMED
 from onemcp.protocol.revisions import LATEST_LEGACY, LATEST_MODERN
@@ -245,7 +245,7 @@ class Site:
 
         await self.nursery.start(run)
 
-    async def drain(self) -> None:
+    async def drain(self, ended: trio.Event) -> None:
         self.world.multiplexer.stop()
         await until(lambda: not self.world.multiplexer.in_flight and not len(self.sessions))
 
@@ -358,6 +358,7 @@ async def open_site(
     gate: Gate | None = None,
     poll_after: float | None = None,
     sessions: int = 1000,
+    streams: int = 1000,
     deadlines: Deadlines = Deadlines(3600.0, 86400.0),  # noqa: B008 - frozen
     grace: float = 1.0,
 ) -> AsyncIterator[Site]:
@@ -375,6 +376,7 @@ async def open_site(
                 LegacyFrontend(kept, poll_after),
                 gate or Gate(mode="none"),
                 LIMIT,
+                StreamSlots(streams),
                 events.append,
             )
             site = Site(nursery, world, server, application, listener, events, [])

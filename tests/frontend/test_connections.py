@@ -202,6 +202,10 @@ async def test_nothing_is_accepted_once_it_stops_but_later_again(site: Site):
     assert (await early.answer()).status == 405
 
 
+async def _nothing_in_flight(ended: trio.Event) -> None:
+    await trio.lowlevel.checkpoint()
+
+
 async def test_a_connection_that_fails_takes_no_other_one_down(monkeypatch: pytest.MonkeyPatch):
     events: list[ConnectionFailed] = []
 
@@ -215,7 +219,7 @@ async def test_a_connection_that_fails_takes_no_other_one_down(monkeypatch: pyte
     with listening.listen("127.0.0.1", 0) as listener:
         async with trio.open_nursery() as nursery:
             serve = partial(listening.serve, on_event=events.append)
-            url = await nursery.start(serve, application, listener, 1.0, trio.lowlevel.checkpoint)
+            url = await nursery.start(serve, application, listener, 1.0, _nothing_in_flight)
             assert url == listening.url_of(listener, "")
             port = listener.getsockname()[1]
             with monkeypatch.context() as patch:

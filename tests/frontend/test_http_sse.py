@@ -253,9 +253,8 @@ async def test_a_stream_that_ends_while_its_session_is_opened_leaves_none(
 # --- bounds and bad input --------------------------------------------------------------------
 
 
-async def test_the_number_of_streams_is_bounded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(http_sse, "MAX_STREAMS", 1)
-    async with open_site() as site:
+async def test_the_number_of_streams_is_bounded():
+    async with open_site(streams=1) as site:
         first = await connect(site)
         refused = await site.ask("GET", "/sse", STREAM)
         assert refused.status == 503

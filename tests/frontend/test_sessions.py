@@ -500,6 +500,31 @@ async def test_there_are_so_many_sessions_and_no_more():
         await site.open()
 
 
+async def test_an_abandoned_session_makes_room_and_one_in_use_does_not(
+    autojump_clock: trio.abc.Clock,
+):
+    async with open_site(sessions=2) as site:
+        used, abandoned = await site.open(), await site.open()
+        stream = await used.listen()
+        await trio.sleep(61)
+        await site.open()
+        assert (await abandoned.post(request("ping"))).status == 404
+        assert (await used.post(request("ping"))).status == 200
+        await stream.close()
+
+
+async def test_there_are_so_many_streams_and_no_more():
+    async with open_site(streams=1) as site:
+        client = await site.open()
+        stream = await client.listen()
+        refused = await client.get()
+        assert (await refused.answer()).status == 503
+        assert (await client.post(request("ping"))).status == 200
+        await stream.close()
+        await until(lambda: site.application.slots.taken == 0)
+        await client.listen()
+
+
 async def test_no_session_is_opened_once_the_gateway_stops(site: Site):
     site.world.multiplexer.stop()
     params = {"protocolVersion": "2025-11-25", "capabilities": {}}

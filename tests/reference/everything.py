@@ -45,6 +45,8 @@ async def serve_http(port: int) -> None:
         )
     )
     listener = socket.create_server((HOST, port), backlog=128)
+    # asyncio sets it on sockets of its own making alone; without it every answer waits 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     print(f"listening on http://{HOST}:{listener.getsockname()[1]}/mcp", flush=True)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE)
     await uvicorn.Server(config).serve(sockets=[listener])

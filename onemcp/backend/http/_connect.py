@@ -113,6 +113,10 @@ class HttpConnection:
         """Send a request."""
         return self._current.open(call)
 
+    def fail_all(self, reason: ConnectionLost) -> None:
+        """Fail everything in flight."""
+        self._current.fail_all(reason)
+
     def notify(self, method: str, params: Fields) -> None:
         """Send a notification; where that isn't possible it is dropped."""
         self._current.notify(method, params)

@@ -235,7 +235,7 @@ def judge(
         lost = BackendUnavailable("its session had ended, so the request was not processed")
         return Problem(lost, status, ends=SessionLost("it has ended the session (HTTP 404)"))
     if status == UNAUTHORIZED or (status == FORBIDDEN and not own):
-        needs = BackendUnavailable(f'it needs a login or token: set one in "headers" ({said})')
+        needs = BackendUnavailable(f'it needs a login or a token; set one in "headers" ({said})')
         return Problem(needs, status, doubtful=status == UNAUTHORIZED)
     if failure is not None and error is not None and _passes_on(failure, error, request_id):
         doubtful = status in DOUBTFUL and not own and error.code not in MODERN_ERRORS
@@ -256,14 +256,19 @@ def _unavailable(said: str) -> LocalError:
     return BackendUnavailable(f"it is not available ({said})")
 
 
+def _cut_off(said: str) -> LocalError:
+    # A proxy speaks, and doesn't say how far the request had got.
+    return BackendLost(f"it went away, and may or may not have acted ({said})")
+
+
 def _limited(said: str) -> LocalError:
     return Overloaded(f"it limits how often it is called ({said})")
 
 
 _LOCAL: Final[dict[int, Callable[[str], LocalError]]] = {
     TOO_MANY_REQUESTS: _limited,
-    502: _unavailable,
+    502: _cut_off,
     503: _unavailable,
-    504: _unavailable,
+    504: _cut_off,
 }
 """What a status means that no JSON-RPC error explains."""

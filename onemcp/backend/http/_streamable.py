@@ -151,6 +151,10 @@ class StreamableConnection:
         self._spawn(self._nursery, self._carry, exchange, exchange.scope, body, headers)
         return exchange
 
+    def fail_all(self, reason: ConnectionLost) -> None:
+        """Fail everything in flight."""
+        self._inbound.fail_all(reason)
+
     def notify(self, method: str, params: Fields) -> None:
         """Send a notification; the modern era has none over HTTP."""
         body = jsonrpc.encode_notification(method, join(params))

@@ -21,6 +21,7 @@ from onemcp.backend import (
     ListFailed,
 )
 from onemcp.backend import backend as module
+from onemcp.backend import level as level_module
 from onemcp.backend.attribution import INTERNAL
 from onemcp.protocol.errors import (
     BackendUnavailable,
@@ -620,9 +621,9 @@ async def test_a_level_that_is_never_answered_holds_a_call_up_for_a_moment(autoj
     await world.up(connection)
     started = trio.current_time()
     await world.backend.open(wants("debug"))
-    assert trio.current_time() - started == pytest.approx(module.LEVEL_TIMEOUT)
+    assert trio.current_time() - started == pytest.approx(level_module.LEVEL_TIMEOUT)
     await world.backend.open(wants("debug"))
-    assert trio.current_time() - started == pytest.approx(module.LEVEL_TIMEOUT)
+    assert trio.current_time() - started == pytest.approx(level_module.LEVEL_TIMEOUT)
 
 
 @pytest.mark.parametrize("connection", [old(tools={}), modern(logging={})])

@@ -245,7 +245,7 @@ async def _login(visit: Visit) -> None:
         (_html, HandshakeFailed, "no event stream: it answered with HTTP 200 (text/html): Hello"),
         (_missing, HandshakeFailed, "HTTP 404"),
         (_cut, ConnectionLost, "broke"),
-        (_login, LoginRequired, "login or token"),
+        (_login, LoginRequired, "login or a token"),
     ],
 )
 async def test_a_stream_that_cannot_be_opened_has_one_clear_reason(

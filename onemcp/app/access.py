@@ -1,0 +1,62 @@
+"""Who may come in, as the configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import trio
+
+from onemcp.auth import Gate, KeyStore, KeyStoreError, local_verifier
+from onemcp.config import Configuration, ConfigurationError, Problem
+
+
+class Access:
+    """Makes the gates of one gateway; its keys are read when they are first needed.
+
+    Attributes:
+        keys: What tokens are signed and verified with, or None while none are needed.
+    """
+
+    def __init__(self, load_keys: Callable[[], KeyStore]) -> None:
+        """Read keys by `load_keys`, which may block and raise a KeyStoreError."""
+        self.keys: KeyStore | None = None
+        self._load_keys = load_keys
+
+    async def prepare(self, configuration: Configuration) -> None:
+        """Read the keys if a configuration needs them.
+
+        Raises:
+            KeyStoreError: They can't be read or made.
+        """
+        if configuration.auth.mode == "local" and self.keys is None:
+            self.keys = await trio.to_thread.run_sync(self._load_keys)
+
+    async def prepare_again(self, configuration: Configuration) -> None:
+        """Do the same for a configuration that is to replace another.
+
+        Raises:
+            ConfigurationError: The keys can't be read or made, so it can't be put in force.
+        """
+        try:
+            await self.prepare(configuration)
+        except KeyStoreError as error:
+            remedy = 'Mend that, or leave "auth" as it was'
+            message = f"the keys can't be used: {error}"
+            problem = Problem(file="", path="auth.mode", message=message, remedy=remedy)
+            raise ConfigurationError((problem,)) from error
+
+    def gate(self, configuration: Configuration, bound_hosts: Sequence[str]) -> Gate:
+        """Return the gate of a configuration that has been prepared for.
+
+        Args:
+            configuration: What is to be served.
+            bound_hosts: The addresses and names that are listened on.
+        """
+        mode = configuration.auth.mode
+        return Gate(
+            mode=mode,
+            verifier=local_verifier(self.keys) if mode == "local" and self.keys else None,
+            allowed_hosts=configuration.server.allowed_hosts,
+            allowed_origins=configuration.server.allowed_origins,
+            bound_hosts=bound_hosts,
+        )
