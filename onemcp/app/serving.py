@@ -23,6 +23,14 @@ from .gateway import Gateway
 from .stdio import StdioFront, standard_streams
 
 DEMO_TOKEN_SECONDS: Final = 24 * 3600.0
+INSTANCE: Final = "instance"
+"""What a bridge calls the instance that it leads to."""
+
+BRIDGED_CALL_SECONDS: Final = 24 * 3600.0
+"""How long a bridge lets a call go on: how long it may take is for the instance to say."""
+
+BRIDGE_RETRY: Final = 5.0
+"""How long a bridge waits, at most, until it tries again to reach the instance, in seconds."""
 
 
 @attrs.frozen
@@ -111,8 +119,40 @@ async def serve(
         nursery.cancel_scope.cancel()
 
 
+@attrs.frozen
+class StdioOptions:
+    """What the command line asks for.
+
+    Attributes:
+        config: The configuration file, or None to look for one.
+        connect: The MCP endpoint of a running instance to serve instead, or None.
+        token: The bearer token for that instance, or None.
+    """
+
+    config: Path | None = None
+    connect: str | None = None
+    token: str | None = attrs.field(default=None, repr=False)
+
+
+def bridge_configuration(url: str, token: str | None) -> Configuration:
+    """Return a configuration of nothing but another instance, which is tried again and again.
+
+    Raises:
+        InvalidOption: It is no URL, or the token can't be sent.
+    """
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    backend = config.Backend(
+        name=INSTANCE,
+        prefix="",
+        transport=config.HttpTransport(url=url, headers=headers),
+        timeouts=config.Timeouts(call=BRIDGED_CALL_SECONDS),
+        restart=config.Restart(intensity=1000, backoff=config.Backoff(maximum=BRIDGE_RETRY)),
+    )
+    return Configuration(backends=(backend,))
+
+
 async def serve_stdio(
-    config_path: Path | None,
+    options: StdioOptions,
     *,
     on_event: EventHook = lambda _: None,
     on_configuration: Callable[[Configuration], object] = lambda _: None,
@@ -123,23 +163,28 @@ async def serve_stdio(
     Nothing but messages gets to stdout as long as this runs.
 
     Args:
-        config_path: The configuration file, or None to look for one.
+        options: What the command line asks for.
         on_event: As for `serve`.
         on_configuration: As for `serve`.
         environ: As for `serve`.
 
     Raises:
         ConfigurationError: The configuration is invalid.
+        InvalidOption: The address of the other instance is none.
         OSError: There is no stdin or stdout.
         RestartIntensityExceeded: Something failed more often than it is restarted.
     """
-    path, configuration = _find(config_path, environ)
+    path, shown = None, None
+    if options.connect is None:
+        path, configuration = _find(options.config, environ)
+    else:
+        configuration, shown = bridge_configuration(options.connect, options.token), INSTANCE
     on_configuration(configuration)
     with standard_streams() as streams:
         opened: list[StdioFront] = []
 
         def open_front(*about: Any) -> StdioFront:
-            opened.append(StdioFront(*about, streams=streams))
+            opened.append(StdioFront(*about, streams=streams, backend=shown))
             return opened[0]
 
         gateway = Gateway(

@@ -75,15 +75,28 @@ class StdioFront:
         on_event: EventHook,
         *,
         streams: Streams,
+        backend: str | None = None,
     ) -> None:
-        """Serve on `streams`; nothing runs yet."""
+        """Serve on `streams`; nothing runs yet.
+
+        Args:
+            multiplexer: What requests are dispatched to.
+            configuration: What is in force.
+            on_event: Takes every event.
+            streams: Where the client is.
+            backend: The one backend to show, with its own names; by default all are shown.
+
+        Raises:
+            ValueError: There is no such backend.
+        """
         self.sessions = Sessions(1, Deadlines(math.inf, math.inf))
         self.stopping = False
         self._multiplexer = multiplexer
         self._streams = streams
         self._started = math.inf
-        view = multiplexer.view()
-        assert view is not None  # noqa: S101 - the view of everything always exists
+        view = multiplexer.view(backend)
+        if view is None:
+            raise ValueError(f"there is no backend {backend!r}")
         self._frontend = StdioFrontend(
             multiplexer,
             view,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from onemcp import app
 from onemcp.cli.events import new_log
 from onemcp.cli.failures import leaves
 from onemcp.cli.run import failure_of
-from onemcp.config import Configuration, Log
+from onemcp.config import Configuration, InvalidOption, Log
 from onemcp.telemetry import configure_logging
 
 
@@ -25,7 +26,20 @@ from onemcp.telemetry import configure_logging
     help="The configuration file. By default onemcp.json here or in ~/.config/onemcp; "
     "without any, a demo is served.",
 )
-def command(config_path: Path | None) -> None:
+@click.option(
+    "--connect",
+    "url",
+    metavar="URL",
+    help="Lead to the onemcp that runs at this address, such as http://127.0.0.1:8080/mcp, "
+    "instead of starting MCP servers.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with the access token for --connect. By default it is taken from the "
+    "environment variable ONEMCP_TOKEN.",
+)
+def command(config_path: Path | None, url: str | None, token_file: Path | None) -> None:
     """Serve MCP on stdin and stdout, until stdin ends.
 
     For clients that only launch programs. Logs go to stderr. Changes to the configuration file
@@ -36,7 +50,9 @@ def command(config_path: Path | None) -> None:
     def configured(configuration: Configuration) -> None:
         log.logger = configure_logging(configuration.log, sys.stderr)
 
-    serve = partial(app.serve_stdio, config_path, on_event=log, on_configuration=configured)
+    options = app.StdioOptions(config_path, url, _token(token_file))
+    _check(options, token_file)
+    serve = partial(app.serve_stdio, options, on_event=log, on_configuration=configured)
     try:
         trio.run(serve)
     except (Exception, BaseExceptionGroup) as error:
@@ -45,3 +61,25 @@ def command(config_path: Path | None) -> None:
             if failure is not None:
                 raise failure from error
         raise
+
+
+def _check(options: app.StdioOptions, token_file: Path | None) -> None:
+    if options.connect is None:
+        if token_file is not None:
+            raise click.UsageError("--token-file is for --connect.")
+        return
+    if options.config is not None:
+        raise click.UsageError("--connect takes no --config: the other instance has its own.")
+    try:
+        app.bridge_configuration(options.connect, options.token)
+    except InvalidOption as error:
+        raise click.UsageError(f"--connect and the token: {error}") from error
+
+
+def _token(path: Path | None) -> str | None:
+    if path is None:
+        return os.environ.get("ONEMCP_TOKEN") or None
+    try:
+        return path.read_text(encoding="ascii").strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"--token-file {path} cannot be read: {error}") from error
