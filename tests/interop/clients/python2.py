@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import mcp_types as types
 from anyio import to_thread
 from mcp import Client, MCPError, StdioServerParameters
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 LOG_LEVEL = "io.modelcontextprotocol/logLevel"
+TURNS = 10
+"""How often the other tasks get a turn before what they have heard counts."""
 MODERN = "2026-07-28"
 LISTS = {
     "tools": ("list_tools", "tools"),
@@ -125,7 +128,8 @@ class Connection:
             step["name"], step.get("arguments", {}), progress_callback=note, meta=meta
         )
         # The callbacks for what came before the result have tasks of their own.
-        await anyio.wait_all_tasks_blocked()
+        for _ in range(TURNS):
+            await anyio.lowlevel.checkpoint()
         return {
             "result": dumped(result),
             "progress": progress,
