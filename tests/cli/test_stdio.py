@@ -1,6 +1,6 @@
 """`onemcp stdio`, as a real process that a client has launched."""
 
-from __future__ import itertools
+from __future__ import annotations
 
 import json
 import signal
