@@ -41,7 +41,7 @@ RETRIES: Final = {
     "BackendUnavailable": SAFE,
     "BackendLost": "Only if the call may be made twice: `readOnlyHint` or `idempotentHint`.",
     "DeadlineExceeded": "Only if the call may be made twice: `readOnlyHint` or `idempotentHint`.",
-    "Overloaded": "After a pause. The call was not begun, unless a legacy session's stream was refused.",
+    "Overloaded": "After a pause. The call was not begun, unless a session's stream was refused.",
     "BackendProtocolError": "Only if the call may be made twice; the backend needs mending.",
     "MessageTooLarge": "Ask for less. Where the answer was too large, the backend has acted.",
     "InteractionNotPossible": "Only with a client that can answer such questions.",

@@ -7,7 +7,15 @@ from .address import Overrides
 from .events import AddressChanged, AddressRefused, ReloadApplied
 from .gateway import Gateway
 from .identity import NAME, VERSION
-from .serving import RunOptions, Started, demo_configuration, serve
+from .serving import (
+    RunOptions,
+    Started,
+    StdioOptions,
+    bridge_configuration,
+    demo_configuration,
+    serve,
+    serve_stdio,
+)
 
 __all__ = [
     "NAME",
@@ -20,6 +28,9 @@ __all__ = [
     "ReloadApplied",
     "RunOptions",
     "Started",
+    "StdioOptions",
+    "bridge_configuration",
     "demo_configuration",
     "serve",
+    "serve_stdio",
 ]

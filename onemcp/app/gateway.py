@@ -12,7 +12,7 @@
         |-- sessions (dynamic)
         |-- reload
         `-- frontend (one_for_one)
-            `-- http
+            `-- http, or stdio
 
 Stopping goes bottom-up: the frontend drains first, the backends and their guardian go last.
 """
@@ -21,20 +21,15 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import socket
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import trio
 
 from onemcp import config
-from onemcp.auth import Gate
 from onemcp.backend import Backend, Identity
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
-from onemcp.frontend import PATH, Application, Deadlines, LegacyFrontend, Sessions, StreamSlots
 from onemcp.multiplexer import (
     SEALING_KEY_BYTES,
     Multiplexer,
@@ -56,18 +51,13 @@ from onemcp.supervision import (
     What,
 )
 
-from . import listener as listening
 from .access import Access
-from .address import NO_OVERRIDES, Address, Overrides
+from .address import NO_OVERRIDES, Overrides
 from .connecting import Connector, stop_seconds
-from .events import AddressChanged, AddressRefused, ReloadApplied
+from .events import ReloadApplied
+from .front import EventHook, OpenFront
+from .http import HttpFront
 from .identity import NAME, VERSION
-
-EventHook = Callable[[Any], object]
-"""Takes every typed event of every room; must not block or raise."""
-
-DRAIN_POLL = 0.02
-"""How often the end of all calls is looked for while stopping, in seconds."""
 
 
 class Gateway:
@@ -89,6 +79,7 @@ class Gateway:
         path: Path | None = None,
         overrides: Overrides = NO_OVERRIDES,
         on_event: EventHook = lambda _: None,
+        open_front: OpenFront | None = None,
     ) -> None:
         """Put everything together and bind the address; nothing runs yet.
 
@@ -100,15 +91,12 @@ class Gateway:
             path: The configuration file to watch, or None.
             overrides: What the command line says about the address.
             on_event: Takes every event.
+            open_front: Makes what lets clients in; by default they come over HTTP.
 
         Raises:
             OSError: The address can't be listened on.
         """
         self.configuration = configuration
-        self._overrides = overrides
-        self._address = overrides.address(configuration)
-        self._listener = listening.listen(self._address.host, self._address.port)
-        self._access = access
         self._on_event = on_event
         self._identity = Identity(raw({"name": NAME, "version": VERSION}))
         self._instance = ProcessInstance()
@@ -128,25 +116,19 @@ class Gateway:
             ),
             on_event=on_event,
         )
-        self.sessions = Sessions(configuration.limits.sessions, _deadlines(configuration))
-        self._application = Application(
-            self.multiplexer,
-            LegacyFrontend(self.sessions, configuration.server.poll_after or None),
-            self._gate(configuration),
-            configuration.limits.body_bytes,
-            StreamSlots(configuration.limits.streams),
-            on_event,
-        )
         self.reloader = None if path is None else self._reloader(path)
         self._supervisor = Supervisor("backends", self._prepare(configuration))
-        self._frontend = Supervisor("frontend", [self._front()])
         self.multiplexer.replace(list(self._backends.values()))
+        open_front = open_front or partial(HttpFront, access=access, overrides=overrides)
+        self._front = open_front(self.multiplexer, configuration, on_event)
+        self.sessions = self._front.sessions
+        self._frontend = Supervisor("frontend", [self._front.child()])
         self.tree = self._tree()
 
     @property
     def url(self) -> str:
         """The address that clients are given."""
-        return listening.url_of(self._listener, PATH)
+        return self._front.url
 
     def snapshot(self) -> TreeSnapshot:
         """Return the state of the supervision tree."""
@@ -163,12 +145,12 @@ class Gateway:
                 await nursery.start(self.tree.run)
                 task_status.started(self)
         finally:
-            self._listener.close()
+            self._front.close()
             self._ended.set()
 
     async def stop(self) -> None:
         """Stop in order: let what is in flight end, then stop the backends."""
-        self._stopping = True
+        self._stopping = self._front.stopping = True
         with contextlib.suppress(SupervisorNotRunningError):
             await self.tree.shutdown()
 
@@ -200,65 +182,6 @@ class Gateway:
 
     def _hear(self, event: Event) -> None:
         self._on_event(event)
-
-    # --- the frontend ------------------------------------------------------------------------
-
-    def _front(self) -> ChildSpec:
-        listener, grace = self._listener, self.configuration.server.shutdown_grace
-
-        async def serve(*, task_status: trio.TaskStatus[str]) -> None:
-            self.multiplexer.resume()  # in case that this is a restart
-            await listening.serve(
-                self._application,
-                listener,
-                grace,
-                lambda ended: self._drain(listener, ended),
-                self._on_event,
-                task_status=task_status,
-            )
-
-        return ChildSpec(
-            id="http",
-            start=serve,
-            version=listener.fileno(),
-            coexists=True,
-            shutdown=grace + 2 * listening.SETTLE_SECONDS,
-        )
-
-    async def _drain(self, listener: socket.socket, ended: trio.Event) -> None:
-        """Wait until nothing is in flight, or no connection left where only the address moves."""
-        if listener is not self._listener:
-            listener.close()
-            await ended.wait()
-            return
-        self.multiplexer.stop()
-        if not self._stopping:
-            await self._wait_idle()
-            return
-        listener.close()  # who comes now is refused, rather than left waiting in its queue
-        try:
-            await self._wait_idle()
-        finally:
-            for backend in self._backends.values():
-                backend.abandon("onemcp is being stopped")
-
-    async def _wait_idle(self) -> None:
-        # Stopping is too rare for the hot path to tell when the last call has ended.
-        while self.multiplexer.in_flight or len(self.sessions):  # noqa: ASYNC110
-            await trio.sleep(DRAIN_POLL)
-
-    async def _move(self, address: Address) -> None:
-        """Listen at another address, and stop to listen at the old one."""
-        try:
-            self._listener = listening.listen(address.host, address.port)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            self._on_event(AddressRefused(address.host, address.port, reason))
-            return
-        self._address = address
-        self._application.gate = self._gate(self.configuration)
-        await self._frontend.reconfigure([self._front()])
-        self._on_event(AddressChanged(self.url))
 
     # --- backends ----------------------------------------------------------------------------
 
@@ -333,8 +256,7 @@ class Gateway:
         """
         if self._stopping:
             return True
-        await self._access.prepare_again(new)
-        gate = self._gate(new)
+        await self._front.prepare(new)
         old, self.configuration = self.configuration, new
         wanted = {settings.name for settings in new.backends if settings.enabled}
         gone = [name for name in self._backends if name not in wanted]
@@ -343,13 +265,9 @@ class Gateway:
         self._show(new)
         await self._see_off(leaving, old.server.shutdown_grace)
         report = await self._supervisor.reconfigure(specs)
-        self._application.gate = gate
         self._reconfigure(new)
         self._on_event(ReloadApplied(new, report))
-        address = self._overrides.address(new)
-        if address != self._address:
-            await self._move(address)
-        return report.ok and address == self._address
+        return await self._front.move(new, self._frontend.reconfigure) and report.ok
 
     async def _see_off(self, leaving: list[Backend], grace: float) -> None:
         with trio.move_on_after(grace):
@@ -362,15 +280,7 @@ class Gateway:
             _describe(new), separator=new.naming.separator, in_flight=new.limits.in_flight
         )
         self.multiplexer.parking.limits = _parking_limits(new)
-        self._application.body_limit = new.limits.body_bytes
-        self._application.legacy.poll_after = new.server.poll_after or None
-        self._application.slots.limit = new.limits.streams
-        self.sessions.limit = new.limits.sessions
-        self.sessions.deadlines = _deadlines(new)
-
-    def _gate(self, configuration: Configuration) -> Gate:
-        host, _ = listening.address_of(self._listener)
-        return self._access.gate(configuration, (host, self._address.host))
+        self._front.reconfigure(new)
 
 
 def _give_up_when_paused(backend: Backend, event: Event) -> None:
@@ -381,11 +291,6 @@ def _give_up_when_paused(backend: Backend, event: Event) -> None:
 def _describe(configuration: Configuration) -> SelfDescription:
     server = configuration.server
     return SelfDescription(server.name, VERSION, server.instructions)
-
-
-def _deadlines(configuration: Configuration) -> Deadlines:
-    limits = configuration.limits
-    return Deadlines(limits.session_idle, limits.session_lifetime)
 
 
 def _parking_limits(configuration: Configuration) -> ParkingLimits:

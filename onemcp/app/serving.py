@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import trio
@@ -18,9 +18,19 @@ from onemcp.config import Configuration
 from .access import Access
 from .address import Overrides
 from .events import ReloadApplied
-from .gateway import EventHook, Gateway
+from .front import EventHook
+from .gateway import Gateway
+from .stdio import StdioFront, standard_streams
 
 DEMO_TOKEN_SECONDS: Final = 24 * 3600.0
+INSTANCE: Final = "instance"
+"""What a bridge calls the instance that it leads to."""
+
+BRIDGED_CALL_SECONDS: Final = 24 * 3600.0
+"""How long a bridge lets a call go on: how long it may take is for the instance to say."""
+
+BRIDGE_RETRY: Final = 5.0
+"""How long a bridge waits, at most, until it tries again to reach the instance, in seconds."""
 
 
 @attrs.frozen
@@ -90,23 +100,16 @@ async def serve(
         OSError: The address can't be listened on.
         RestartIntensityExceeded: Something failed more often than it is restarted.
     """
-    path = config.find(options.config, Path.cwd(), environ)
-    configuration = demo_configuration() if path is None else config.load(path, environ=environ)
+    path, configuration = _find(options.config, environ)
     on_configuration(configuration)
-    access = Access(lambda: load_or_create_keys(config.state_directory(environ)))
+    access = _access(environ)
     await access.prepare(configuration)
-
-    def hear(event: object) -> None:
-        if isinstance(event, ReloadApplied):
-            on_configuration(event.configuration)
-        on_event(event)
-
     gateway = Gateway(
         configuration,
         access=access,
         path=path,
         overrides=Overrides(options.host, options.port),
-        on_event=hear,
+        on_event=_hearing(on_event, on_configuration),
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(_obey_signals, gateway)
@@ -114,6 +117,108 @@ async def serve(
         announce(_started(gateway, access.keys, path))
         await gateway.wait_ended()
         nursery.cancel_scope.cancel()
+
+
+@attrs.frozen
+class StdioOptions:
+    """What the command line asks for.
+
+    Attributes:
+        config: The configuration file, or None to look for one.
+        connect: The MCP endpoint of a running instance to serve instead, or None.
+        token: The bearer token for that instance, or None.
+    """
+
+    config: Path | None = None
+    connect: str | None = None
+    token: str | None = attrs.field(default=None, repr=False)
+
+
+def bridge_configuration(url: str, token: str | None) -> Configuration:
+    """Return a configuration of nothing but another instance, which is tried again and again.
+
+    Raises:
+        InvalidOption: It is no URL, or the token can't be sent.
+    """
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    backend = config.Backend(
+        name=INSTANCE,
+        prefix="",
+        transport=config.HttpTransport(url=url, headers=headers),
+        timeouts=config.Timeouts(call=BRIDGED_CALL_SECONDS),
+        restart=config.Restart(intensity=1000, backoff=config.Backoff(maximum=BRIDGE_RETRY)),
+    )
+    return Configuration(backends=(backend,))
+
+
+async def serve_stdio(
+    options: StdioOptions,
+    *,
+    on_event: EventHook = lambda _: None,
+    on_configuration: Callable[[Configuration], object] = lambda _: None,
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Serve the client that has launched this process, until stdin ends or a signal comes.
+
+    Nothing but messages gets to stdout as long as this runs.
+
+    Args:
+        options: What the command line asks for.
+        on_event: As for `serve`.
+        on_configuration: As for `serve`.
+        environ: As for `serve`.
+
+    Raises:
+        ConfigurationError: The configuration is invalid.
+        InvalidOption: The address of the other instance is none.
+        OSError: There is no stdin or stdout.
+        RestartIntensityExceeded: Something failed more often than it is restarted.
+    """
+    path, shown = None, None
+    if options.connect is None:
+        path, configuration = _find(options.config, environ)
+    else:
+        configuration, shown = bridge_configuration(options.connect, options.token), INSTANCE
+    on_configuration(configuration)
+    with standard_streams() as streams:
+        opened: list[StdioFront] = []
+
+        def open_front(*about: Any) -> StdioFront:
+            opened.append(StdioFront(*about, streams=streams, backend=shown))
+            return opened[0]
+
+        gateway = Gateway(
+            configuration,
+            access=_access(environ),
+            path=path,
+            on_event=_hearing(on_event, on_configuration),
+            open_front=open_front,
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_obey_signals, gateway)
+            await nursery.start(gateway.run)
+            await opened[0].wait_ended()
+            await gateway.stop()
+            await gateway.wait_ended()
+            nursery.cancel_scope.cancel()
+
+
+def _access(environ: Mapping[str, str]) -> Access:
+    return Access(lambda: load_or_create_keys(config.state_directory(environ)))
+
+
+def _find(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, Configuration]:
+    path = config.find(path, Path.cwd(), environ)
+    return path, demo_configuration() if path is None else config.load(path, environ=environ)
+
+
+def _hearing(on_event: EventHook, on_configuration: Callable[[Configuration], object]) -> EventHook:
+    def hear(event: object) -> None:
+        if isinstance(event, ReloadApplied):
+            on_configuration(event.configuration)
+        on_event(event)
+
+    return hear
 
 
 def _started(gateway: Gateway, keys: KeyStore | None, path: Path | None) -> Started:

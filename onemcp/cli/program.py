@@ -15,6 +15,7 @@ from onemcp.cli.failures import ExitCode
 
 COMMANDS: Final = {
     "run": "Serve; without a configuration file, a demo.",
+    "stdio": "Serve on stdin and stdout, for clients that launch programs.",
     "check": "Check a configuration file.",
     "schema": "Print the JSON Schema of the configuration.",
     "token": "Issue an access token.",

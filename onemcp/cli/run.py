@@ -64,13 +64,14 @@ def command(config_path: Path | None, host: str | None, port: int | None) -> Non
         trio.run(serve)
     except (Exception, BaseExceptionGroup) as error:
         for leaf in leaves(error):
-            failure = _failure(leaf, address)
+            failure = failure_of(leaf, address)
             if failure is not None:
                 raise failure from error
         raise
 
 
-def _failure(error: BaseException, address: tuple[str, int] | None) -> Failure | None:
+def failure_of(error: BaseException, address: tuple[str, int] | None = None) -> Failure | None:
+    """Say why serving failed, where that can be told; None where it is a bug."""
     if isinstance(error, ConfigurationError):
         return ConfigurationUnusable(f"the configuration cannot be used\n{error}")
     if isinstance(error, KeyStoreError):

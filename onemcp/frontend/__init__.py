@@ -6,10 +6,12 @@ serve them.
 
 from __future__ import annotations
 
-from .application import PATH, Application, RequestDenied, RequestFailed
+from .application import PATH, Application
 from .asgi import StreamSlots
+from .events import RequestDenied, RequestFailed
 from .legacy import LegacyFrontend
 from .sessions import Deadlines, Sessions
+from .stdio import StdioFrontend
 
 __all__ = [
     "PATH",
@@ -19,5 +21,6 @@ __all__ = [
     "RequestDenied",
     "RequestFailed",
     "Sessions",
+    "StdioFrontend",
     "StreamSlots",
 ]

@@ -15,13 +15,12 @@ import trio
 from onemcp.auth import Gate, RequestRefused
 from onemcp.multiplexer import Multiplexer, View
 from onemcp.protocol import headers as mcp_headers
-from onemcp.protocol import jsonrpc, meta
+from onemcp.protocol import meta
 from onemcp.protocol.errors import (
     HeaderMismatch,
     InternalError,
     InvalidParams,
     InvalidRequest,
-    LocalError,
 )
 from onemcp.protocol.fields import split
 from onemcp.protocol.jsonrpc import Message, Request
@@ -41,49 +40,20 @@ from .asgi import (
     StreamSlots,
     Wire,
     accepts,
-    header,
-    read_body,
     respond,
     respond_error,
 )
+from .content import check_type, read_content
+from .events import RequestDenied, RequestFailed
+from .http_sse import MESSAGES, STREAMS, HttpSse
 from .legacy import LegacyFrontend
 from .modern import serve_modern
 
 PATH: Final = "/mcp"
 """Where everything is served; ``/mcp/NAME`` is one backend."""
 
-MAX_BATCH: Final = 100
-"""How many messages one batch may hold."""
-
+_ENDPOINTS: Final = (PATH, STREAMS, MESSAGES)
 _METHODS: Final = ((b"allow", b"POST, GET, DELETE"),)
-
-
-@attrs.frozen
-class RequestFailed:
-    """A request failed for a reason of onemcp's own: a bug.
-
-    Attributes:
-        path: Where it was sent.
-        error: What was raised.
-    """
-
-    path: str
-    error: Exception
-
-
-@attrs.frozen
-class RequestDenied:
-    """A request was refused for its origin, its host or its credentials.
-
-    Attributes:
-        path: Where it was sent.
-        status: The HTTP status it was answered with.
-        reason: Why, for the operator.
-    """
-
-    path: str
-    status: int
-    reason: str
 
 
 @attrs.define
@@ -97,6 +67,7 @@ class Application:
         body_limit: The largest request body, in bytes.
         slots: How many streams of events may be open at once.
         on_event: Takes what goes wrong.
+        http_sse: What serves clients of the transport of 2024-11-05.
     """
 
     multiplexer: Multiplexer
@@ -105,6 +76,10 @@ class Application:
     body_limit: int
     slots: StreamSlots
     on_event: Callable[[RequestFailed | RequestDenied], object]
+    http_sse: HttpSse = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.http_sse = HttpSse(self.legacy.sessions, self.on_event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -152,11 +127,15 @@ class Application:
             await respond(wire.send, 204, headers=cors.preflight_headers(headers))
             return
         principal = self.gate.authenticate(headers, time.time()).subject
-        view = self._view(scope["path"])
-        await self._route(
-            scope["method"],
-            HttpRequest(headers, view, principal, wire.receive, wire.send, self.slots),
-        )
+        base, view = self._view(scope["path"])
+        http = HttpRequest(headers, view, principal, wire.receive, wire.send, self.slots)
+        if base == PATH:
+            await self._route(scope["method"], http)
+        elif base == STREAMS:
+            await self.http_sse.open(scope["method"], http)
+        else:
+            query = scope["query_string"]
+            await self.http_sse.post(scope["method"], query, http, self.body_limit)
 
     async def _route(self, method: str, http: HttpRequest) -> None:
         match method:
@@ -169,29 +148,23 @@ class Application:
             case _:
                 raise HttpRefusal(405, InvalidRequest(f"{method} is not served here"), _METHODS)
 
-    def _view(self, path: str) -> View:
-        if path.rstrip("/") == PATH:
-            view = self.multiplexer.view()
-        else:
-            prefix, _, name = path.rpartition("/")
-            view = self.multiplexer.view(name) if prefix == PATH and name else None
-        if view is None:
+    def _view(self, path: str) -> tuple[str, View]:
+        """Return which endpoint a path leads to, and what is shown there."""
+        base, name = path.rstrip("/"), None
+        if base not in _ENDPOINTS:
+            base, _, name = path.rpartition("/")
+        view = self.multiplexer.view(name) if base in _ENDPOINTS and name != "" else None
+        if view is None or (base == MESSAGES and name is not None):
             known = ", ".join([PATH, *(f"{PATH}/{name}" for name in self.multiplexer.backends)])
             raise HttpRefusal(404, InvalidRequest(f"no such endpoint; there is {known}"))
-        return view
+        return base, view
 
     async def _post(self, http: HttpRequest) -> None:
-        kind = header(http.headers, b"content-type") or b""
-        if kind.partition(b";")[0].strip().lower() != JSON:
-            raise HttpRefusal(415, InvalidRequest("POST needs Content-Type: application/json"))
+        check_type(http)
         if not (accepts(http.headers, JSON) and accepts(http.headers, EVENT_STREAM)):
             error = InvalidRequest("POST needs Accept: application/json, text/event-stream")
             raise HttpRefusal(406, error)
-        body = await read_body(http.headers, http.receive, self.body_limit)
-        try:
-            content = jsonrpc.decode_batch(body, MAX_BATCH) or jsonrpc.decode(body)
-        except LocalError as error:
-            raise HttpRefusal(400, error, (), jsonrpc.peek_id(body)) from error
+        content = await read_content(http, self.body_limit)
         if isinstance(content, list):
             await self.legacy.post_batch(content, http)
         elif is_modern(content, http.headers):
@@ -208,7 +181,7 @@ def is_modern(message: Message, headers: Headers) -> bool:
     a legacy one, or a method that only exists there.
     """
     if isinstance(message, Request):
-        if _has_request_fields(message):
+        if has_request_fields(message):
             return True
         if message.method == INITIALIZE:
             return False
@@ -221,7 +194,8 @@ def is_modern(message: Message, headers: Headers) -> bool:
     return isinstance(message, Request) and message.method == DISCOVER
 
 
-def _has_request_fields(request: Request) -> bool:
+def has_request_fields(request: Request) -> bool:
+    """Tell whether a request carries any of the per-request fields of the modern era."""
     try:
         return meta.is_modern(meta.meta_of(split(request.params)))
     except InvalidParams:

@@ -12,7 +12,7 @@ import trio
 from msgspec import Raw
 
 from onemcp.backend import Incoming
-from onemcp.multiplexer import Immediate, Reply
+from onemcp.multiplexer import Immediate, Reply, View
 from onemcp.protocol import headers as mcp_headers
 from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import (
@@ -125,17 +125,7 @@ class LegacyFrontend:
 
     async def _initialize(self, request: Request, http: HttpRequest) -> None:
         try:
-            params = split(request.params)
-            capabilities = params.get("capabilities", EMPTY)
-            split(capabilities, "params.capabilities")
-            version = text(params, "protocolVersion", "params.protocolVersion")
-            opening = Opening(
-                view=http.view,
-                principal=http.principal,
-                revision=negotiate_legacy(version),
-                capabilities=capabilities.copy(),
-                client_info=_copied(params.get("clientInfo")),
-            )
+            opening = read_opening(request, http.view, http.principal)
             session = await self.sessions.open(opening)
         except Overloaded as error:
             await respond_error(http.send, 503, error, request.id, [(b"retry-after", b"5")])
@@ -177,7 +167,7 @@ class LegacyFrontend:
 
     async def _serve_request(self, session: Session, request: Request, http: HttpRequest) -> None:
         try:
-            reply = await _dispatch(session, request)
+            reply = await dispatch(session, request, session.reserve(request.id))
         except ProtocolError as error:
             await respond_error(http.send, 200, error, request.id)
             return
@@ -280,20 +270,44 @@ def _check_batches(revision: str) -> None:
 
 async def _serve_batched(session: Session, request: Request, log: EventLog) -> None:
     try:
-        reply = await _dispatch(session, request)
+        reply = await dispatch(session, request, session.reserve(request.id))
     except ProtocolError as error:
         await log.write_answer(Failure(request.id, error.error))
     else:
         session.pump(request.id, reply, log)
 
 
-async def _dispatch(session: Session, request: Request) -> Reply:
+def read_opening(request: Request, view: View, principal: str) -> Opening:
+    """Read what a client says in ``initialize``.
+
+    Raises:
+        InvalidParams: It is malformed.
+    """
+    params = split(request.params)
+    capabilities = params.get("capabilities", EMPTY)
+    split(capabilities, "params.capabilities")
+    version = text(params, "protocolVersion", "params.protocolVersion")
+    return Opening(
+        view=view,
+        principal=principal,
+        revision=negotiate_legacy(version),
+        capabilities=capabilities.copy(),
+        client_info=_copied(params.get("clientInfo")),
+    )
+
+
+async def dispatch(session: Session, request: Request, scope: trio.CancelScope) -> Reply:
     """Dispatch a request of a session, unless it is cancelled before that is done.
+
+    Args:
+        session: The session.
+        request: The request.
+        scope: What the session has reserved for it.
 
     Raises:
         ProtocolError: What is wrong with it.
     """
-    with session.reserve(request.id):
+    with scope:
         try:
             own = OWN.get(request.method)
             if own is None:

@@ -17,6 +17,7 @@ from onemcp.protocol import jsonrpc, meta, sse
 from onemcp.protocol.errors import InvalidRequest, ProtocolError, UnsupportedVersion
 from onemcp.protocol.fields import split, value_of
 from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, Response
+from onemcp.protocol.meta import RequestMeta
 from onemcp.protocol.methods import LISTEN, TOOLS_CALL
 from onemcp.protocol.revisions import MODERN_REVISIONS, REVISIONS
 
@@ -65,17 +66,27 @@ def read_caller(request: Request, http: HttpRequest) -> Caller:
     params = split(request.params)
     about = meta.read_request_meta(meta.meta_of(params))
     mcp_headers.check_request(http.headers, request.method, params, about.revision)
+    caller = caller_of(about, http.principal)
+    if request.method == TOOLS_CALL:
+        mirrored = http.view.mirrored(value_of(params, "name", str) or "")
+        mcp_headers.check_parameters(http.headers, mirrored, params)
+    return caller
+
+
+def caller_of(about: RequestMeta, principal: str) -> Caller:
+    """Return the sender of a modern request, as backends need to know it.
+
+    Raises:
+        UnsupportedVersion: The request is of a revision that onemcp doesn't speak as a modern one.
+    """
     if about.revision not in MODERN_REVISIONS:
         raise UnsupportedVersion(
             "Unsupported protocol version",
             {"supported": list(reversed(REVISIONS)), "requested": about.revision},
         )
-    if request.method == TOOLS_CALL:
-        mirrored = http.view.mirrored(value_of(params, "name", str) or "")
-        mcp_headers.check_parameters(http.headers, mirrored, params)
     return Caller(
         owner=object(),  # nothing ties this request to any other
-        principal=http.principal,
+        principal=principal,
         revision=about.revision,
         capabilities=about.capabilities,
         client_info=about.client_info,

@@ -77,6 +77,7 @@ class Opening:
         revision: The revision agreed on.
         capabilities: Its capabilities, undecoded.
         client_info: Its name and version, undecoded, or None.
+        outbox: The stream that everything goes to, where the client has no other.
     """
 
     view: View
@@ -84,6 +85,7 @@ class Opening:
     revision: str
     capabilities: Raw
     client_info: Raw | None
+    outbox: EventLog | None = None
 
 
 class Session:
@@ -100,7 +102,7 @@ class Session:
         """Describe a session; `run` makes it live."""
         self.id = session_id
         self.opening = opening
-        self.standalone = EventLog(STANDALONE)
+        self.standalone = opening.outbox or EventLog(STANDALONE)
         self.level = DEFAULT_LEVEL
         self._deadlines = deadlines
         self._streams: dict[str, EventLog] = {}
@@ -288,7 +290,8 @@ class Session:
                 note = await subscriber.receive()
                 await self.standalone.write(jsonrpc.encode(note), is_droppable=True)
         except trio.EndOfChannel:  # the gateway stops: what is in flight may still end
-            self.standalone.finish()
+            if self.opening.outbox is None:
+                self.standalone.finish()
             while self._in_flight:
                 self._emptied = trio.Event()
                 await self._emptied.wait()

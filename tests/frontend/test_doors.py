@@ -41,7 +41,19 @@ async def test_one_backend_alone_has_its_bare_names(site: Site):
     assert [each["name"] for each in answer.json["result"]["tools"]] == ["t"]
 
 
-@pytest.mark.parametrize("path", ["/", "/mcp/none", "/mcp/alpha/x", "/mcpx", "/sse", "/x/alpha"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/mcp/none",
+        "/mcp/alpha/x",
+        "/mcpx",
+        "/ssex",
+        "/sse/none",
+        "/messages/alpha",
+        "/x/alpha",
+    ],
+)
 async def test_unknown_paths_are_not_found_and_the_answer_names_what_there_is(
     site: Site, path: str
 ):

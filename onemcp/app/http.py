@@ -1,0 +1,171 @@
+"""Clients that come over HTTP."""
+
+from __future__ import annotations
+
+import socket
+
+import trio
+
+from onemcp.auth import Gate
+from onemcp.config import Configuration
+from onemcp.frontend import PATH, Application, LegacyFrontend, Sessions, StreamSlots
+from onemcp.multiplexer import Multiplexer
+from onemcp.supervision import ChildSpec
+
+from . import listener as listening
+from .access import Access
+from .address import Address, Overrides
+from .events import AddressChanged, AddressRefused
+from .front import EventHook, Replace, deadlines_of
+
+DRAIN_POLL = 0.02
+"""How often the end of all calls is looked for while stopping, in seconds."""
+
+
+class HttpFront:
+    """The application, the socket it is served on, and who may come in; see :class:`.Front`.
+
+    Attributes:
+        sessions: The sessions of legacy clients.
+        stopping: Whether the whole gateway is being stopped.
+    """
+
+    def __init__(
+        self,
+        multiplexer: Multiplexer,
+        configuration: Configuration,
+        on_event: EventHook,
+        *,
+        access: Access,
+        overrides: Overrides,
+    ) -> None:
+        """Bind the address; nothing runs yet.
+
+        Args:
+            multiplexer: What requests are dispatched to.
+            configuration: What is in force.
+            on_event: Takes every event.
+            access: Who may come in; prepared for the configuration.
+            overrides: What the command line says about the address.
+
+        Raises:
+            OSError: The address can't be listened on.
+        """
+        self._multiplexer = multiplexer
+        self._on_event = on_event
+        self.stopping = False
+        self._access = access
+        self._overrides = overrides
+        self._grace = configuration.server.shutdown_grace
+        self._address = overrides.address(configuration)
+        self._listener = listening.listen(self._address.host, self._address.port)
+        self.sessions = Sessions(configuration.limits.sessions, deadlines_of(configuration))
+        self._application = Application(
+            multiplexer,
+            LegacyFrontend(self.sessions, configuration.server.poll_after or None),
+            self._gate(configuration),
+            configuration.limits.body_bytes,
+            StreamSlots(configuration.limits.streams),
+            on_event,
+        )
+
+    @property
+    def url(self) -> str:
+        """The address of the MCP endpoint."""
+        return listening.url_of(self._listener, PATH)
+
+    def child(self) -> ChildSpec:
+        """Return what serves the socket."""
+        listener, grace = self._listener, self._grace
+
+        async def serve(*, task_status: trio.TaskStatus[str]) -> None:
+            self._multiplexer.resume()  # in case that this is a restart
+            await listening.serve(
+                self._application,
+                listener,
+                grace,
+                lambda ended: self._drain(listener, ended),
+                self._on_event,
+                task_status=task_status,
+            )
+
+        return ChildSpec(
+            id="http",
+            start=serve,
+            version=listener.fileno(),
+            coexists=True,
+            shutdown=grace + 2 * listening.SETTLE_SECONDS,
+        )
+
+    async def prepare(self, new: Configuration) -> None:
+        """Make sure that the gate of a new configuration can be made.
+
+        Raises:
+            ConfigurationError: It can't.
+        """
+        await self._access.prepare_again(new)
+        self._gate(new)
+
+    def reconfigure(self, new: Configuration) -> None:
+        """Take over everything but the address."""
+        self._grace = new.server.shutdown_grace
+        self._application.gate = self._gate(new)
+        self._application.body_limit = new.limits.body_bytes
+        self._application.legacy.poll_after = new.server.poll_after or None
+        self._application.slots.limit = new.limits.streams
+        self.sessions.limit = new.limits.sessions
+        self.sessions.deadlines = deadlines_of(new)
+
+    async def move(self, new: Configuration, replace: Replace) -> bool:
+        """Listen at another address, if there is one, and stop to listen at the old one.
+
+        Returns:
+            Whether the address is the one that the configuration says.
+        """
+        address = self._overrides.address(new)
+        if address == self._address:
+            return True
+        try:
+            self._listener = listening.listen(address.host, address.port)
+        except OSError as error:
+            self._refuse(address, error)
+            return False
+        self._address = address
+        self._application.gate = self._gate(new)
+        await replace([self.child()])
+        self._on_event(AddressChanged(self.url))
+        return True
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._listener.close()
+
+    def _refuse(self, address: Address, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        self._on_event(AddressRefused(address.host, address.port, reason))
+
+    async def _drain(self, listener: socket.socket, ended: trio.Event) -> None:
+        """Wait until nothing is in flight, or no connection left where only the address moves."""
+        if listener is not self._listener:
+            listener.close()
+            await ended.wait()
+            return
+        self._multiplexer.stop()
+        if not self.stopping:
+            await self._wait_idle()
+            return
+        listener.close()  # who comes now is refused, rather than left waiting in its queue
+        try:
+            await self._wait_idle()
+        finally:
+            for backend in self._multiplexer.backends.values():
+                backend.abandon("onemcp is being stopped")
+
+    async def _wait_idle(self) -> None:
+        # Stopping is too rare for the hot path to tell when the last call has ended.
+        while self._multiplexer.in_flight or len(self.sessions):  # noqa: ASYNC110
+            await trio.sleep(DRAIN_POLL)
+
+    def _gate(self, configuration: Configuration) -> Gate:
+        host, _ = listening.address_of(self._listener)
+        return self._access.gate(configuration, (host, self._address.host))

@@ -1,0 +1,85 @@
+"""``onemcp stdio``: serve the program that has launched this one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+import click
+import trio
+
+from onemcp import app
+from onemcp.cli.events import new_log
+from onemcp.cli.failures import leaves
+from onemcp.cli.run import failure_of
+from onemcp.config import Configuration, InvalidOption, Log
+from onemcp.telemetry import configure_logging
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The configuration file. By default onemcp.json here or in ~/.config/onemcp; "
+    "without any, a demo is served.",
+)
+@click.option(
+    "--connect",
+    "url",
+    metavar="URL",
+    help="Lead to the onemcp that runs at this address, such as http://127.0.0.1:8080/mcp, "
+    "instead of starting MCP servers.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with the access token for --connect. By default it is taken from the "
+    "environment variable ONEMCP_TOKEN.",
+)
+def command(config_path: Path | None, url: str | None, token_file: Path | None) -> None:
+    """Serve MCP on stdin and stdout, until stdin ends.
+
+    For clients that only launch programs. Logs go to stderr. Changes to the configuration file
+    take effect at once; its address and its authentication mean nothing here.
+    """
+    log = new_log(configure_logging(Log(), sys.stderr))
+
+    def configured(configuration: Configuration) -> None:
+        log.logger = configure_logging(configuration.log, sys.stderr)
+
+    options = app.StdioOptions(config_path, url, _token(token_file))
+    _check(options, token_file)
+    serve = partial(app.serve_stdio, options, on_event=log, on_configuration=configured)
+    try:
+        trio.run(serve)
+    except (Exception, BaseExceptionGroup) as error:
+        for leaf in leaves(error):
+            failure = failure_of(leaf)
+            if failure is not None:
+                raise failure from error
+        raise
+
+
+def _check(options: app.StdioOptions, token_file: Path | None) -> None:
+    if options.connect is None:
+        if token_file is not None:
+            raise click.UsageError("--token-file is for --connect.")
+        return
+    if options.config is not None:
+        raise click.UsageError("--connect takes no --config: the other instance has its own.")
+    try:
+        app.bridge_configuration(options.connect, options.token)
+    except InvalidOption as error:
+        raise click.UsageError(f"--connect and the token: {error}") from error
+
+
+def _token(path: Path | None) -> str | None:
+    if path is None:
+        return os.environ.get("ONEMCP_TOKEN") or None
+    try:
+        return path.read_text(encoding="ascii").strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"--token-file {path} cannot be read: {error}") from error

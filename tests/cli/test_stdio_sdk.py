@@ -1,0 +1,87 @@
+"""The official SDKs' clients launch `onemcp stdio`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import mcp_types as types
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters
+
+from tests.support import npm
+from tests.support.running import configuration, write
+from tests.support.sdk import on_asyncio
+
+TESTS = Path(__file__).parents[1]
+EVERYTHING = TESTS / "reference" / "everything.py"
+CLIENT = TESTS / "frontend" / "programs" / "sdk_client.cjs"
+ARGUMENTS = ["-m", "onemcp", "stdio", "--config"]
+PATIENCE = 60
+
+
+@pytest.fixture(params=["modern", "legacy"])
+def config(request, home: Path) -> Path:
+    """A configuration with one backend, of either era."""
+    path = home / f"{request.param}.json"
+    args = [str(EVERYTHING), "--stdio"]
+    backend = {"command": sys.executable, "args": args, "protocol": request.param}
+    write(path, configuration({"all": backend}))
+    return path
+
+
+async def _sample(*_: Any) -> types.CreateMessageResult:
+    content = types.TextContent(type="text", text="sampled")
+    return types.CreateMessageResult(role="assistant", content=content, model="m")
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto", "2026-07-28"])
+@on_asyncio
+async def test_the_python_client_is_served(config: Path, environment: dict[str, str], mode: str):
+    target = StdioServerParameters(
+        command=sys.executable, args=[*ARGUMENTS, str(config)], env=environment
+    )
+    steps: list[float] = []
+
+    async def note(progress: float, *_: Any) -> None:
+        steps.append(progress)
+
+    with anyio.fail_after(PATIENCE):
+        async with Client(target, mode=mode, cache=None, sampling_callback=_sample) as client:
+            assert client.protocol_version == ("2025-11-25" if mode == "legacy" else "2026-07-28")
+            assert len((await client.list_tools()).tools) > 5
+            await client.call_tool("all__test_tool_with_progress", {}, progress_callback=note)
+            assert steps == [0, 50, 100]
+            answer = await client.call_tool("all__test_simple_text", {})
+            assert isinstance(answer.content[0], types.TextContent)
+            assert answer.content[0].text.startswith("This is a simple text")
+            if mode == "legacy" or "modern" in config.name:
+                answer = await client.call_tool("all__test_sampling", {"prompt": "hi"})
+                assert isinstance(answer.content[0], types.TextContent)
+                assert answer.content[0].text == "LLM response: sampled"
+
+
+@pytest.mark.interop
+def test_the_typescript_client_is_served(config: Path, environment: dict[str, str]):
+    node = npm.installed()
+    result = subprocess.run(
+        [str(node.node), str(CLIENT), "stdio", sys.executable, *ARGUMENTS, str(config)],
+        env=node.environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    said = json.loads(result.stdout)
+    assert said["server"] == "onemcp"
+    assert said["tools"] > 5
+    assert all(text.startswith("This is a simple text") for text in said["several"])
+    assert said["sampled"] == "LLM response: sampled"
+    assert said["progress"] in ([0], [0, 50], [0, 50, 100])
+    assert said["code"] == -32601
