@@ -24,6 +24,7 @@ from onemcp.backend.process import (
     guardian_main,
     open_process,
 )
+from tests.support.eventually import eventually
 from tests.support.process_tree import PYTHON, alive, exists, marked, open_descriptors, wait_gone
 
 GATEWAY = str(Path(__file__).with_name("gateway.py"))
@@ -99,6 +100,10 @@ async def test_a_dead_guardian_is_reported_and_can_be_started_again(instance):
         assert not exists(pids[-1])
 
 
+def holds_only_pipes(pid: int) -> bool:
+    return open_descriptors(pid).keys() == {0, 1, 2}
+
+
 async def test_the_guardian_ignores_signals_and_holds_nothing_but_its_pipe(instance, tmp_path):
     inheritable = os.open(tmp_path / "file", os.O_CREAT)
     os.set_inheritable(inheritable, True)  # noqa: FBT003 (positional only)
@@ -108,12 +113,12 @@ async def test_the_guardian_ignores_signals_and_holds_nothing_but_its_pipe(insta
             for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 os.kill(pid, signum)
             assert os.getsid(pid) == pid
-            assert open_descriptors(pid).keys() == {0, 1, 2}
+            await eventually(lambda: holds_only_pipes(pid), "the guardian has loaded itself")
             assert pid not in marked(instance.id)
             async with open_process(ProcessSpec("cat"), instance=instance) as process:
                 await process.stdin.send_all(b"x")
                 await process.stdout.receive_some(1)
-                assert open_descriptors(process.pid).keys() == {0, 1, 2}
+                assert holds_only_pipes(process.pid)
             assert alive(pid)
             nursery.cancel_scope.cancel()
     os.close(inheritable)
