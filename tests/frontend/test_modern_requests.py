@@ -227,3 +227,18 @@ async def test_two_hundred_requests_leave_nothing_behind(site: Site):
     await until(lambda: len(site.server.cancelled) == len(site.server.calls))
     assert len(trio.lowlevel.current_root_task().child_nurseries) == before
     assert site.events == []
+
+
+async def test_a_call_that_finds_no_room_for_a_stream_is_answered_all_the_same():
+    async with open_site(streams=1) as site:
+        site.server.handlers["tools/call"] = nothing
+        listening = request("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+        stream = await site.begin_modern(listening)
+        await stream.stream_begins()
+        client = await site.begin_modern(CALL, progressToken="p")
+        await wait_for(site.server)
+        say(site, "nobody hears this")
+        finish({"said": "x"})(site.server.last)
+        answer = await client.answer()
+        assert (answer.status, answer.json["result"]["said"]) == (200, "x")
+        assert (await site.post_modern(listening)).status == 503
