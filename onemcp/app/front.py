@@ -10,7 +10,7 @@ from onemcp.frontend import Deadlines, Sessions
 from onemcp.multiplexer import Multiplexer
 from onemcp.supervision import ChildSpec
 
-EventHook: TypeAlias = Callable[[Any], object]
+EventHook: TypeAlias = Callable[[Any], None]
 """Takes every typed event of every room; must not block or raise."""
 
 Replace: TypeAlias = Callable[[Sequence[ChildSpec]], Awaitable[object]]

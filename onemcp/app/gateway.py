@@ -118,7 +118,7 @@ class Gateway:
         )
         self.reloader = None if path is None else self._reloader(path)
         self._supervisor = Supervisor("backends", self._prepare(configuration))
-        self.multiplexer.replace(list(self._backends.values()))
+        self._show()
         open_front = open_front or partial(HttpFront, access=access, overrides=overrides)
         self._front = open_front(self.multiplexer, configuration, on_event)
         self.sessions = self._front.sessions
@@ -177,11 +177,8 @@ class Gateway:
                 ChildSpec(id="guardian", start=guardian.run),
                 ChildSpec.for_supervisor(gateway),
             ],
-            on_event=self._hear,
+            on_event=self._on_event,
         )
-
-    def _hear(self, event: Event) -> None:
-        self._on_event(event)
 
     # --- backends ----------------------------------------------------------------------------
 
@@ -190,9 +187,10 @@ class Gateway:
         specs = {}
         for settings in configuration.backends:
             if settings.enabled:
-                old = self._specs.get(settings.name)
-                known = old is not None and old.version == settings
-                specs[settings.name] = old if known and old else self._spec(settings)
+                spec = self._specs.get(settings.name)
+                if spec is None or spec.version != settings:
+                    spec = self._spec(settings)
+                specs[settings.name] = spec
         self._specs = specs
         return list(specs.values())
 
@@ -231,11 +229,11 @@ class Gateway:
         """Let a new backend take the place of the one of the same name, once it is up."""
         await backend.wait_ready()
         self._backends[backend.name] = backend
-        self._show(self.configuration)
+        self._show()
 
-    def _show(self, configuration: Configuration) -> None:
-        names = [settings.name for settings in configuration.backends if settings.enabled]
-        self.multiplexer.replace([self._backends[name] for name in names if name in self._backends])
+    def _show(self) -> None:
+        """Let clients see the backends that are wanted, in configuration order."""
+        self.multiplexer.replace([self._backends[name] for name in self._specs])
 
     # --- reload ------------------------------------------------------------------------------
 
@@ -258,11 +256,10 @@ class Gateway:
             return True
         await self._front.prepare(new)
         old, self.configuration = self.configuration, new
-        wanted = {settings.name for settings in new.backends if settings.enabled}
-        gone = [name for name in self._backends if name not in wanted]
         specs = self._prepare(new)
+        gone = [name for name in self._backends if name not in self._specs]
         leaving = [self._backends.pop(name) for name in gone]
-        self._show(new)
+        self._show()
         await self._see_off(leaving, old.server.shutdown_grace)
         report = await self._supervisor.reconfigure(specs)
         self._reconfigure(new)

@@ -28,9 +28,6 @@ REVISIONS: Final = LEGACY_REVISIONS + MODERN_REVISIONS
 LATEST_LEGACY: Final = LEGACY_REVISIONS[-1]
 LATEST_MODERN: Final = MODERN_REVISIONS[-1]
 
-ASSUMED_WITHOUT_HEADER: Final = V2025_03_26
-"""What a legacy HTTP request without ``MCP-Protocol-Version`` speaks (2025-11-25, Transports)."""
-
 
 class Era(enum.Enum):
     """The two incompatible ways in which MCP peers talk."""
