@@ -20,7 +20,6 @@ Stopping goes bottom-up: the frontend drains first, the backends and their guard
 from __future__ import annotations
 
 import contextlib
-import secrets
 from functools import partial
 from pathlib import Path
 
@@ -31,13 +30,13 @@ from onemcp.backend import Backend, Identity
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
 from onemcp.multiplexer import (
-    SEALING_KEY_BYTES,
     Multiplexer,
     Parking,
     ParkingLimits,
     SelfDescription,
 )
 from onemcp.protocol.fields import raw
+from onemcp.state import Keyring
 from onemcp.supervision import (
     Backoff,
     ChildSpec,
@@ -75,7 +74,7 @@ class Gateway:
         configuration: Configuration,
         *,
         access: Access,
-        sealing_key: bytes | None = None,
+        keyring: Keyring | None = None,
         path: Path | None = None,
         overrides: Overrides = NO_OVERRIDES,
         on_event: EventHook = lambda _: None,
@@ -86,8 +85,8 @@ class Gateway:
         Args:
             configuration: What to serve.
             access: Who may come in; prepared for the configuration.
-            sealing_key: The secret of 32 bytes or more that clients' states are sealed with; by
-                default a new one, so that none outlives the process.
+            keyring: What clients are given to keep is sealed with it; by default a new one, so
+                that none of that outlives the process.
             path: The configuration file to watch, or None.
             overrides: What the command line says about the address.
             on_event: Takes every event.
@@ -110,7 +109,7 @@ class Gateway:
             separator=configuration.naming.separator,
             in_flight=configuration.limits.in_flight,
             parking=Parking(
-                sealing_key or secrets.token_bytes(SEALING_KEY_BYTES),
+                keyring or Keyring.ephemeral(),
                 _parking_limits(configuration),
                 on_event=on_event,
             ),

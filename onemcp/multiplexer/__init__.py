@@ -19,14 +19,12 @@ from .events import (
 from .multiplexer import Multiplexer
 from .parking import Parking, ParkingLimits
 from .reply import Immediate, Reply
-from .sealing import SEALING_KEY_BYTES
 from .subscriptions import ALL_LISTS, Subscriber
 from .table import Conflict
 from .view import View
 
 __all__ = [
     "ALL_LISTS",
-    "SEALING_KEY_BYTES",
     "CallParked",
     "CallResumed",
     "Conflict",

@@ -26,7 +26,7 @@ from onemcp.protocol.fields import Fields, join, plain, split
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, RequestId, Response
 
 from .events import QuestionRefused
-from .sealing import question_digest
+from .requeststate import question_digest
 
 GATHER: Final = 0.02
 """How long more questions are waited for after the first one, in seconds."""

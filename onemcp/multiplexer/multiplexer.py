@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -12,12 +11,12 @@ import trio
 from onemcp.backend import Backend
 from onemcp.protocol.errors import Overloaded, ShuttingDown
 from onemcp.protocol.jsonrpc import Notification
+from onemcp.state import Keyring
 
 from .description import SelfDescription
 from .events import ConflictsChanged, MultiplexerEvent
 from .parking import Parking
 from .routed import Terms
-from .sealing import SEALING_KEY_BYTES
 from .subscriptions import unaddressed
 from .table import Conflict
 from .view import View
@@ -58,7 +57,7 @@ class Multiplexer:
         self.identity = identity
         self.separator = separator
         if parking is None:
-            parking = Parking(secrets.token_bytes(SEALING_KEY_BYTES), on_event=on_event)
+            parking = Parking(Keyring.ephemeral(), on_event=on_event)
         self.parking = parking
         self._limit = in_flight
         self._on_event = on_event

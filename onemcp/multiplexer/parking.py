@@ -39,11 +39,12 @@ from onemcp.protocol.fields import Fields, join, plain, raw, value_of
 from onemcp.protocol.jsonrpc import Failure, Request, Response
 from onemcp.protocol.methods import CANCELLED, ELICIT
 from onemcp.protocol.translation import INPUT_REQUIRED, RESULT_TYPE
+from onemcp.state import Keyring, SealBroken, Sealer
 from onemcp.supervision import ChildSpec, DynamicSupervisor, Restart, SupervisionError
 
 from .events import CallParked, CallResumed, InteractionEvent, ParkedCallExpired, RetryRefused
 from .inquiry import MAX_ROUNDS, Inquiry, Origin, too_large
-from .sealing import SealBroken, Sealer, State, fingerprint, question_digest
+from .requeststate import PURPOSE, State, fingerprint, question_digest
 
 START: Final = 5.0
 """How long the supervisor may take to start a child, in seconds."""
@@ -150,7 +151,7 @@ class Parking:
 
     def __init__(
         self,
-        key: bytes,
+        keyring: Keyring,
         limits: ParkingLimits | None = None,
         *,
         on_event: Callable[[InteractionEvent], object] = lambda _: None,
@@ -159,7 +160,7 @@ class Parking:
         """Begin with no call.
 
         Args:
-            key: The secret that states are sealed with. With the same one after a restart, or
+            keyring: What states are sealed with. With the same one after a restart, or
                 elsewhere, calls can be made again that are safe to repeat.
             limits: How much may be parked.
             on_event: Takes what happens to parked calls.
@@ -168,7 +169,7 @@ class Parking:
         self.supervisor = DynamicSupervisor("interactions", max_children=MOST)
         self.limits = limits or ParkingLimits()
         self.on_event = on_event
-        self._sealer = Sealer(key)
+        self._sealer = Sealer(keyring, PURPOSE, State)
         self._now = wall_clock
         self._instance = secrets.token_urlsafe(9)
         self._calls: dict[str, ParkedCall] = {}

@@ -17,11 +17,12 @@ from onemcp.protocol.errors import BackendLost, InteractionNotPossible, InvalidP
 from onemcp.protocol.fields import Fields, plain, split, value_of
 from onemcp.protocol.methods import TOOLS, TOOLS_CALL
 from onemcp.protocol.revisions import Era
+from onemcp.state import is_sealed
 
 from .inquiry import Origin
 from .parking import INVALID, Parking
+from .requeststate import State
 from .routed import Admit, RoutedCall
-from .sealing import State, is_onemcps
 
 ELSEWHERE: Final = (
     "requestState can't be read here: it was issued before a restart, or elsewhere; "
@@ -119,7 +120,7 @@ def is_safe(backend: Backend, call: Call) -> bool:
 
 def _is_of_onemcp(origin: Origin) -> bool:
     text = value_of(origin.params, questions.REQUEST_STATE, str)
-    return text is not None and is_onemcps(text)
+    return text is not None and is_sealed(text)
 
 
 def _again(origin: Origin, state: State, responses: Fields) -> Origin:

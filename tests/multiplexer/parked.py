@@ -16,9 +16,10 @@ from onemcp.multiplexer import Parking, ParkingLimits, Reply, View
 from onemcp.protocol.fields import raw
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, Response
 from onemcp.protocol.revisions import LATEST_LEGACY
+from onemcp.state import Keyring
 from tests.multiplexer.fakes import Server, World, decoded, modern, nothing, receive_all, tool
 
-KEY = bytes(32)
+KEYS = Keyring([bytes(32)])
 ABLE = Raw(b'{"elicitation":{"form":{},"url":{}},"sampling":{"tools":{},"context":{}},"roots":{}}')
 ELICIT, SAMPLE, ROOTS = "elicitation/create", "sampling/createMessage", "roots/list"
 ACCEPT = {"action": "accept", "content": {"name": "Ada"}}
@@ -129,14 +130,14 @@ async def bench(
     world: World,
     *,
     limits: ParkingLimits | None = None,
-    key: bytes = KEY,
+    keys: Keyring = KEYS,
     server: Server | None = None,
     others: Sequence[Server] = (),
 ) -> AsyncIterator[Bench]:
     """Show a legacy server whose tool `t` never answers by itself."""
     wall = [WALL]
     parking = Parking(
-        key, limits, on_event=world.events.append, wall_clock=lambda: wall[0] + trio.current_time()
+        keys, limits, on_event=world.events.append, wall_clock=lambda: wall[0] + trio.current_time()
     )
     world.multiplexer.parking = parking
     if server is None:

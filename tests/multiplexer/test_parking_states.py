@@ -12,13 +12,14 @@ import trio.lowlevel
 from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
-from onemcp.multiplexer import Parking, RetryRefused, parking
+from onemcp.multiplexer import RetryRefused, parking
 from onemcp.multiplexer.inquiry import MAX_GIVEN, MAX_ROUNDS
-from onemcp.multiplexer.sealing import Sealer, State
+from onemcp.multiplexer.requeststate import PURPOSE, State
 from onemcp.protocol.errors import ProtocolError
 from onemcp.protocol.fields import raw
 from onemcp.protocol.jsonrpc import Response
 from onemcp.protocol.revisions import LATEST_LEGACY, LATEST_MODERN
+from onemcp.state import Keyring, Sealer
 from tests.multiplexer.fakes import (
     Server,
     World,
@@ -37,7 +38,6 @@ from tests.multiplexer.parked import (
     ACCEPT,
     CALL,
     ELICIT,
-    KEY,
     Bench,
     able,
     asked,
@@ -224,7 +224,8 @@ async def test_a_modern_backends_own_state_passes_even_if_it_is_another_onemcps(
     world: World, autojump_clock
 ):
     server = Server(tools=[tool("t")])
-    theirs = Sealer(bytes(range(32))).seal(State("ada", b"", 9e9, "there", "c", 1))
+    sealer = Sealer(Keyring([bytes(range(32))]), PURPOSE, State)
+    theirs = sealer.seal(State("ada", b"", 9e9, "there", "c", 1))
     async with bench(world, server=server) as b:
         for state in ("s", theirs):
             params = {**CALL, "requestState": state, "inputResponses": {"a": 5}}
@@ -334,7 +335,7 @@ async def test_what_has_become_of_any_other_call_is_not_known(
 async def test_a_state_of_a_key_that_is_lost_is_refused(world: World, autojump_clock):
     server = interactive(SAFE[0])
     state = await state_of_another_instance(world, server)
-    async with bench(world, server=server, key=bytes(range(32))) as b:
+    async with bench(world, server=server, keys=Keyring([bytes(range(32))])) as b:
         error = await refused(b, retried(state))
         assert error["code"] == -32602
         assert "issued before a restart, or elsewhere" in error["message"]
@@ -377,11 +378,6 @@ async def test_a_state_expires(world: World, autojump_clock):
         error = await refused(b, retried(state))
         assert error["code"] == -32602
         assert "has expired" in error["message"]
-
-
-def test_parking_wants_a_key():
-    with pytest.raises(ValueError, match="32 bytes"):
-        Parking(KEY[:31])
 
 
 # --- URLs that must be visited first -----------------------------------------------------------
