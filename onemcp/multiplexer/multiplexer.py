@@ -154,8 +154,7 @@ class Multiplexer:
             return
         note = unaddressed(notification)
         for view in self._views.values():
-            if view.shows(backend):
-                view.announce(note, backend.name)
+            view.announced(note, backend)
 
     def _release(self) -> None:
         self._in_flight -= 1
@@ -171,6 +170,7 @@ class Multiplexer:
             view.refresh()
         whole = self.view()
         assert whole is not None  # noqa: S101 - the view of everything always exists
-        if whole.table.conflicts != self._conflicts:
-            self._conflicts = whole.table.conflicts
+        conflicts = whole.contents.table.conflicts
+        if conflicts != self._conflicts:
+            self._conflicts = conflicts
             self._on_event(ConflictsChanged(self._conflicts))

@@ -37,7 +37,7 @@ async def test_initialize_answers_in_the_agreed_revision_without_modern_fields(
         "serverInfo": {"name": "onemcp", "version": "1.2.3"},
         "instructions": "Be brief.",
     }
-    assert decoded(view.discover())["capabilities"]["extensions"] == extensions
+    assert decoded(view.contents.discover())["capabilities"]["extensions"] == extensions
 
 
 async def test_what_one_backend_can_do_all_can_do_together(world: World):
@@ -51,14 +51,14 @@ async def test_what_one_backend_can_do_all_can_do_together(world: World):
         },
     )
     view = await world.show(one, two)
-    assert view.capabilities == {
+    assert view.contents.capabilities == {
         "tools": {"listChanged": True},
         "experimental": {"x": {}},
         "resources": {"subscribe": True, "listChanged": True},
         "completions": {},
         "extensions": {"io.example/b": {"v": 1}},
     }
-    assert world.view("one").capabilities == {
+    assert world.view("one").contents.capabilities == {
         "tools": {"listChanged": True},
         "experimental": {"x": {}},
     }
@@ -70,28 +70,28 @@ async def test_tasks_are_not_advertised_as_nothing_routes_them(world: World):
         "one", capabilities={"tools": {}, "tasks": {"list": {}}, "extensions": {tasks: {}}}
     )
     view = await world.show(one)
-    assert view.capabilities == {"tools": {"listChanged": True}}
+    assert view.contents.capabilities == {"tools": {"listChanged": True}}
     others = {"io.example/x": {}, tasks: {}}
     two = Server("two", capabilities={"extensions": others})
     view = await world.show(one, two)
-    assert view.capabilities["extensions"] == {"io.example/x": {}}
+    assert view.contents.capabilities["extensions"] == {"io.example/x": {}}
 
 
 async def test_nonsense_of_one_backend_does_not_spoil_the_whole(world: World):
     bad = Server("bad", capabilities={"tools": True, "prompts": 1, "extensions": [], "unheard": 5})
     view = await world.show(bad, Server("good", capabilities={"tools": {}}))
-    assert view.capabilities == {"tools": {"listChanged": True}, "unheard": 5}
+    assert view.contents.capabilities == {"tools": {"listChanged": True}, "unheard": 5}
 
 
 async def test_a_backend_not_connected_yet_promises_everything(world: World):
     coming = Server("coming", capabilities={})
     coming.gate = trio.Event()
     view = await world.show(coming, wait=False)
-    assert view.capabilities == UNKNOWN
+    assert view.contents.capabilities == UNKNOWN
     assert UNKNOWN["tools"] == {"listChanged": True}
     coming.gate.set()
     await world.multiplexer.backends["coming"].wait_up()
-    assert view.capabilities == {}
+    assert view.contents.capabilities == {}
 
 
 async def test_a_backend_given_up_before_it_ever_came_up_promises_everything_still(world: World):
@@ -100,7 +100,7 @@ async def test_a_backend_given_up_before_it_ever_came_up_promises_everything_sti
     dead.gate = trio.Event()
     view = await world.show(dead, wait=False)
     world.multiplexer.backends["dead"].give_up()
-    assert view.capabilities == UNKNOWN
+    assert view.contents.capabilities == UNKNOWN
 
 
 async def test_a_backend_that_went_away_keeps_its_promise(world: World):
@@ -109,37 +109,37 @@ async def test_a_backend_that_went_away_keeps_its_promise(world: World):
     server.crash()
     await trio.testing.wait_all_tasks_blocked()
     world.multiplexer.backends["alpha"].give_up()
-    assert view.capabilities == {"prompts": {"listChanged": True}}
+    assert view.contents.capabilities == {"prompts": {"listChanged": True}}
 
 
 async def test_instructions_stand_under_the_names_of_their_backends(world: World):
     view = await world.show(
         Server("one", instructions="First."), Server("two"), Server("three", instructions="Third.")
     )
-    told = decoded(view.discover())["instructions"]
+    told = decoded(view.contents.discover())["instructions"]
     assert told == "Be brief.\n\n# one\n\nFirst.\n\n# three\n\nThird."
     assert decoded(view.initialize(V2025_11_25))["instructions"] == told
 
 
 async def test_the_view_of_one_backend_has_its_own_words_bare(world: World):
     await world.show(Server("one", instructions="First."), Server("two"))
-    assert decoded(world.view("one").discover())["instructions"] == "First."
-    assert "instructions" not in decoded(world.view("two").discover())
+    assert decoded(world.view("one").contents.discover())["instructions"] == "First."
+    assert "instructions" not in decoded(world.view("two").contents.discover())
 
 
 async def test_without_any_words_there_are_no_instructions(world: World):
     view = await world.show(Server())
     world.multiplexer.reconfigure(SelfDescription("x", "0"), separator="__", in_flight=9)
-    assert "instructions" not in decoded(view.discover())
+    assert "instructions" not in decoded(view.contents.discover())
     assert "instructions" not in decoded(view.initialize(V2025_11_25))
     assert decoded(view.initialize(V2025_11_25))["serverInfo"]["name"] == "x"
 
 
 async def test_capabilities_are_united_once_for_each_state(world: World):
     view = await world.show(Server(capabilities=ABILITIES))
-    assert view.capabilities is view.capabilities
-    before = view.capabilities
+    assert view.contents.capabilities is view.contents.capabilities
+    before = view.contents.capabilities
     await ask(view, "tools/list", {}, legacy())
-    assert view.capabilities is before
+    assert view.contents.capabilities is before
     await world.show(Server("other", capabilities={"tools": {}}))
-    assert view.capabilities == {"tools": {"listChanged": True}}
+    assert view.contents.capabilities == {"tools": {"listChanged": True}}

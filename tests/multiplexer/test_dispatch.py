@@ -9,7 +9,7 @@ import trio
 from msgspec import Raw
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from onemcp.multiplexer import view as view_module
+from onemcp.multiplexer import contents as contents_module
 from onemcp.protocol import errors
 from onemcp.protocol.errors import (
     BackendUnavailable,
@@ -365,16 +365,16 @@ async def test_a_call_builds_no_table_and_unites_no_capabilities(
     def forbidden(*_: object) -> None:
         raise AssertionError("this is too slow for every call")
 
-    monkeypatch.setattr(view_module, "build", forbidden)
-    monkeypatch.setattr(view_module.description, "capabilities", forbidden)
+    monkeypatch.setattr(contents_module, "build", forbidden)
+    monkeypatch.setattr(contents_module.description, "capabilities", forbidden)
     await ask(view, "tools/call", {"name": "alpha__t"})
     await ask(view, "tools/list")
 
 
 async def test_a_restart_that_changes_nothing_builds_no_table(world: World, server: Server):
     view = await world.show(server)
-    table = view.table
+    table = view.contents.table
     server.crash(comes_back=True)
     await wait_all_tasks_blocked()
-    assert view.table is table
+    assert view.contents.table is table
     json.dumps(await ask(view, "tools/call", {"name": "alpha__t"}))

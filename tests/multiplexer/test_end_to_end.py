@@ -149,7 +149,7 @@ async def test_resources_are_read_or_not_found_in_the_clients_words(client: str)
         assert read["contents"][0]["uri"] == "test://static-text"
         assert ("ttlMs" in read) == (client == "modern")
         missing = {"uri": "test://nowhere"}
-        for each in (view, *map(view._multiplexer.view, ("old", "new"))):
+        for each in (view, *map(view.multiplexer.view, ("old", "new"))):
             error = await error_of(each, missing, caller)
             assert error["code"] == (-32602 if client == "modern" else -32002)
             assert error["data"]["uri"] == "test://nowhere"
@@ -249,7 +249,7 @@ async def test_a_changed_list_and_an_updated_resource_reach_those_who_subscribed
 
 async def test_a_call_that_is_dropped_is_cancelled_at_the_server():
     async with both_eras() as view:
-        for backend in view.backends:
+        for backend in view.contents.backends:
             reply = await send(
                 view, "tools/call", {"name": f"{backend.name}__test_reconnection"}, modern()
             )

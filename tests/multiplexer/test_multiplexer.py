@@ -36,8 +36,8 @@ async def subscribed(world: World, *uris: str) -> AnySubscriber:
 
 async def test_there_is_a_view_of_each_backend_and_of_all(world: World):
     whole = await world.show(Server("one"), Server("two"))
-    assert [backend.name for backend in whole.backends] == ["one", "two"]
-    assert [backend.name for backend in world.view("two").backends] == ["two"]
+    assert [backend.name for backend in whole.contents.backends] == ["one", "two"]
+    assert [backend.name for backend in world.view("two").contents.backends] == ["two"]
     assert world.view("two") is world.view("two")
     assert world.multiplexer.view("three") is None
 
@@ -51,7 +51,7 @@ async def test_a_view_of_a_removed_backend_shows_nothing_and_ends_its_subscripti
     with pytest.raises(trio.EndOfChannel):
         await subscriber.receive()
     subscriber.close()
-    assert view.backends == ()
+    assert view.contents.backends == ()
     assert world.multiplexer.view("one") is None
     await world.show(one)
     assert world.view("one") is not view
@@ -143,11 +143,11 @@ async def test_what_backends_of_another_time_say_reaches_nobody(world: World):
     old = world.multiplexer.backends["alpha"]
     await world.show(renewed(server))
     subscriber = await subscribed(world, URI)
-    table = world.view("alpha").table
+    table = world.view("alpha").contents.table
     world.multiplexer.announced(old, Notification(UPDATED, raw({"uri": URI})))
     world.multiplexer.changed(old)
     assert await heard(subscriber) == []
-    assert world.view("alpha").table is table
+    assert world.view("alpha").contents.table is table
     subscriber.close()
 
 

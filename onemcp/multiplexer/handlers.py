@@ -1,0 +1,137 @@
+"""What serves each method of a client.
+
+A handler decides synchronously where a request leads, from what the view shows, and waits only
+for a backend that is just starting. A method that isn't in ``HANDLERS`` doesn't exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import trio
+from msgspec import Raw
+
+from onemcp.backend import Call, Caller
+from onemcp.protocol.errors import InvalidParams
+from onemcp.protocol.fields import Fields, join, plain, raw, split, text, value_of
+from onemcp.protocol.jsonrpc import Response
+from onemcp.protocol.methods import (
+    COMPLETE,
+    DISCOVER,
+    LISTEN,
+    LISTS,
+    PING,
+    PROMPTS,
+    PROMPTS_GET,
+    RESOURCES_READ,
+    TEMPLATES,
+    TOOLS,
+    TOOLS_CALL,
+    Catalogue,
+)
+from onemcp.protocol.revisions import Era
+
+from .carry import ask_in_turn, carry, not_found
+from .inquiry import Origin
+from .listen import ListenReply
+from .reply import Immediate, Reply
+from .subscriptions import read_filter
+
+if TYPE_CHECKING:
+    from .view import View
+
+EMPTY: Final = Raw(b"{}")
+
+_CALLS: Final = {TOOLS: TOOLS_CALL, PROMPTS: PROMPTS_GET}
+
+Handler: TypeAlias = Callable[["View", Origin, Fields, Caller], Awaitable[Reply]]
+"""Serves a request: the view, where it comes from, its parameters, and whose it is."""
+
+
+async def _ping(view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
+    del view, params, caller
+    await trio.lowlevel.checkpoint_if_cancelled()
+    return Immediate(Response(origin.id, EMPTY))
+
+
+async def _discover(view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
+    del params, caller
+    await trio.lowlevel.checkpoint_if_cancelled()
+    return Immediate(Response(origin.id, view.contents.discover()))
+
+
+async def _listen(view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
+    del caller
+    lists, uris = read_filter(plain(params.get("notifications")))
+    return ListenReply(origin.id, await view.subscribe(lists, uris))
+
+
+async def _list(
+    kind: Catalogue, view: View, origin: Origin, params: Fields, caller: Caller
+) -> Reply:
+    await trio.lowlevel.checkpoint_if_cancelled()
+    return Immediate(Response(origin.id, view.contents.page(kind, params, caller.era)))
+
+
+async def _call_named(
+    kind: Catalogue, view: View, origin: Origin, params: Fields, caller: Caller
+) -> Reply:
+    method = _CALLS[kind]
+    name = text(params, "name", "params.name")
+    route = view.contents.route(kind, method, name)
+    backend = view.multiplexer.backends[route.backend]
+    if route.name != name:
+        params = {**params, "name": raw(route.name)}
+    return await carry(view.multiplexer.admit, origin, backend, Call(method, params, caller))
+
+
+async def _read(view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
+    uri = text(params, "uri", "params.uri")
+    call, admit = Call(RESOURCES_READ, params, caller), view.multiplexer.admit
+    candidates = view.contents.candidates(uri)
+    if not candidates:
+        view.contents.check_offered("resources", RESOURCES_READ)
+    if len(candidates) == 1:
+        return await carry(admit, origin, candidates[0], call)
+    return await ask_in_turn(admit, origin, candidates, call, not_found(uri, caller.era))
+
+
+async def _complete(view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
+    contents = view.contents
+    reference = split(params.get("ref", EMPTY), "params.ref")
+    match value_of(reference, "type", str):
+        case "ref/prompt":
+            prompt = text(reference, "name", "params.ref.name")
+            route = contents.route(PROMPTS, COMPLETE, prompt)
+            name, reference["name"] = route.backend, raw(route.name)
+        case "ref/resource":
+            uri = text(reference, "uri", "params.ref.uri")
+            found = contents.table.route(TEMPLATES, uri)
+            owners = contents.table.owners(uri) if found is None else [found.backend]
+            if not owners:
+                raise InvalidParams(f"Unknown resource template: {uri[:200]}")
+            name = owners[0]
+        case _:
+            raise InvalidParams('params.ref.type must be "ref/prompt" or "ref/resource"')
+    call = Call(COMPLETE, {**params, "ref": join(reference)}, caller)
+    return await carry(view.multiplexer.admit, origin, view.multiplexer.backends[name], call)
+
+
+HANDLERS: Final[Mapping[tuple[str, Era | None], Handler]] = {
+    (PING, Era.LEGACY): _ping,
+    (DISCOVER, Era.MODERN): _discover,
+    (LISTEN, Era.MODERN): _listen,
+    (TOOLS_CALL, None): partial(_call_named, TOOLS),
+    (PROMPTS_GET, None): partial(_call_named, PROMPTS),
+    (RESOURCES_READ, None): _read,
+    (COMPLETE, None): _complete,
+    **{(method, None): partial(_list, kind) for method, kind in LISTS.items()},
+}
+"""What serves a method, for one era or for both."""
+
+
+def handler_of(method: str, era: Era) -> Handler | None:
+    """Return what serves a method for clients of an era; None where it doesn't exist for them."""
+    return HANDLERS.get((method, era)) or HANDLERS.get((method, None))
