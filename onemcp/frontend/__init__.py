@@ -10,7 +10,7 @@ from .application import PATH, Application
 from .asgi import StreamSlots
 from .events import RequestDenied, RequestFailed
 from .legacy import LegacyFrontend
-from .sessions import Deadlines, Sessions
+from .session import Deadlines, Sessions
 from .stdio import StdioFrontend
 
 __all__ = [

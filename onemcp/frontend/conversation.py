@@ -34,7 +34,7 @@ from onemcp.protocol.revisions import allows_batches
 from .events import RequestFailed
 from .legacy import EMPTY, dispatch, read_opening
 from .outbox import Outbox
-from .sessions import Session, Sessions
+from .session import Session, Sessions
 
 Hold = Callable[[Request], Awaitable[object]]
 """Waits until a request can be served."""

@@ -34,7 +34,7 @@ from .content import check_type, read_content
 from .conversation import Conversation
 from .events import RequestFailed
 from .resumable import KEEP_ALIVE
-from .sessions import Sessions
+from .session import Sessions
 from .streams import Reader
 
 STREAMS: Final = "/sse"

@@ -47,7 +47,7 @@ from .asgi import (
 )
 from .own import OWN
 from .resumable import KEEP_ALIVE, send_log
-from .sessions import Opening, Session, Sessions
+from .session import Opening, Session, Sessions
 from .streams import EventLog, split_event_id
 
 EMPTY: Final = Raw(b"{}")
@@ -116,7 +116,7 @@ class LegacyFrontend:
             await respond(http.send, 202)
             return
         with http.slots.slot():
-            log = session.new_stream(answers=len(requests) + len(failures))
+            log = session.streams.new(answers=len(requests) + len(failures))
             for failure in failures:
                 await log.write_answer(failure)
             for request in requests:
@@ -174,7 +174,7 @@ class LegacyFrontend:
         try:
             first = await self._first(session, reply, http.receive)
         except trio.BrokenResourceError:  # the client has gone, but it may come back
-            session.pump(request.id, reply, session.new_stream())
+            session.pump(request.id, reply, session.streams.new())
             raise
         except BaseException:
             session.end(request.id)
@@ -185,7 +185,7 @@ class LegacyFrontend:
             return
         try:
             with http.slots.slot(request.id):
-                log = session.new_stream()
+                log = session.streams.new()
                 session.pump(request.id, reply, log, first=first)
                 await self._send(session, log, http)
         except HttpRefusal:
@@ -216,10 +216,10 @@ class LegacyFrontend:
             raise HttpRefusal(406, InvalidRequest("GET needs Accept: text/event-stream"))
         last = header(http.headers, b"last-event-id")
         if last is None:
-            log, reader = session.standalone, session.standalone.read()
+            log, reader = session.streams.standalone, session.streams.standalone.read()
         else:
             place = split_event_id(last.decode("latin-1"))
-            found = None if place is None else session.stream(place[0])
+            found = None if place is None else session.streams.find(place[0])
             if place is None or found is None or place[1] > found.last:
                 error = InvalidRequest("the Last-Event-ID names no event of this session")
                 raise HttpRefusal(400, error)

@@ -11,7 +11,7 @@ from onemcp.protocol.errors import InvalidParams, ShuttingDown
 from onemcp.protocol.fields import Fields, text, value_of
 from onemcp.protocol.methods import LOG_LEVELS, SET_LEVEL, SUBSCRIBE, UNSUBSCRIBE
 
-from .sessions import Session
+from .session import Session
 
 Handler: TypeAlias = Callable[[Session, Fields], Awaitable[None]]
 

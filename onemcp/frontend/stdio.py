@@ -39,7 +39,7 @@ from .conversation import Conversation, cancelled_id
 from .events import RequestFailed
 from .modern import caller_of
 from .oversized import id_of
-from .sessions import MAX_IN_FLIGHT, Sessions
+from .session import MAX_IN_FLIGHT, Sessions
 
 PRINCIPAL: Final = "stdio"
 """Who the client is: whoever has launched this process."""

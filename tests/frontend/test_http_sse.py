@@ -10,11 +10,13 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from msgspec import Raw
 
 from onemcp.auth import KeyStore, SigningKey
-from onemcp.frontend import Deadlines, RequestFailed, http_sse, sessions
+from onemcp.frontend import Deadlines, RequestFailed, http_sse
+from onemcp.frontend.session import session as session_module
 from onemcp.multiplexer import View
-from onemcp.protocol.jsonrpc import Request
+from onemcp.protocol.jsonrpc import Request, Response
 from onemcp.protocol.revisions import LEGACY_REVISIONS, V2024_11_05, V2025_03_26
 from tests.frontend.site import (
     LIMIT,
@@ -132,7 +134,7 @@ async def test_calls_go_on_side_by_side(site: Site):
 async def test_a_question_is_asked_on_the_stream_and_answered_by_a_post():
     server = Server(revision=V2024_11_05, tools=[tool("t")])
     server.handlers["tools/call"] = lambda exchange: exchange.deliver(
-        Request(99, "roots/list", sessions.Raw(b"{}"))
+        Request(99, "roots/list", Raw(b"{}"))
     )
     async with open_site(server) as site:
         peer = await opened(site, roots={})
@@ -221,7 +223,7 @@ async def test_when_the_gateway_stops_calls_in_flight_are_answered_first():
         site.scope.cancel()
         await until(lambda: site.world.multiplexer._stopping)
         await trio.sleep(0.05)
-        site.server.last.finish(sessions.Response(site.server.last.id, sessions.Raw(b"{}")))
+        site.server.last.finish(Response(site.server.last.id, Raw(b"{}")))
         with trio.fail_after(5):
             assert (await peer.stream.message())["id"] == 1
             assert await peer.stream.message() is None
@@ -274,7 +276,7 @@ async def test_the_number_of_sessions_is_bounded_and_the_client_may_try_again():
 
 
 async def test_the_number_of_calls_is_bounded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sessions, "MAX_IN_FLIGHT", 1)
+    monkeypatch.setattr(session_module, "MAX_IN_FLIGHT", 1)
     async with open_site() as site:
         peer = await opened(site)
         site.server.handlers["tools/call"] = nothing
@@ -441,7 +443,7 @@ async def test_a_client_that_does_not_read_holds_up_nobody_else():
     async with open_site() as site:
         deaf, other = await opened(site), await opened(site)
         site.server.handlers["tools/call"] = lambda exchange: exchange.finish(
-            sessions.Response(exchange.id, sessions.Raw(b'{"x":"%b"}' % (b"x" * size)))
+            Response(exchange.id, Raw(b'{"x":"%b"}' % (b"x" * size)))
         )
         for number in range(200):
             await deaf.say(call(number))

@@ -12,9 +12,11 @@ import pytest
 import trio
 
 from onemcp.frontend import Deadlines
-from onemcp.frontend import sessions as sessions_module
 from onemcp.frontend.resumable import KEEP_ALIVE, RETRY
-from onemcp.frontend.sessions import DEFAULT_LEVEL, KEPT_STREAMS, MAX_IN_FLIGHT
+from onemcp.frontend.session import session as session_module
+from onemcp.frontend.session import streams as streams_module
+from onemcp.frontend.session.session import DEFAULT_LEVEL, MAX_IN_FLIGHT
+from onemcp.frontend.session.streams import KEPT_STREAMS
 from onemcp.multiplexer.routed import RoutedCall
 from onemcp.protocol.errors import RequestCancelled
 from onemcp.protocol.fields import raw
@@ -102,7 +104,7 @@ async def test_a_session_has_so_many_requests_in_flight_and_no_more(
     site: Site, session: SessionClient, monkeypatch: pytest.MonkeyPatch
 ):
     assert MAX_IN_FLIGHT >= 16
-    monkeypatch.setattr(sessions_module, "MAX_IN_FLIGHT", 2)
+    monkeypatch.setattr(session_module, "MAX_IN_FLIGHT", 2)
     for number in (1, 2):
         await session.begin(call(number))
     await wait_for(site.server, 2)
@@ -239,7 +241,7 @@ async def test_a_disconnect_does_not_cancel_and_the_answer_waits(
     assert prime.id == "1-0"
     assert await said(client) == "one"
     client.abort()
-    await until(lambda: not session.session.stream("1").is_read)
+    await until(lambda: not session.session.streams.find("1").is_read)
     say(site, "two")
     result({"said": "late"})(site.server.last)
     await until(lambda: session.session.in_flight == 0)
@@ -258,8 +260,8 @@ async def test_a_disconnect_before_the_first_message_does_not_cancel_either(
     client = await session.begin(call("x"))
     await wait_for(site.server)
     client.abort()
-    await until(lambda: session.session.stream("1") is not None)
-    assert not session.session.stream("1").is_read
+    await until(lambda: session.session.streams.find("1") is not None)
+    assert not session.session.streams.find("1").is_read
     result({"said": "late"})(site.server.last)
     back = await session.listen("1-0")
     assert (await back.message())["result"] == {"said": "late"}
@@ -355,7 +357,7 @@ async def test_a_second_get_takes_the_first_ones_place(site: Site, session: Sess
 
 async def test_what_came_while_nobody_listened_is_told_once(site: Site, session: SessionClient):
     site.server.announce("notifications/tools/list_changed")
-    await until(lambda: session.session.standalone.last == 1)
+    await until(lambda: session.session.streams.standalone.last == 1)
     for expected in (["0-1"], []):
         stream = await session.listen()
         for event_id in expected:
@@ -363,7 +365,7 @@ async def test_what_came_while_nobody_listened_is_told_once(site: Site, session:
             assert event is not None
             assert event.id == event_id
         stream.abort()
-        await until(lambda: not session.session.standalone.is_read)
+        await until(lambda: not session.session.streams.standalone.is_read)
     site.server.announce("notifications/tools/list_changed")
     event = await (await session.listen()).event()
     assert event is not None
@@ -377,7 +379,7 @@ NO_EVENTS = ["", "x", "1", "1-", "-1", "1-1-1", "7-0", "0-99", "0-1", "0--1", "9
 async def test_events_that_never_were_cannot_be_come_back_to(session: SessionClient, last: str):
     answer = await (await session.get(last)).answer()
     assert (answer.status, answer.code) == (400, -32600)
-    assert not session.session.standalone.is_read
+    assert not session.session.streams.standalone.is_read
 
 
 async def test_events_of_another_session_cannot_be_come_back_to(site: Site, session: SessionClient):
@@ -404,15 +406,15 @@ async def test_a_bounded_number_of_finished_streams_is_kept(site: Site, session:
         while await client.event():
             pass
         await client.close()
-    assert len(session.session._streams) == KEPT_STREAMS
-    assert session.session.stream("1") is None
+    assert len(session.session.streams._of_requests) == KEPT_STREAMS
+    assert session.session.streams.find("1") is None
     assert (await (await session.get("1-0")).answer()).status == 400
 
 
 async def test_large_finished_streams_make_way_for_others(
     site: Site, session: SessionClient, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(sessions_module, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(streams_module, "KEPT_BYTES", 1000)
     for number in (1, 2, 3):
         client = await session.begin(call(number))
         await wait_for(site.server, number)
@@ -421,7 +423,7 @@ async def test_large_finished_streams_make_way_for_others(
         await client.stream_begins()
         while await client.event():
             pass
-    assert list(session.session._streams) == ["3"]
+    assert list(session.session.streams._of_requests) == ["3"]
 
 
 async def test_clients_of_the_latest_legacy_revision_can_be_made_to_poll(
@@ -697,7 +699,7 @@ async def test_a_batch_survives_a_disconnect(site: Site, batching: SessionClient
     client = await batching.begin([call(1), call(2)])
     await wait_for(site.server, 2)
     client.abort()
-    await until(lambda: not batching.session.stream("1").is_read)
+    await until(lambda: not batching.session.streams.find("1").is_read)
     for exchange in site.server.calls:
         result({})(exchange)
     back = await batching.listen("1-0")

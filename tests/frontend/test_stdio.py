@@ -11,10 +11,11 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from msgspec import Raw
 from trio.testing import memory_stream_pair
 
 from onemcp.frontend import Deadlines, RequestFailed, Sessions, StdioFrontend, stdio
-from onemcp.frontend import sessions as session_module
+from onemcp.frontend.session import session as session_module
 from onemcp.multiplexer import View
 from onemcp.protocol import meta
 from onemcp.protocol.jsonrpc import Request, Response
@@ -25,7 +26,7 @@ from tests.multiplexer.fakes import Server, World, decoded, nothing, tool
 LIMIT = 64 * 1024
 SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 INITIALIZE = {"protocolVersion": "2025-11-25", "capabilities": {"roots": {}}}
-ASKS = Request(99, "roots/list", session_module.Raw(b"{}"))
+ASKS = Request(99, "roots/list", Raw(b"{}"))
 
 
 @attrs.define
@@ -135,7 +136,7 @@ async def test_several_are_in_flight_and_answered_as_they_end(line: Line):
     await line.say(with_meta(call(1)), with_meta(call(2)))
     await wait_for(line.server, 2)
     for number, exchange in reversed(list(enumerate(line.server.calls))):
-        result = session_module.Raw(b'{"n":%d}' % number)
+        result = Raw(b'{"n":%d}' % number)
         exchange.finish(Response(exchange.id, result))
         assert (await line.hear())["result"]["n"] == number
 
@@ -374,7 +375,7 @@ async def test_at_the_end_of_the_input_what_is_in_flight_is_answered(line: Line,
     await wait_for(line.server)
     await trio.sleep(0.03)
     assert not line.frontend.ended.is_set()
-    line.server.last.finish(Response(line.server.last.id, session_module.Raw(b"{}")))
+    line.server.last.finish(Response(line.server.last.id, Raw(b"{}")))
     assert (await line.hear())["id"] == 1
     assert await line.hear() is None
     assert line.frontend.ended.is_set()
@@ -416,7 +417,7 @@ async def test_who_reads_no_more_gets_no_grace():
         await line.say(with_meta(call(1)), with_meta(call(2)))
         await wait_for(line.server, 2)
         await line.stream.receive_stream.aclose()
-        line.server.last.finish(Response(line.server.last.id, session_module.Raw(b"{}")))
+        line.server.last.finish(Response(line.server.last.id, Raw(b"{}")))
         with trio.fail_after(5):
             await line.frontend.ended.wait()
         await until(lambda: bool(line.server.cancelled))
@@ -432,7 +433,7 @@ async def test_when_everything_stops_what_is_in_flight_is_answered_first(*, mode
         await wait_for(line.server)
         line.scope.cancel()
         await trio.sleep(0.03)
-        line.server.last.finish(Response(line.server.last.id, session_module.Raw(b"{}")))
+        line.server.last.finish(Response(line.server.last.id, Raw(b"{}")))
         assert (await line.hear())["id"] == 1
         assert await line.hear() is None
 

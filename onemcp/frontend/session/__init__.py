@@ -1,0 +1,15 @@
+"""Sessions of legacy clients: what holds between a handshake and its end."""
+
+from __future__ import annotations
+
+from .registry import Sessions
+from .session import MAX_IN_FLIGHT, Session
+from .terms import Deadlines, Opening
+
+__all__ = [
+    "MAX_IN_FLIGHT",
+    "Deadlines",
+    "Opening",
+    "Session",
+    "Sessions",
+]
