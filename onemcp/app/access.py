@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from onemcp.auth import Gate, KeyStore, KeyStoreError, local_verifier
+from onemcp.auth import Gate, KeyStore, local_verifier
 from onemcp.config import Configuration, ConfigurationError, Problem
+from onemcp.state import StateError
 
 
 class Access:
@@ -18,7 +19,7 @@ class Access:
     """
 
     def __init__(self, load_keys: Callable[[], KeyStore]) -> None:
-        """Read keys by `load_keys`, which may block and raise a KeyStoreError."""
+        """Read keys by `load_keys`, which may block and raise a StateError."""
         self.keys: KeyStore | None = None
         self._load_keys = load_keys
 
@@ -26,7 +27,7 @@ class Access:
         """Read the keys if a configuration needs them.
 
         Raises:
-            KeyStoreError: They can't be read or made.
+            StateError: They can't be read or made.
         """
         if configuration.auth.mode == "local" and self.keys is None:
             self.keys = await trio.to_thread.run_sync(self._load_keys)
@@ -39,7 +40,7 @@ class Access:
         """
         try:
             await self.prepare(configuration)
-        except KeyStoreError as error:
+        except StateError as error:
             remedy = 'Mend that, or leave "auth" as it was'
             message = f"the keys can't be used: {error}"
             problem = Problem(file="", path="auth.mode", message=message, remedy=remedy)

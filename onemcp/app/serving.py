@@ -96,7 +96,7 @@ async def serve(
 
     Raises:
         ConfigurationError: The configuration is invalid.
-        KeyStoreError: The keys can't be read or made.
+        StateError: The keys can't be read or made.
         OSError: The address can't be listened on.
         RestartIntensityExceeded: Something failed more often than it is restarted.
     """

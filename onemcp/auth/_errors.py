@@ -1,8 +1,8 @@
-"""What authentication refuses with: one small hierarchy, local errors told from remote ones.
+"""What authentication refuses with: one small hierarchy.
 
-`KeyStoreError` is ours to mend and speaks to the operator. Everything else is the client's doing:
-its text is the same whatever was wrong, and `reason` says more, for the log only. Neither ever
-holds any part of a token or of a key.
+It is all the client's doing: the text is the same whatever was wrong, and `reason` says more, for
+the log only. Neither ever holds any part of a token. What is ours to mend is a
+:class:`onemcp.state.StateError`.
 """
 
 import enum
@@ -11,10 +11,6 @@ from typing import ClassVar
 
 class AuthError(Exception):
     """Anything that this room raises on purpose."""
-
-
-class KeyStoreError(AuthError):
-    """The signing keys cannot be used; the message names the file and what to do about it."""
 
 
 class Reason(enum.StrEnum):

@@ -12,11 +12,9 @@ from typing import Any
 import attrs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from onemcp.auth._errors import KeyStoreError
-from onemcp.auth._files import locked, prepare_directory, read_private, write_private
+from onemcp.state import StateError, read_or_create
 
 FILE_NAME = "keys.json"
-LOCK_NAME = "keys.lock"
 MAX_KEYS = 32
 MAX_KEY_ID_CHARACTERS = 128
 
@@ -96,23 +94,15 @@ def load_or_create_keys(state_directory: Path) -> KeyStore:
         state_directory: Where onemcp keeps what must survive it. Made if need be.
 
     Raises:
-        KeyStoreError: The keys cannot be read, trusted or written.
+        StateError: The keys cannot be read, trusted or written.
     """
-    prepare_directory(state_directory)
     path = state_directory / FILE_NAME
-    data = read_private(path)
-    if data is None:
-        with locked(state_directory / LOCK_NAME):
-            data = read_private(path)
-            if data is None:
-                keys = KeyStore([SigningKey.generate(int(time.time()))])
-                write_private(path, _dump(keys))
-                return keys
+    data = read_or_create(path, lambda: _dump(KeyStore([SigningKey.generate(int(time.time()))])))
     try:
         return _parse(data)
     except ValueError as error:
         # `from None`: a JSON error carries the document, which is the secret.
-        raise KeyStoreError(
+        raise StateError(
             f"{path} is damaged: {error}. Restore it from a backup; or move it away, and onemcp "
             "makes new keys when it starts, which ends every token issued so far."
         ) from None

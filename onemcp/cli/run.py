@@ -10,7 +10,6 @@ import click
 import trio
 
 from onemcp import app
-from onemcp.auth import KeyStoreError
 from onemcp.cli.banner import show
 from onemcp.cli.events import new_log
 from onemcp.cli.failures import (
@@ -21,6 +20,7 @@ from onemcp.cli.failures import (
     unreachable_address,
 )
 from onemcp.config import Configuration, ConfigurationError, Log
+from onemcp.state import StateError
 from onemcp.supervision import SupervisionError
 from onemcp.telemetry import configure_logging
 
@@ -74,7 +74,7 @@ def failure_of(error: BaseException, address: tuple[str, int] | None = None) -> 
     """Say why serving failed, where that can be told; None where it is a bug."""
     if isinstance(error, ConfigurationError):
         return ConfigurationUnusable(f"the configuration cannot be used\n{error}")
-    if isinstance(error, KeyStoreError):
+    if isinstance(error, StateError):
         return StateUnusable(str(error))
     if isinstance(error, SupervisionError):
         return Failure(f"onemcp gave up: {error}")

@@ -10,8 +10,9 @@ from typing import Final
 import click
 
 from onemcp import config
-from onemcp.auth import KeyStoreError, load_or_create_keys, new_token
+from onemcp.auth import load_or_create_keys, new_token
 from onemcp.cli.failures import ConfigurationUnusable, StateUnusable
+from onemcp.state import StateError
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 LONGEST_LIFETIME: Final = 3650 * UNITS["d"]
@@ -66,7 +67,7 @@ def command(subject: str, lifetime: int, config_path: Path | None) -> None:
         _check_configuration(config_path)
     try:
         keys = load_or_create_keys(config.state_directory(os.environ))
-    except KeyStoreError as error:
+    except StateError as error:
         raise StateUnusable(str(error)) from error
     click.echo(new_token(keys, subject, lifetime))
 

@@ -15,8 +15,9 @@ import trio
 
 from onemcp import config
 from onemcp.app import Access, AddressChanged, AddressRefused, Gateway, ReloadApplied
-from onemcp.auth import KeyStoreError, load_or_create_keys, new_token
+from onemcp.auth import load_or_create_keys, new_token
 from onemcp.config import ConfigurationRejected, Reloaded
+from onemcp.state import StateError
 from tests.frontend.site import HEADERS, request
 
 HANDSHAKE = request("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}})
@@ -90,7 +91,7 @@ async def test_a_configuration_whose_keys_cannot_be_used_changes_nothing(tmp_pat
         world.state.mkdir(mode=0o700)
         (world.state / "keys.json").write_text("nonsense")
         (world.state / "keys.json").chmod(0o600)
-        with pytest.raises(KeyStoreError):
+        with pytest.raises(StateError):
             load_or_create_keys(world.state)
         world.write(server=SERVER)
         assert await world.reload() is Reloaded.REJECTED

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from onemcp.auth import KeyStore, KeyStoreError, SigningKey, _files, _keys, load_or_create_keys
+from onemcp.auth import KeyStore, SigningKey, load_or_create_keys
 from onemcp.auth._keys import MAX_KEYS, _dump
+from onemcp.state import StateError, _files
 
 CREATE = """
 import sys
@@ -25,7 +26,8 @@ print(load_or_create_keys(Path(sys.argv[1])).newest.key_id, flush=True)
 DIE_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path
-from onemcp.auth import _files, load_or_create_keys
+from onemcp.auth import load_or_create_keys
+from onemcp.state import _files
 
 class Dying:
     def __init__(self, file, budget):
@@ -97,7 +99,7 @@ def test_a_file_that_others_may_use_is_refused(state, mode):
     load_or_create_keys(state)
     path = state / "keys.json"
     path.chmod(mode)
-    with pytest.raises(KeyStoreError) as refused:
+    with pytest.raises(StateError) as refused:
         load_or_create_keys(state)
     assert f"chmod 600 {path}" in str(refused.value)
 
@@ -106,7 +108,7 @@ def test_a_file_that_others_may_use_is_refused(state, mode):
 def test_a_directory_that_others_may_write_to_is_refused(state, mode):
     load_or_create_keys(state)
     state.chmod(mode)
-    with pytest.raises(KeyStoreError, match=f"chmod 700 {state}"):
+    with pytest.raises(StateError, match=f"chmod 700 {state}"):
         load_or_create_keys(state)
 
 
@@ -156,7 +158,7 @@ def test_a_damaged_file_is_refused_by_name_and_its_secrets_are_not_shown(state, 
     path = state / "keys.json"
     path.touch(mode=0o600)
     path.write_bytes(content)
-    with pytest.raises(KeyStoreError) as refused:
+    with pytest.raises(StateError) as refused:
         load_or_create_keys(state)
     message = str(refused.value)
     assert complaint in message
@@ -172,27 +174,27 @@ def test_a_file_too_large_for_keys_is_not_read_to_its_end(state):
     path = state / "keys.json"
     path.touch(mode=0o600)
     path.write_bytes(b" " * 70_000)
-    with pytest.raises(KeyStoreError, match="larger than 65536 bytes"):
+    with pytest.raises(StateError, match="larger than 65536 bytes"):
         load_or_create_keys(state)
 
 
 def test_a_directory_in_place_of_the_file_is_refused(state):
     (state / "keys.json").mkdir(parents=True)
-    with pytest.raises(KeyStoreError, match="not a plain file"):
+    with pytest.raises(StateError, match="not a plain file"):
         load_or_create_keys(state)
 
 
 def test_a_fifo_in_place_of_the_file_does_not_hang_the_start(state):
     state.mkdir(parents=True)
     os.mkfifo(state / "keys.json", 0o600)
-    with pytest.raises(KeyStoreError, match="not a plain file"):
+    with pytest.raises(StateError, match="not a plain file"):
         load_or_create_keys(state)
 
 
 def test_a_file_that_links_to_itself_is_refused(state):
     state.mkdir(parents=True)
     (state / "keys.json").symlink_to("keys.json")
-    with pytest.raises(KeyStoreError, match=r"Cannot read .*keys\.json: "):
+    with pytest.raises(StateError, match=r"Cannot read .*keys\.json: "):
         load_or_create_keys(state)
 
 
@@ -203,13 +205,13 @@ def test_a_read_error_names_the_file(state, monkeypatch):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(_files, "_check_private", fail)
-    with pytest.raises(KeyStoreError, match=r"Cannot read .*keys\.json: Input/output error"):
+    with pytest.raises(StateError, match=r"Cannot read .*keys\.json: Input/output error"):
         load_or_create_keys(state)
 
 
 def test_a_state_directory_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(KeyStoreError, match=r"Cannot use .*file/state as the state directory"):
+    with pytest.raises(StateError, match=r"Cannot use .*file/state as the state directory"):
         load_or_create_keys(tmp_path / "file" / "state")
 
 
@@ -219,7 +221,7 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_no_half_of_it(st
 
     with monkeypatch.context() as patch:
         patch.setattr(_files.os, "fsync", fail)
-        with pytest.raises(KeyStoreError, match=r"Cannot write .*keys\.json: No space left"):
+        with pytest.raises(StateError, match=r"Cannot write .*keys\.json: No space left"):
             load_or_create_keys(state)
     assert not (state / "keys.json").exists()
     load_or_create_keys(state)
@@ -227,7 +229,7 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_no_half_of_it(st
 
 def test_a_lock_that_cannot_be_made_is_refused(state):
     (state / "keys.lock").mkdir(parents=True)
-    with pytest.raises(KeyStoreError, match=r"Cannot lock .*keys\.lock"):
+    with pytest.raises(StateError, match=r"Cannot lock .*keys\.lock"):
         load_or_create_keys(state)
 
 
@@ -236,7 +238,7 @@ def test_a_file_system_without_locks_is_refused(state, monkeypatch):
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(_files.fcntl, "flock", fail)
-    with pytest.raises(KeyStoreError, match=r"Cannot lock .*keys\.lock: No locks available"):
+    with pytest.raises(StateError, match=r"Cannot lock .*keys\.lock: No locks available"):
         load_or_create_keys(state)
 
 
@@ -245,7 +247,7 @@ def test_waiting_for_the_lock_is_bounded(state, monkeypatch):
     state.mkdir(parents=True)
     with (
         _files.locked(state / "keys.lock"),
-        pytest.raises(KeyStoreError, match="Another process has held"),
+        pytest.raises(StateError, match="Another process has held"),
     ):
         load_or_create_keys(state)
 
@@ -258,7 +260,7 @@ def test_who_waited_for_the_lock_takes_what_the_other_made(state, monkeypatch):
         _files.write_private(state / "keys.json", _dump(theirs))
         yield
 
-    monkeypatch.setattr(_keys, "locked", locked_after_the_other)
+    monkeypatch.setattr(_files, "locked", locked_after_the_other)
     assert load_or_create_keys(state).newest.key_id == theirs.newest.key_id
 
 

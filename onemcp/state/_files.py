@@ -12,11 +12,11 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from onemcp.auth._errors import KeyStoreError
+from onemcp.state._errors import StateError
 
 MAX_FILE_BYTES = 65_536
 LOCK_PATIENCE = 10.0
@@ -30,21 +30,44 @@ def prepare_directory(directory: Path) -> None:
     """Make the directory if need be, for its owner only, and check that no one else may write.
 
     Raises:
-        KeyStoreError: It cannot be made, or others could replace the files in it.
+        StateError: It cannot be made, or others could replace the files in it.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         mode = stat.S_IMODE(directory.stat().st_mode)
     except OSError as error:
-        raise KeyStoreError(
+        raise StateError(
             f"Cannot use {directory} as the state directory: {error.strerror}. "
             "Choose a directory that this user may write to."
         ) from error
     if mode & WRITABLE_BY_OTHERS:
-        raise KeyStoreError(
+        raise StateError(
             f"Other users may write to the state directory {directory} (mode {mode:04o}), "
             f"and so replace the keys in it. Run: chmod 700 {directory}"
         )
+
+
+def read_or_create(path: Path, create: Callable[[], bytes]) -> bytes:
+    """Read a secret file of the state directory; at the first start, make it and its directory.
+
+    Of several processes that start at once, one makes it and all get the same.
+
+    Args:
+        path: The file; the lock for it stands beside it.
+        create: Gives what to begin with.
+
+    Raises:
+        StateError: It cannot be read, trusted or written.
+    """
+    prepare_directory(path.parent)
+    data = read_private(path)
+    if data is None:
+        with locked(path.with_suffix(".lock")):
+            data = read_private(path)
+            if data is None:
+                data = create()
+                write_private(path, data)
+    return data
 
 
 def read_private(path: Path) -> bytes | None:
@@ -54,7 +77,7 @@ def read_private(path: Path) -> bytes | None:
         The content, or None where there is no such file.
 
     Raises:
-        KeyStoreError: Others may read it, it is no plain file, it is too large or unreadable.
+        StateError: Others may read it, it is no plain file, it is too large or unreadable.
     """
     try:
         # O_NONBLOCK: a FIFO must not hang the start.
@@ -72,24 +95,22 @@ def read_private(path: Path) -> bytes | None:
     finally:
         os.close(descriptor)
     if len(data) > MAX_FILE_BYTES:
-        raise KeyStoreError(
-            f"{path} is larger than {MAX_FILE_BYTES} bytes. Restore it from a backup."
-        )
+        raise StateError(f"{path} is larger than {MAX_FILE_BYTES} bytes. Restore it from a backup.")
     return data
 
 
-def _unreadable(path: Path, error: OSError) -> KeyStoreError:
-    return KeyStoreError(
+def _unreadable(path: Path, error: OSError) -> StateError:
+    return StateError(
         f"Cannot read {path}: {error.strerror}. It must belong to the user that onemcp runs as."
     )
 
 
 def _check_private(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise KeyStoreError(f"{path} is not a plain file. Move it away.")
+        raise StateError(f"{path} is not a plain file. Move it away.")
     mode = stat.S_IMODE(status.st_mode)
     if mode & FOR_OTHERS:
-        raise KeyStoreError(
+        raise StateError(
             f"Other users may use {path} (mode {mode:04o}), which holds secret keys. "
             f"Run: chmod 600 {path}"
         )
@@ -100,7 +121,7 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock that keeps writers of one file apart, within and across processes.
 
     Raises:
-        KeyStoreError: The lock cannot be had.
+        StateError: The lock cannot be had.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -113,8 +134,8 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _unlockable(path: Path, error: OSError) -> KeyStoreError:
-    return KeyStoreError(
+def _unlockable(path: Path, error: OSError) -> StateError:
+    return StateError(
         f"Cannot lock {path}: {error.strerror}. "
         "Choose a state directory on a local disk that this user may write to."
     )
@@ -127,7 +148,7 @@ def _wait_lock(descriptor: int, path: Path) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise KeyStoreError(
+                raise StateError(
                     f"Another process has held {path} for {LOCK_PATIENCE:g} s. "
                     "Is a stopped onemcp still around?"
                 ) from None
@@ -142,7 +163,7 @@ def write_private(path: Path, data: bytes) -> None:
     """Replace a file in one step; the caller holds the lock. When this returns, it is on disk.
 
     Raises:
-        KeyStoreError: The file cannot be written; what was there before is untouched.
+        StateError: The file cannot be written; what was there before is untouched.
     """
     temporary = path.with_name(path.name + ".new")
     try:
@@ -156,7 +177,7 @@ def write_private(path: Path, data: bytes) -> None:
         temporary.replace(path)
         _sync_directory(path.parent)
     except OSError as error:
-        raise KeyStoreError(
+        raise StateError(
             f"Cannot write {path}: {error.strerror}. Make room, or make the directory writable."
         ) from error
 
