@@ -132,6 +132,7 @@ def test_an_origin_that_may_call_is_accepted(origin):
     assert is_let_in(OPEN, host="mcp.example.com", origin=origin)
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#security-endpoint-1")
 @pytest.mark.parametrize(
     "origin",
     [

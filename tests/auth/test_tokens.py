@@ -171,12 +171,14 @@ BAD_TOKENS = {
 }
 
 
+@pytest.mark.requirement("client/elicitation#identifying-the-user-2")
 @pytest.mark.parametrize(("build", "reason"), BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
 def test_a_bad_token_lets_nobody_in(build, reason, forge, verifier):
     assert reason_of(verifier, build(forge), forge.now) is reason
     assert "<0 tokens>" in repr(verifier)
 
 
+@pytest.mark.requirement("client/elicitation#statefulness-3")
 def test_a_token_tells_who_is_calling(forge, verifier):
     token = forge.issue(subject="grace", scope="mcp admin", client_id="editor", lifetime=59.5)
     principal = verifier.verify(token, forge.now)

@@ -111,6 +111,7 @@ def echo(**sections: Any) -> dict[str, Any]:
     return configuration({"b": program()}, **sections)
 
 
+@pytest.mark.requirement("basic/index#auth-2", "basic/transports/stdio#introduction-3")
 def test_the_demo_is_served_and_only_messages_get_to_stdout(launch):
     with launch() as here:
         assert here.ask(request("initialize", INITIALIZE))["serverInfo"]["name"] == "onemcp"
@@ -140,6 +141,7 @@ def test_what_was_asked_before_the_input_ended_is_answered(onemcp, home):
     assert sum("error" in answer for answer in answers) == 1
 
 
+@pytest.mark.requirement("basic/transports/stdio#shutdown-2")
 def test_what_is_never_answered_holds_up_the_end_no_longer_than_allowed(launch):
     with launch(echo(server={"shutdownGrace": 0.3})) as here:
         here.ask(call("b__echo", message="x"))

@@ -19,7 +19,7 @@ INLINE_CODE = re.compile(r"`[^`\n]+`")
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 VARIABLE = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
-GENERATED = ("commands.md", "errors.md")
+GENERATED = ("commands.md", "errors.md", "requirements.md")
 
 
 def shown(path):

@@ -132,6 +132,9 @@ class Raw:
         return result, rounds
 
 
+@pytest.mark.requirement(
+    "basic/index#statelessness-3", "basic/transports/streamable-http#receiving-messages-2"
+)
 async def test_raw_requests_go_round_until_the_result(gateway: Server):
     with trio.fail_after(PATIENCE):
         client = Raw(gateway.url)
@@ -145,6 +148,7 @@ async def test_raw_requests_go_round_until_the_result(gateway: Server):
             assert rounds == [1]
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#server-requirements-basic-workflow-4")
 async def test_a_raw_retry_is_refused_when_it_is_used_or_tampered_with(gateway: Server):
     with trio.fail_after(PATIENCE):
         client = Raw(gateway.url)

@@ -137,6 +137,7 @@ async def test_killed_gateway_leaves_no_process(tmp_path):
 # --- killed backends ---------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("basic/transports/stdio#unexpected-termination-1")
 async def test_killed_backend_comes_back(tmp_path):
     backends = {"it": program(**LASTING), "good": program()}
     async with (

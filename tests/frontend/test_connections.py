@@ -72,6 +72,7 @@ async def test_an_idle_connection_is_closed_in_the_end(autojump_clock: trio.abc.
         assert trio.current_time() - begun == pytest.approx(KEEP_ALIVE_SECONDS, abs=1)
 
 
+@pytest.mark.requirement("basic/index#statelessness-1")
 async def test_one_connection_carries_many_requests_of_both_eras(site: Site):
     session = await site.open()
     client = await site.connect()

@@ -31,6 +31,7 @@ PAGE = "https://app.example.com"
 # --- paths and methods -----------------------------------------------------------------------
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#introduction-1")
 @pytest.mark.parametrize("path", ["/mcp", "/mcp/", "/mcp?x=1", "/mcp/alpha"])
 async def test_endpoints_are_served(site: Site, path: str):
     assert (await site.post_modern(request("tools/list"), path)).status == 200
@@ -71,6 +72,7 @@ async def test_other_methods_are_not_allowed(site: Site, method: str):
     assert dict(head.headers)[b"allow"] == b"POST, GET, DELETE"
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#earlier-streamable-http-revisions-1")
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize("more", [{}, {"mcp-protocol-version": "2026-07-28"}])
 async def test_get_and_delete_belong_to_sessions(site: Site, method: str, more: dict[str, str]):
@@ -187,6 +189,7 @@ async def test_a_client_that_goes_away_while_it_sends_is_no_event(site: Site):
     assert site.events == []
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#sending-messages-5")
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -215,11 +218,13 @@ async def test_what_is_no_message_is_refused(site: Site, body: bytes, code: int 
     assert site.events == []
 
 
+@pytest.mark.requirement("basic/index#error-responses-1")
 async def test_a_message_that_is_none_is_answered_by_its_id(site: Site):
     assert (await site.post({"jsonrpc": "1.0", "id": "x", "method": "ping"})).json["id"] == "x"
     assert (await site.post(b'{"id":7,')).json.get("id") is None
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#sending-messages-8")
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/jsonx", "application/json+x"])
 async def test_other_types_of_content_are_refused(site: Site, kind: str | None):
     headers = {"accept": BOTH} | ({} if kind is None else {"content-type": kind})
@@ -271,6 +276,10 @@ def bearer(keys: KeyStore, subject: str = "ada") -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#security-endpoint-4",
+    "basic/transports/streamable-http#sending-messages-8",
+)
 async def test_a_token_lets_in_and_none_or_a_bad_one_does_not(keys: KeyStore):
     async with open_site(gate=gate_of(keys)) as site:
         without = await site.post(CALL)
@@ -308,6 +317,10 @@ async def test_a_session_exists_only_at_the_endpoint_where_it_was_opened(site: S
     assert (await site.ask("POST", "/mcp/alpha", alone.headers, request("ping"))).status == 200
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#security-endpoint-1",
+    "basic/transports/streamable-http#security-endpoint-2",
+)
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -408,6 +421,7 @@ async def test_other_clients_hear_nothing_of_origins(site: Site):
 # --- bugs ------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("server/prompts#error-handling-1", "server/resources#error-handling-2")
 async def test_a_bug_is_reported_and_tells_the_client_nothing(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ):

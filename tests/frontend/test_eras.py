@@ -25,6 +25,13 @@ LIST = request("tools/list")
 DISCOVER = request("server/discover")
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#protocol-version-header-3",
+    "basic/transports/streamable-http#protocol-version-header-4",
+    "basic/transports/streamable-http#protocol-version-header-6",
+    "basic/transports/streamable-http#earlier-streamable-http-revisions-1",
+    "basic/versioning#protocol-version-negotiation-1",
+)
 @pytest.mark.parametrize("place", ["alone", "session"])
 @pytest.mark.parametrize("meta_version", [None, LATEST_MODERN, LATEST_LEGACY, "2099-01-01"])
 @pytest.mark.parametrize("header", [None, LATEST_MODERN, LATEST_LEGACY, "2099-01-01", ""])
@@ -128,6 +135,7 @@ async def doubled(site: Site, name: str, body: Any, headers: dict[str, str]) -> 
     return await client.answer()
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#server-validation-3")
 @pytest.mark.parametrize("name", ["mcp-protocol-version", "mcp-method", "mcp-name"])
 async def test_doubled_headers_are_refused_even_where_they_agree(site: Site, name: str):
     answer = await doubled(site, name, with_meta(CALL), modern_headers(CALL))
@@ -142,6 +150,15 @@ async def test_doubled_headers_of_a_session_are_refused(site: Site, name: str):
     assert answer.json["id"] == 1
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#protocol-version-header-3",
+    "basic/transports/streamable-http#value-encoding-4",
+    "basic/transports/streamable-http#value-encoding-5",
+    "basic/transports/streamable-http#server-validation-1",
+    "basic/transports/streamable-http#server-validation-3",
+    "basic/transports/streamable-http#server-validation-5",
+    "basic/transports/streamable-http#earlier-streamable-http-revisions-1",
+)
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
@@ -168,6 +185,12 @@ async def test_headers_must_repeat_the_body(
     assert "mcp-session-id" not in answer.headers
 
 
+@pytest.mark.requirement(
+    "basic/index#error-responses-1",
+    "basic/index#meta-7",
+    "basic/index#meta-8",
+    "server/utilities/logging#error-handling-1",
+)
 @pytest.mark.parametrize(
     "members",
     [
@@ -192,6 +215,10 @@ async def test_missing_or_malformed_request_fields_are_refused(site: Site, membe
     assert (answer.status, answer.code, answer.json["id"]) == (400, -32602, "the id")
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#protocol-version-header-5",
+    "basic/versioning#extension-negotiation-2",
+)
 @pytest.mark.parametrize(
     "method",
     [
@@ -214,12 +241,16 @@ async def test_unknown_methods_in_a_session_are_errors_of_the_protocol_not_of_ht
     assert (answer.status, answer.code, answer.json["id"]) == (200, -32601, 5)
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#sending-messages-7")
 async def test_modern_notifications_are_accepted(site: Site):
     headers = HEADERS | {"mcp-protocol-version": LATEST_MODERN}
     answer = await site.ask("POST", headers=headers, body=notification("notifications/x"))
     assert (answer.status, answer.body) == (202, b"")
 
 
+@pytest.mark.requirement(
+    "basic/patterns/index#introduction-1", "basic/transports/streamable-http#sending-messages-6"
+)
 async def test_modern_responses_are_refused(site: Site):
     headers = HEADERS | {"mcp-protocol-version": LATEST_MODERN}
     for member in ({"result": {}}, {"error": {"code": 1, "message": "x"}}):
@@ -228,6 +259,7 @@ async def test_modern_responses_are_refused(site: Site):
         assert (answer.status, answer.code) == (400, -32600)
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#sending-messages-5")
 async def test_arrays_are_refused_outside_of_the_one_revision_that_has_them(site: Site):
     for headers in (
         modern_headers(LIST),

@@ -162,6 +162,7 @@ async def test_a_cancelled_call_is_cancelled_at_the_backend_and_not_answered(sit
     assert (await peer.ask(request("ping", request_id=2)))["id"] == 2
 
 
+@pytest.mark.requirement("basic/patterns/cancellation#error-handling-1")
 @pytest.mark.parametrize("params", [{}, {"requestId": None}, {"requestId": True}, {"requestId": 9}])
 async def test_cancellations_of_nothing_are_ignored(site: Site, params: Any):
     peer = await opened(site)

@@ -36,6 +36,9 @@ def say(site: Site, text: str) -> None:
     site.server.last.deliver(Notification(PROGRESS, raw(params)))
 
 
+@pytest.mark.requirement(
+    "basic/index#result-responses-1", "basic/transports/streamable-http#sending-messages-9"
+)
 async def test_a_result_that_comes_first_is_json(site: Site):
     answer = await site.post_modern(call("the id"))
     assert answer.status == 200
@@ -44,6 +47,7 @@ async def test_a_result_that_comes_first_is_json(site: Site):
     assert "mcp-session-id" not in answer.headers
 
 
+@pytest.mark.requirement("basic/index#meta-12")
 @pytest.mark.parametrize(
     ("code", "status"), [(-32602, 400), (-32601, 404), (MISSING_CLIENT_CAPABILITY, 400), (7, 200)]
 )
@@ -60,6 +64,11 @@ async def test_unknown_tools_are_refused_by_their_id(site: Site):
     assert (answer.status, answer.code, answer.json["id"]) == (400, -32602, 9)
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#sending-messages-9",
+    "basic/transports/streamable-http#receiving-messages-3",
+    "basic/transports/streamable-http#receiving-messages-4",
+)
 async def test_a_notification_that_comes_first_opens_a_stream(site: Site):
     site.server.handlers["tools/call"] = nothing
     client = await site.begin_modern(CALL, progressToken="p")
@@ -77,6 +86,7 @@ async def test_a_notification_that_comes_first_opens_a_stream(site: Site):
     assert (await client.ask("GET")).status == 405  # the connection lives on
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#receiving-messages-3")
 async def test_an_error_can_end_a_stream(site: Site):
     site.server.handlers["tools/call"] = nothing
     client = await site.begin_modern(CALL, progressToken="p")
@@ -89,6 +99,11 @@ async def test_an_error_can_end_a_stream(site: Site):
     assert await client.message() is None
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#cancellation-1",
+    "basic/transports/streamable-http#cancellation-2",
+    "basic/transports/streamable-http#cancellation-3",
+)
 @pytest.mark.parametrize("how", ["close", "abort"])
 @pytest.mark.parametrize("when", ["waiting", "streaming"])
 async def test_a_disconnect_cancels_through_to_the_backend(site: Site, how: str, when: str):
@@ -108,6 +123,7 @@ async def test_a_disconnect_cancels_through_to_the_backend(site: Site, how: str,
     assert site.events == []
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#cancellation-3")
 async def test_a_disconnect_ends_the_wait_for_a_backend_that_is_starting(site: Site):
     site.server.crash()
     await until(lambda: not site.world.multiplexer.backends["alpha"].is_up)
@@ -149,6 +165,7 @@ async def subscribe(site: Site, message: dict[str, Any]) -> tuple[Client, Any]:
     return client, await client.message()
 
 
+@pytest.mark.requirement("basic/patterns/subscriptions#opening-a-stream-1")
 async def test_a_subscription_is_acknowledged_and_hears_what_it_asked_for():
     async with open_site(Server(tools=[tool("t")], resources=[resource("x://r")])) as site:
         client, ack = await subscribe(
@@ -171,6 +188,7 @@ async def test_a_subscription_is_acknowledged_and_hears_what_it_asked_for():
         assert not view._audience
 
 
+@pytest.mark.requirement("basic/patterns/subscriptions#cancellation-1")
 async def test_a_subscription_ends_with_an_answer_when_the_gateway_stops(
     autojump_clock: trio.abc.Clock,
 ):
@@ -198,6 +216,11 @@ async def test_a_stopping_gateway_says_so(site: Site):
     assert (answer.status, answer.code) == (200, -33008)
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-3",
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-4",
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-10",
+)
 async def test_mirrored_parameters_are_checked_against_the_tools_schema():
     schema = {
         "type": "object",
@@ -211,6 +234,7 @@ async def test_mirrored_parameters_are_checked_against_the_tools_schema():
             assert (answer.status, answer.code) == (status, -32020)
 
 
+@pytest.mark.requirement("basic/index#statelessness-2", "basic/index#statelessness-4")
 async def test_two_hundred_requests_leave_nothing_behind(site: Site):
     site.server.handlers["tools/call"] = nothing
     before = len(trio.lowlevel.current_root_task().child_nurseries)

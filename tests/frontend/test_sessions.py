@@ -68,6 +68,7 @@ async def test_an_answer_that_comes_first_is_json(site: Site):
     assert answer.headers["content-type"] == "application/json"
 
 
+@pytest.mark.requirement("basic/index#notifications-1")
 async def test_notifications_are_accepted_without_a_body(session: SessionClient):
     for method in ("initialized", "roots/list_changed", "unheard/of"):
         answer = await session.post(notification(f"notifications/{method}"))

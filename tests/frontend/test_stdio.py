@@ -124,6 +124,9 @@ async def line() -> AsyncIterator[Line]:
 # --- the modern era --------------------------------------------------------------------------
 
 
+@pytest.mark.requirement(
+    "basic/index#statelessness-1", "basic/transports/stdio#receiving-messages-2"
+)
 async def test_a_modern_request_is_complete_in_itself(line: Line):
     answer = await line.ask(with_meta(call("x")))
     assert answer["id"] == "x"
@@ -131,6 +134,7 @@ async def test_a_modern_request_is_complete_in_itself(line: Line):
     assert not len(line.sessions)
 
 
+@pytest.mark.requirement("basic/index#statelessness-2")
 async def test_several_are_in_flight_and_answered_as_they_end(line: Line):
     line.server.handlers["tools/call"] = nothing
     await line.say(with_meta(call(1)), with_meta(call(2)))
@@ -141,6 +145,11 @@ async def test_several_are_in_flight_and_answered_as_they_end(line: Line):
         assert (await line.hear())["result"]["n"] == number
 
 
+@pytest.mark.requirement(
+    "basic/patterns/cancellation#behavior-requirements-3",
+    "basic/transports/stdio#cancellation-2",
+    "basic/transports/stdio#cancellation-3",
+)
 async def test_a_cancelled_request_is_not_answered(line: Line):
     line.server.handlers["tools/call"] = nothing
     await line.say(with_meta(call(1)))
@@ -150,6 +159,7 @@ async def test_a_cancelled_request_is_not_answered(line: Line):
     assert (await line.ask(with_meta(request("tools/list", request_id=2))))["id"] == 2
 
 
+@pytest.mark.requirement("basic/patterns/cancellation#timing-considerations-1")
 @pytest.mark.parametrize("modern", [False, True])
 async def test_a_cancellation_right_behind_its_request_finds_it(line: Line, *, modern: bool):
     if not modern:
@@ -177,6 +187,7 @@ async def test_a_subscription_is_acknowledged_told_of_changes_and_cancelled(line
     await until(lambda: not line.frontend._modern)
 
 
+@pytest.mark.requirement("basic/index#meta-7", "basic/versioning#protocol-version-negotiation-1")
 @pytest.mark.parametrize(
     ("message", "code"),
     [
@@ -196,6 +207,7 @@ async def test_what_is_wrong_with_a_modern_request_is_its_answer(
     assert (answer["id"], answer["error"]["code"]) == (1, code)
 
 
+@pytest.mark.requirement("basic/index#introduction-1", "server/discover#introduction-1")
 async def test_discovery_names_every_revision(line: Line):
     result = (await line.ask(with_meta(request("server/discover"))))["result"]
     assert set(result["supportedVersions"]) == {*LEGACY_REVISIONS, "2026-07-28"}
@@ -324,6 +336,11 @@ async def test_an_answer_that_is_too_long_fails_its_question():
         assert decoded(server.answers[0].error)["code"] == -33006  # type: ignore[union-attr]
 
 
+@pytest.mark.requirement(
+    "basic/index#notifications-1",
+    "basic/patterns/cancellation#timing-considerations-1",
+    "basic/patterns/cancellation#error-handling-1",
+)
 async def test_answers_to_nothing_and_unknown_notifications_are_passed_over(line: Line):
     await line.say(
         {"jsonrpc": "2.0", "id": 9, "result": {}},
@@ -346,6 +363,7 @@ async def test_what_is_in_flight_is_bounded(monkeypatch: pytest.MonkeyPatch, *, 
         assert (answer["id"], answer["error"]["code"]) == (2, -33004)
 
 
+@pytest.mark.requirement("server/resources#error-handling-2")
 @pytest.mark.parametrize("modern", [False, True])
 async def test_a_bug_in_one_request_is_reported_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch, *, modern: bool
@@ -366,6 +384,7 @@ async def test_a_bug_in_one_request_is_reported_and_the_others_go_on(
 # --- the end ---------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("basic/transports/stdio#shutdown-2")
 @pytest.mark.parametrize("modern", [False, True])
 async def test_at_the_end_of_the_input_what_is_in_flight_is_answered(line: Line, *, modern: bool):
     await line.begin()
@@ -401,6 +420,9 @@ async def test_the_grace_has_an_end(*, modern: bool):
         await until(lambda: not len(line.sessions))
 
 
+@pytest.mark.requirement(
+    "basic/patterns/cancellation#introduction-2", "basic/patterns/subscriptions#cancellation-1"
+)
 async def test_subscriptions_do_not_hold_up_the_end_and_are_ended_in_order():
     async with open_line(grace=60.0) as line:
         listen = request("subscriptions/listen", {"notifications": {"toolsListChanged": True}}, 5)

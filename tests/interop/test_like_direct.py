@@ -40,6 +40,7 @@ def test_prefixed_names_at_the_endpoint_of_all(world, client, backend):
     assert not found, "\n".join(found)
 
 
+@pytest.mark.requirement("server/tools#capabilities-4")
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_is_listed_in_order(world, client, kind):
     expected = []

@@ -31,6 +31,7 @@ def run(world, client, backend, *steps, alone=False):
     return [outcome["ok"] for outcome in outcomes]
 
 
+@pytest.mark.requirement("basic/patterns/cancellation#introduction-1")
 @of_own
 def test_cancelling_a_call_reaches_the_backend(world, client, backend):
     label = f"{client.kind.name} {backend.name}"
@@ -44,6 +45,7 @@ def test_cancelling_a_call_reaches_the_backend(world, client, backend):
         assert time.monotonic() < deadline, "the call goes on"
 
 
+@pytest.mark.requirement("basic/patterns/progress#implementation-notes-1")
 @of_own
 def test_every_client_gets_progress_of_its_own_call(world, backend):
     """All clients call at once, so that the tokens that they choose are likely to be equal."""
@@ -62,6 +64,9 @@ CHANGING = {
 }
 
 
+@pytest.mark.requirement(
+    "server/prompts#list-changed-notification-1", "server/tools#list-changed-notification-1"
+)
 @pytest.mark.parametrize(("kind", "alone"), [("tools", False), ("prompts", True)])
 @of_reference
 def test_changed_lists_reach_the_client(world, client, backend, kind, alone):

@@ -184,6 +184,7 @@ async def subscribing_by_resource(world: World, trial: Trial) -> None:
     await trial.run(subscribe())
 
 
+@pytest.mark.requirement("basic/patterns/cancellation#behavior-requirements-3")
 @pytest.mark.parametrize(
     "scenario",
     [

@@ -11,6 +11,12 @@ from onemcp.protocol.revisions import LEGACY_REVISIONS, V2025_11_25
 from tests.multiplexer.fakes import ABILITIES, Server, World, ask, decoded, legacy
 
 
+@pytest.mark.requirement(
+    "basic/index#result-responses-3",
+    "server/discover#introduction-1",
+    "server/discover#discoverresult-1",
+    "server/utilities/caching#cacheable-results-1",
+)
 async def test_discover_names_onemcp_its_revisions_and_its_caching(world: World):
     view = await world.show(Server(capabilities={"tools": {}}))
     assert await ask(view, "server/discover") == {
@@ -40,6 +46,13 @@ async def test_initialize_answers_in_the_agreed_revision_without_modern_fields(
     assert decoded(view.contents.discover())["capabilities"]["extensions"] == extensions
 
 
+@pytest.mark.requirement(
+    "server/prompts#capabilities-1",
+    "server/resources#capabilities-1",
+    "server/tools#capabilities-1",
+    "server/utilities/completion#capabilities-1",
+    "server/utilities/logging#capabilities-1",
+)
 async def test_what_one_backend_can_do_all_can_do_together(world: World):
     one = Server("one", capabilities={"tools": {}, "experimental": {"x": {}}})
     two = Server(
@@ -64,6 +77,7 @@ async def test_what_one_backend_can_do_all_can_do_together(world: World):
     }
 
 
+@pytest.mark.requirement("basic/versioning#extension-negotiation-2")
 async def test_tasks_are_not_advertised_as_nothing_routes_them(world: World):
     tasks = "io.modelcontextprotocol/tasks"
     one = Server(

@@ -60,6 +60,7 @@ async def test_a_call_reaches_its_backend_under_its_own_name(
     assert world.multiplexer.in_flight == 0
 
 
+@pytest.mark.requirement("basic/index#meta-1")
 async def test_arguments_travel_byte_for_byte(world: World, server: Server):
     view = await world.show(server)
     odd = rb'{"name":"alpha__t","arguments":{"a":1.0e2, "b":"\u0041","n":12345678901234567890123}}'
@@ -85,6 +86,7 @@ async def test_an_empty_prefix_exposes_a_backend_bare(world: World):
     await ask(view, "tools/call", {"name": "t"})
 
 
+@pytest.mark.requirement("server/prompts#error-handling-1")
 @ERAS
 @pytest.mark.parametrize(
     ("method", "params", "message"),
@@ -115,6 +117,9 @@ async def test_what_nobody_knows_is_an_invalid_parameter(
     assert world.multiplexer.in_flight == 0
 
 
+@pytest.mark.requirement(
+    "server/prompts#implementation-considerations-3", "server/utilities/completion#error-handling-1"
+)
 @ERAS
 @pytest.mark.parametrize(
     ("method", "params"),
@@ -161,6 +166,7 @@ async def test_an_immediate_reply_asks_and_holds_nothing(world: World):
     assert await reply.receive() is first
 
 
+@pytest.mark.requirement("basic/index#result-responses-1")
 async def test_the_id_of_the_client_comes_back_as_it_is(world: World, server: Server):
     view = await world.show(server)
     for request_id in (0, -1, "", "7", 2**53):
@@ -280,6 +286,11 @@ async def test_a_backend_that_dies_with_the_call_fails_it_as_it_may_have_acted(
 # --- deadlines and limits --------------------------------------------------------------------
 
 
+@pytest.mark.requirement(
+    "basic/patterns/cancellation#timeouts-1",
+    "basic/patterns/cancellation#timeouts-2",
+    "server/tools#security-considerations-2",
+)
 @ERAS
 async def test_a_call_without_an_answer_ends_at_its_deadline_and_is_cancelled_upstream(
     world: World, caller, autojump_clock: MockClock

@@ -119,6 +119,7 @@ async def call(view: View, name: str, caller: Caller, **params: Any) -> list[Any
     return messages
 
 
+@pytest.mark.requirement("basic/index#introduction-1", "basic/transports/index#messages-2")
 @CLIENTS
 async def test_lists_calls_and_errors_in_every_combination_of_eras(client: str):
     async with both_eras() as view:
@@ -141,6 +142,7 @@ async def test_lists_calls_and_errors_in_every_combination_of_eras(client: str):
             assert isinstance(completion["values"], list)
 
 
+@pytest.mark.requirement("server/resources#error-handling-1")
 @CLIENTS
 async def test_resources_are_read_or_not_found_in_the_clients_words(client: str):
     async with both_eras() as view:
@@ -163,6 +165,7 @@ async def error_of(view: View | None, params: dict[str, Any], caller: Caller) ->
         return decoded(error.error)
 
 
+@pytest.mark.requirement("basic/transports/index#messages-2")
 @CLIENTS
 async def test_progress_and_log_messages_arrive_in_order_before_the_answer(client: str):
     async with both_eras() as view:
@@ -221,6 +224,7 @@ async def test_a_modern_client_does_the_rounds_itself_with_a_modern_backend():
         assert text_of(decoded(answer.result)).startswith("state-ok")
 
 
+@pytest.mark.requirement("server/tools#list-changed-notification-1")
 async def test_a_changed_list_and_an_updated_resource_reach_those_who_subscribed():
     async with both_eras() as view:
         watched = "test://watched-resource"
@@ -247,6 +251,7 @@ async def test_a_changed_list_and_an_updated_resource_reach_those_who_subscribed
         listening.close()
 
 
+@pytest.mark.requirement("basic/transports/stdio#cancellation-3")
 async def test_a_call_that_is_dropped_is_cancelled_at_the_server():
     async with both_eras() as view:
         for backend in view.contents.backends:

@@ -46,6 +46,7 @@ def refusal(lists: ListPages, cursor: object) -> str:
     return caught.value.message
 
 
+@pytest.mark.requirement("server/utilities/caching#cache-key-1")
 @pytest.mark.parametrize("era", Era)
 @pytest.mark.parametrize(
     ("count", "expected"),
@@ -61,6 +62,9 @@ def test_pages_hold_everything_once_and_in_order(era: Era, count: int, expected:
     assert walk(pages(count), era) == expected
 
 
+@pytest.mark.requirement(
+    "basic/index#result-responses-3", "server/utilities/caching#cacheable-results-1"
+)
 def test_a_modern_page_has_its_era_fields_and_a_legacy_one_does_not():
     assert decoded(pages(1).page({}, Era.MODERN)) == {
         "tools": [{"name": "t0"}],
@@ -71,6 +75,10 @@ def test_a_modern_page_has_its_era_fields_and_a_legacy_one_does_not():
     assert decoded(pages(1).page({}, Era.LEGACY)) == {"tools": [{"name": "t0"}]}
 
 
+@pytest.mark.requirement(
+    "server/utilities/caching#cache-scope-field-1",
+    "server/utilities/caching#interaction-with-pagination-4",
+)
 def test_every_page_has_the_same_scope():
     lists = pages(3, public=False)
     first = decoded(lists.page({}, Era.MODERN))
@@ -78,12 +86,16 @@ def test_every_page_has_the_same_scope():
     assert first["cacheScope"] == second["cacheScope"] == "private"
 
 
+@pytest.mark.requirement(
+    "basic/index#statelessness-5", "server/utilities/pagination#implementation-guidelines-1"
+)
 def test_a_cursor_survives_an_equal_list_and_another_ttl():
     cursor = raw(decoded(pages(3).page({}, Era.MODERN))["nextCursor"])
     again = decoded(pages(3, ttl=99).page({"cursor": cursor}, Era.LEGACY))
     assert [item["name"] for item in again["tools"]] == ["t2"]
 
 
+@pytest.mark.requirement("server/utilities/pagination#implementation-guidelines-1")
 def test_a_cursor_of_a_list_that_has_changed_is_refused_with_what_to_do():
     cursor = decoded(pages(3).page({}, Era.MODERN))["nextCursor"]
     assert "list again from the start" in refusal(pages(3, extra="x"), cursor)
@@ -98,12 +110,14 @@ def forged(lists: ListPages, position: str) -> str:
     return base64.b64encode(f"{lists.version}:{position}".encode()).decode()
 
 
+@pytest.mark.requirement("server/utilities/pagination#error-handling-1")
 @pytest.mark.parametrize("position", ["0", "1", "4", "-2", "1000", "", "x", "2.0", "9" * 5000])
 def test_a_tampered_cursor_is_refused(position: str):
     lists = pages(4)
     assert refusal(lists, forged(lists, position)) == "the cursor was not issued here"
 
 
+@pytest.mark.requirement("server/utilities/pagination#error-handling-1")
 @pytest.mark.parametrize("cursor", ["", "é", "====", "AAAA", "/w==", 2, None, {}, True])
 def test_what_never_was_a_cursor_is_refused(cursor: object):
     assert refusal(pages(4), cursor) == "the cursor was not issued here"
@@ -114,6 +128,7 @@ def test_any_text_as_a_cursor_is_refused_in_the_same_way(cursor: str):
     assert refusal(pages(4), cursor)
 
 
+@pytest.mark.requirement("server/utilities/caching#cache-key-1")
 def test_a_page_is_written_once_for_each_era():
     lists = pages(3)
     assert lists.page({}, Era.MODERN) is lists.page({}, Era.MODERN)
@@ -148,6 +163,7 @@ async def test_a_client_pages_through_more_than_one_page_can_hold(
     assert "nextCursor" not in second
 
 
+@pytest.mark.requirement("server/utilities/caching#time-to-live-ttl-field-5")
 async def test_the_hints_of_the_backends_reach_the_client(world: World):
     one, two = Server("one", tools=[tool("a")]), Server("two", tools=[tool("b")])
     one.hints = {"ttlMs": 900, "cacheScope": "public"}

@@ -71,6 +71,9 @@ async def test_another_separator_renames_everything_and_is_announced(world: Worl
 # --- changed lists ---------------------------------------------------------------------------
 
 
+@pytest.mark.requirement(
+    "server/prompts#list-changed-notification-1", "server/resources#list-changed-notification-1"
+)
 async def test_a_backend_that_comes_and_goes_changes_the_lists_that_it_is_in(world: World):
     one, two = Server("one", tools=[tool("t")]), Server("two", resources=[resource(URI)])
     await world.show(one)
@@ -122,6 +125,7 @@ async def test_a_backend_given_up_takes_its_names_along(world: World):
     subscriber.close()
 
 
+@pytest.mark.requirement("server/resources#list-changed-notification-1")
 async def test_what_a_backend_announces_is_relayed_once_in_the_views_that_show_it(world: World):
     one, two = Server("one", tools=[tool("t")]), Server("two", tools=[tool("t")])
     await world.show(one, two)

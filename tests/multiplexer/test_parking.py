@@ -36,6 +36,14 @@ ASKED_ONCE = {"elicitation-1": {"method": ELICIT, "params": {"message": "Questio
 # --- one round ---------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement(
+    "basic/index#statelessness-5",
+    "basic/patterns/index#introduction-1",
+    "basic/patterns/mrtr#introduction-1",
+    "basic/patterns/mrtr#server-requirements-basic-workflow-7",
+    "basic/transports/stdio#receiving-messages-2",
+    "basic/transports/streamable-http#receiving-messages-2",
+)
 async def test_a_question_becomes_an_input_request_and_the_retry_gets_the_result(
     world: World, autojump_clock
 ):
@@ -97,6 +105,7 @@ async def test_roots_are_asked_for_without_parameters(world: World, autojump_clo
         assert state["inputRequests"] == {"roots-1": {"method": ROOTS}}
 
 
+@pytest.mark.requirement("client/elicitation#url-mode-elicitation-requests-1")
 async def test_a_url_elicitation_loses_the_name_that_modern_clients_do_not_know(
     world: World, autojump_clock
 ):
@@ -109,6 +118,7 @@ async def test_a_url_elicitation_loses_the_name_that_modern_clients_do_not_know(
 # --- several rounds ----------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#server-requirements-basic-workflow-1")
 async def test_questions_within_a_moment_make_one_round_and_later_ones_another(
     world: World, autojump_clock
 ):
@@ -136,6 +146,7 @@ async def test_questions_within_a_moment_make_one_round_and_later_ones_another(
         assert [each.id for each in b.server.answers] == [1, 2, 3]
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#error-handling-4")
 async def test_only_missing_answers_are_asked_for_again(world: World, autojump_clock):
     async with bench(world) as b:
         first = await b.client.call_asked(question(1), question(2))
@@ -209,6 +220,9 @@ async def _finish_when_answered(b, exchange) -> None:
     exchange.finish(Response(exchange.id, Raw(b"{}")))
 
 
+@pytest.mark.requirement(
+    "client/sampling#security-considerations-4", "client/sampling#security-considerations-7"
+)
 async def test_a_backend_that_asks_for_ever_is_stopped_from_asking(world: World, autojump_clock):
     async with bench(world) as b:
         state = await b.client.call_asked(question(0))
@@ -257,6 +271,7 @@ async def test_a_backend_that_is_lost_while_a_call_is_parked_is_what_the_retry_h
         assert "may or may not have acted" in error["message"]
 
 
+@pytest.mark.requirement("basic/patterns/cancellation#introduction-3")
 async def test_a_question_that_is_withdrawn_is_not_asked(world: World, autojump_clock):
     async with bench(world) as b:
         state = await b.client.call_asked(question(1), question(2), withdrawal(1), withdrawal(9))
@@ -269,6 +284,10 @@ async def test_a_question_that_is_withdrawn_is_not_asked(world: World, autojump_
         assert b.server.answers == []
 
 
+@pytest.mark.requirement(
+    "basic/patterns/mrtr#server-requirements-basic-workflow-10",
+    "client/elicitation#error-handling-1",
+)
 async def test_nobody_coming_back_cancels_the_call_at_the_deadline(world: World, autojump_clock):
     async with bench(world, limits=ParkingLimits(seconds=30)) as b:
         state = await b.client.call_asked(question())
@@ -282,6 +301,7 @@ async def test_nobody_coming_back_cancels_the_call_at_the_deadline(world: World,
             await b.client.retry(state)
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#server-requirements-basic-workflow-10")
 async def test_a_kept_outcome_goes_with_the_deadline(world: World, autojump_clock):
     async with bench(world, limits=ParkingLimits(seconds=30)) as b:
         await b.client.call_asked(question())
@@ -412,6 +432,15 @@ URL = {"mode": "url", "url": "https://a.example/", "message": "Go", "elicitation
 TOOLS = {"messages": [], "maxTokens": 1, "tools": []}
 
 
+@pytest.mark.requirement(
+    "basic/index#meta-10",
+    "basic/patterns/mrtr#server-requirements-basic-workflow-2",
+    "basic/patterns/mrtr#server-requirements-basic-workflow-8",
+    "client/elicitation#capabilities-3",
+    "client/elicitation#elicitation-requests-2",
+    "client/roots#implementation-guidelines-2",
+    "client/sampling#tools-in-sampling-2",
+)
 @pytest.mark.parametrize(
     ("capabilities", "refused", "code"),
     [
@@ -439,6 +468,10 @@ async def test_what_a_client_can_not_answer_is_refused_and_the_call_goes_on(
         assert (event.backend, event.method) == ("alpha", refused.method)
 
 
+@pytest.mark.requirement(
+    "basic/patterns/mrtr#server-requirements-basic-workflow-8",
+    "schema#requestmetaobject-io-modelcontextprotocol-clientcapabilities-1",
+)
 async def test_a_client_that_comes_back_with_less_ability_is_asked_less(
     world: World, autojump_clock
 ):
@@ -450,6 +483,9 @@ async def test_a_client_that_comes_back_with_less_ability_is_asked_less(
         assert refused.id == 2
 
 
+@pytest.mark.requirement(
+    "client/elicitation#elicitation-requests-2", "client/sampling#tools-in-sampling-2"
+)
 async def test_a_legacy_client_is_asked_what_it_can_answer_only(world: World, autojump_clock):
     async with bench(world) as b:
         b.server.handlers["tools/call"] = lambda each: each.deliver(question(1, ELICIT, **URL))
@@ -460,6 +496,7 @@ async def test_a_legacy_client_is_asked_what_it_can_answer_only(world: World, au
         assert decoded(b.server.answers[0].error)["code"] == -32602
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#supported-requests-1")
 async def test_nothing_is_asked_during_a_completion(world: World, autojump_clock):
     server = Server(revision=LATEST_LEGACY, prompts=[{"name": "p"}])
     server.handlers["completion/complete"] = lambda each: each.deliver(question())

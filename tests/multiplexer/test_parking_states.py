@@ -70,6 +70,7 @@ async def goes_on(b: Bench, state: dict[str, Any]) -> None:
 # --- refusals ----------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#server-requirements-basic-workflow-5")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -91,6 +92,14 @@ async def test_a_state_is_good_for_its_own_request_only(
         await goes_on(b, state)
 
 
+@pytest.mark.requirement(
+    "basic/index#meta-14",
+    "basic/patterns/mrtr#server-requirements-basic-workflow-5",
+    "client/elicitation#statefulness-1",
+    "client/elicitation#statefulness-3",
+    "client/elicitation#security-considerations-1",
+    "client/sampling#security-considerations-5",
+)
 async def test_a_state_is_good_for_its_own_principal_only(world: World, autojump_clock):
     async with bench(world) as b:
         state = await b.client.call_asked(question())
@@ -107,6 +116,7 @@ async def test_a_state_is_good_at_its_own_endpoint_only(world: World, autojump_c
         assert (await refused(b, {**retried(state), "name": "t"}))["message"] == FOREIGN
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#server-requirements-basic-workflow-5")
 async def test_a_state_is_good_for_its_own_method_only(world: World, autojump_clock):
     async with bench(world) as b:
         state = await b.client.call_asked(question())
@@ -114,6 +124,10 @@ async def test_a_state_is_good_for_its_own_method_only(world: World, autojump_cl
             await send(b.client.view, "prompts/get", retried(state), able())
 
 
+@pytest.mark.requirement(
+    "basic/patterns/mrtr#server-requirements-basic-workflow-4",
+    "basic/patterns/mrtr#error-handling-2",
+)
 @pytest.mark.parametrize(
     "tamper", [lambda s: s + "-TAMPERED", lambda s: s[:-1], lambda s: s[:-2] + "??"]
 )
@@ -125,6 +139,7 @@ async def test_a_state_that_was_tampered_with_is_refused(world: World, autojump_
         await goes_on(b, state)
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#server-requirements-basic-workflow-6")
 async def test_a_state_is_good_once(world: World, autojump_clock):
     async with bench(world) as b:
         first = await b.client.call_asked(question(1), question(2))
@@ -135,6 +150,7 @@ async def test_a_state_is_good_once(world: World, autojump_clock):
         assert len(b.server.calls) == 1
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#server-requirements-basic-workflow-6")
 async def test_of_two_at_once_one_wins(world: World, autojump_clock):
     async with bench(world) as b:
         state = await b.client.call_asked(question())
@@ -154,6 +170,9 @@ async def test_of_two_at_once_one_wins(world: World, autojump_clock):
         assert sorted(outcomes) == ["answered", USED]
 
 
+@pytest.mark.requirement(
+    "basic/patterns/mrtr#error-handling-1", "basic/patterns/mrtr#error-handling-2"
+)
 @pytest.mark.parametrize(
     "responses", [5, [], "x", {"elicitation-1": 12345}, {"elicitation-1": None}, {"odd": []}]
 )
@@ -263,6 +282,7 @@ async def state_of_another_instance(world: World, server: Server) -> dict[str, A
         return asked(await b.client.call())
 
 
+@pytest.mark.requirement("server/tools#tool-2")
 @pytest.mark.parametrize("annotations", SAFE)
 async def test_a_safe_call_is_made_again_with_the_answers_already_given(
     world: World, autojump_clock, annotations
@@ -371,6 +391,7 @@ async def test_so_much_is_made_again_and_no_more(world: World, autojump_clock, m
         await b.client.retry(states[2])
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#server-requirements-basic-workflow-5")
 async def test_a_state_expires(world: World, autojump_clock):
     async with bench(world) as b:
         state = await b.client.call_asked(question())
@@ -396,6 +417,7 @@ def old() -> Server:
     return server
 
 
+@pytest.mark.requirement("client/elicitation#url-mode-elicitation-requests-1")
 async def test_required_urls_are_asked_for_and_the_call_is_made_again(
     world: World, autojump_clock, old: Server
 ):
@@ -420,6 +442,9 @@ async def test_required_urls_are_asked_for_and_the_call_is_made_again(
         assert (await refused(b, retried(state)))["message"] == USED
 
 
+@pytest.mark.requirement(
+    "client/elicitation#error-handling-1", "client/elicitation#error-handling-2"
+)
 @pytest.mark.parametrize("action", ["decline", "cancel", None])
 async def test_a_user_who_does_not_want_to_is_not_asked_again(
     world: World, autojump_clock, old: Server, action
@@ -443,6 +468,7 @@ async def test_required_urls_without_an_answer_are_required_still(
         assert len(old.calls) == MAX_ROUNDS + 1
 
 
+@pytest.mark.requirement("basic/index#meta-11", "client/elicitation#capabilities-3")
 async def test_a_client_without_urls_is_told_what_it_lacks(
     world: World, autojump_clock, old: Server
 ):
@@ -501,6 +527,7 @@ async def test_a_modern_backends_url_gets_the_name_that_legacy_clients_need(worl
     reply.close()
 
 
+@pytest.mark.requirement("client/elicitation#capabilities-3")
 @pytest.mark.parametrize(
     ("revision", "capabilities"),
     [

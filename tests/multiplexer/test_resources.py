@@ -61,6 +61,7 @@ async def test_the_one_that_lists_it_is_asked_alone(world: World):
     assert other.calls == []
 
 
+@pytest.mark.requirement("basic/index#error-codes-7")
 @ERAS
 async def test_the_error_of_the_only_owner_travels_with_its_words_in_the_clients_era(
     world: World, caller, not_found
@@ -93,6 +94,11 @@ async def test_what_nobody_lists_is_asked_for_in_order_of_configuration(world: W
     assert incapable.calls == three.calls == []
 
 
+@pytest.mark.requirement(
+    "server/resources#error-handling-1",
+    "server/resources#error-handling-4",
+    "server/resources#security-considerations-1",
+)
 @ERAS
 async def test_what_nobody_knows_is_not_found_in_the_words_of_the_era(
     world: World, caller, not_found
@@ -102,6 +108,7 @@ async def test_what_nobody_knows_is_not_found_in_the_words_of_the_era(
     assert world.multiplexer.in_flight == 0
 
 
+@pytest.mark.requirement("server/resources#error-handling-4")
 @ERAS
 async def test_what_nobody_could_be_asked_for_is_not_found(world: World, caller, not_found):
     coming = knowing("coming")

@@ -81,6 +81,10 @@ def server() -> Server:
     return Server(tools=[tool("t")])
 
 
+@pytest.mark.requirement(
+    "basic/patterns/mrtr#inputrequiredresult-1",
+    "basic/patterns/mrtr#client-requirements-basic-workflow-2",
+)
 async def test_a_question_is_put_and_its_answer_goes_back_with_the_state_untouched(
     world: World, server: Server
 ):
@@ -102,6 +106,9 @@ async def test_a_question_is_put_and_its_answer_goes_back_with_the_state_untouch
     assert world.multiplexer.in_flight == 0
 
 
+@pytest.mark.requirement(
+    "basic/patterns/mrtr#introduction-1", "basic/patterns/mrtr#client-requirements-basic-workflow-1"
+)
 async def test_several_questions_are_open_at_once_and_answered_in_any_order(
     world: World, server: Server
 ):
@@ -122,6 +129,7 @@ async def test_several_questions_are_open_at_once_and_answered_in_any_order(
     assert "requestState" not in server.sent[1]
 
 
+@pytest.mark.requirement("basic/patterns/progress#progress-flow-3")
 async def test_progress_never_falls_back_when_the_call_is_made_again(world: World, server: Server):
     def report(*steps: object) -> Handler:
         def handle(exchange: Exchange) -> None:
@@ -149,6 +157,10 @@ async def test_progress_never_falls_back_when_the_call_is_made_again(world: Worl
     assert told == [1, 1, 2.5, "nonsense", 3]
 
 
+@pytest.mark.requirement(
+    "basic/patterns/mrtr#client-requirements-basic-workflow-4",
+    "basic/patterns/mrtr#client-requirements-basic-workflow-6",
+)
 async def test_answers_and_state_of_one_round_are_not_sent_in_the_next(
     world: World, server: Server
 ):
@@ -161,6 +173,7 @@ async def test_answers_and_state_of_one_round_are_not_sent_in_the_next(
     assert sent == [(None, None), ({"a": {}}, "1"), ({"b": {}}, None), (None, "3")]
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#client-requirements-basic-workflow-4")
 async def test_a_retry_carries_nothing_but_what_its_round_gave(world: World, server: Server):
     server.handlers["tools/call"] = script(asking(None, STATE), asking({"a": ROOTS}), result(DONE))
     view = await world.show(server)
@@ -205,6 +218,7 @@ async def test_other_methods_ask_as_well(world: World):
 # --- what can't be answered ------------------------------------------------------------------
 
 
+@pytest.mark.requirement("client/elicitation#error-handling-1")
 async def test_a_refusal_of_the_client_ends_the_call_and_says_so(world: World, server: Server):
     reply = await call(world, server, asking({"a": ELICIT, "b": ELICIT}))
     asked, _ = await question_of(reply), await question_of(reply)
@@ -228,6 +242,7 @@ async def test_a_question_that_the_client_can_not_answer_is_not_put_to_it(
     assert question["method"] in error["message"]
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#server-requirements-basic-workflow-7")
 @pytest.mark.parametrize(
     "fields",
     [
@@ -259,6 +274,7 @@ async def test_as_many_questions_as_are_allowed_can_be_asked(world: World, serve
     assert await end_of(reply) == {"done": True}
 
 
+@pytest.mark.requirement("client/sampling#security-considerations-7")
 async def test_a_backend_that_asks_for_ever_is_given_up(world: World, server: Server):
     reply = await call(world, server, asking(None, STATE))
     error = await end_of(reply)
@@ -271,6 +287,7 @@ async def test_a_backend_that_asks_for_ever_is_given_up(world: World, server: Se
 # --- time, loss and cancellation -------------------------------------------------------------
 
 
+@pytest.mark.requirement("client/elicitation#error-handling-2")
 async def test_a_client_that_does_not_answer_ends_the_call_at_its_deadline(
     world: World, server: Server, autojump_clock: MockClock
 ):

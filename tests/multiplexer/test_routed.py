@@ -56,6 +56,7 @@ async def calling(world: World, server: Server, **more):
 # --- results and errors ----------------------------------------------------------------------
 
 
+@pytest.mark.requirement("basic/index#meta-13")
 async def test_a_legacy_result_gets_what_a_modern_client_needs(world: World, old: Server):
     old.handlers = {}
     view = await world.show(old)
@@ -73,6 +74,7 @@ async def test_a_modern_result_loses_what_a_legacy_client_does_not_know(world: W
     assert await ask(view, *CALL, legacy()) == {"content": [], "unheardOf": [1]}
 
 
+@pytest.mark.requirement("basic/index#resulttype-1")
 @pytest.mark.parametrize(
     ("revision", "caller"),
     [(LATEST_LEGACY, legacy()), (LATEST_MODERN, modern())],
@@ -94,6 +96,7 @@ async def test_within_an_era_results_and_errors_travel_byte_for_byte(
     assert world.multiplexer.in_flight == 0
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#inputrequiredresult-1")
 async def test_a_modern_input_request_passes_to_a_modern_client_untouched(world: World):
     server = Server(tools=[tool("t")])
     body = Raw(b'{"resultType":"input_required","inputRequests":{},"requestState":"s"}')
@@ -108,6 +111,7 @@ async def test_a_modern_input_request_passes_to_a_modern_client_untouched(world:
     assert server.sent[-1]["inputResponses"] == {"a": {}}
 
 
+@pytest.mark.requirement("basic/index#result-responses-2")
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"null", b"7"])
 async def test_a_result_that_is_no_object_is_the_backends_fault(world: World, body: bytes):
     server = Server(revision=LATEST_LEGACY, tools=[tool("t")])
@@ -132,6 +136,10 @@ async def test_an_error_of_a_tool_keeps_its_code_in_the_other_era(world: World, 
 # --- notifications ---------------------------------------------------------------------------
 
 
+@pytest.mark.requirement(
+    "server/utilities/logging#per-request-log-level-1",
+    "server/utilities/logging#per-request-log-level-2",
+)
 @pytest.mark.parametrize("make", [legacy, modern])
 @pytest.mark.parametrize(
     ("wanted", "heard"),
@@ -196,6 +204,7 @@ async def test_a_refusal_of_the_client_is_passed_on_as_it_is(world: World, old: 
     reply.close()
 
 
+@pytest.mark.requirement("basic/index#requests-3")
 async def test_questions_of_several_backends_never_share_an_id(world: World):
     servers = [Server(name, revision=LATEST_LEGACY, tools=[tool("t")]) for name in ("one", "two")]
     view = await world.show(*servers)
@@ -256,6 +265,7 @@ async def test_a_question_that_is_withdrawn_is_withdrawn_from_the_client(world: 
     reply.close()
 
 
+@pytest.mark.requirement("basic/patterns/cancellation#introduction-3")
 @pytest.mark.parametrize("params", [{}, {"requestId": 99}, {"requestId": None}, {"requestId": []}])
 async def test_withdrawing_what_was_not_asked_reaches_nobody(world: World, old: Server, params):
     reply = await calling(world, old)

@@ -110,6 +110,11 @@ async def test_a_missing_filter_is_refused(world: World):
 # --- acknowledgement, ids and the end --------------------------------------------------------
 
 
+@pytest.mark.requirement(
+    "basic/index#meta-15",
+    "basic/patterns/subscriptions#acknowledgment-1",
+    "basic/patterns/subscriptions#acknowledgment-2",
+)
 @pytest.mark.parametrize("request_id", [1, "sub-1"])
 async def test_everything_carries_the_id_and_the_acknowledgement_comes_first(
     world: World, request_id: int | str
@@ -195,6 +200,10 @@ async def test_whoever_receives_learns_that_another_task_has_closed(world: World
 # --- what is told ----------------------------------------------------------------------------
 
 
+@pytest.mark.requirement(
+    "basic/patterns/subscriptions#opening-a-stream-1",
+    "server/utilities/logging#per-request-log-level-2",
+)
 async def test_nothing_is_told_that_was_not_asked_for(world: World):
     server = Server(tools=[tool("t")], resources=[resource(URI), resource("x://2")])
     view = await world.show(server)

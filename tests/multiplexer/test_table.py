@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -37,6 +38,7 @@ def names(kind: Catalogue, *sources: Source) -> list[str]:
     return [decoded(each)[kind.identity] for each in definitions]
 
 
+@pytest.mark.requirement("server/tools#tool-names-6", "server/tools#tool-names-7")
 def test_tools_and_prompts_get_the_prefix_and_uris_stay_as_they_are():
     table = build(
         [
@@ -58,6 +60,12 @@ def test_tools_and_prompts_get_the_prefix_and_uris_stay_as_they_are():
     assert table.route(TOOLS, "t") is None
 
 
+@pytest.mark.requirement(
+    "server/prompts#capabilities-2",
+    "server/resources#capabilities-2",
+    "server/tools#capabilities-2",
+    "server/tools#capabilities-4",
+)
 def test_lists_are_in_configuration_order_then_in_the_backends_own():
     first, second = source("b", "b__", tools=["z", "a"]), source("a", "", tools=["m", "c"])
     assert names(TOOLS, first, second) == ["b__z", "b__a", "m", "c"]
@@ -75,6 +83,7 @@ def test_only_the_name_of_a_definition_changes():
     assert bytes(bare) == definition
 
 
+@pytest.mark.requirement("basic/index#meta-14", "server/tools#tool-names-5")
 def test_the_first_in_configuration_order_wins_and_every_conflict_is_reported():
     sources = [source(name, "", tools=["t", name], resources=["x://r"]) for name in "abc"]
     table = build(sources)
@@ -89,6 +98,7 @@ def test_the_first_in_configuration_order_wins_and_every_conflict_is_reported():
     assert names(TOOLS, *sources) == ["t", "a", "b", "c"]
 
 
+@pytest.mark.requirement("server/tools#tool-names-5")
 def test_names_that_only_look_alike_with_their_prefixes_are_conflicts_too():
     table = build([source("a", "a__", tools=["b__t"]), source("b", "a__b__", tools=["t"])])
     assert table.conflicts == (Conflict("tools", "a__b__t", "a", "b"),)
@@ -153,6 +163,10 @@ def test_a_list_is_fresh_as_long_as_its_shortest_part():
     assert (section.ttl_ms, section.is_public) == (200, True)
 
 
+@pytest.mark.requirement(
+    "server/utilities/caching#time-to-live-ttl-field-3",
+    "server/utilities/caching#security-considerations-1",
+)
 def test_a_part_that_says_nothing_is_stale_and_private():
     section = build([hinted("a", 500, public=True), hinted("b", None, public=False)])
     assert section.sections[TOOLS].ttl_ms == 0
@@ -177,6 +191,7 @@ def test_no_backends_list_nothing_for_no_time():
     assert (section.definitions, section.ttl_ms, section.is_public) == ((), 0, False)
 
 
+@pytest.mark.requirement("server/tools#capabilities-2")
 @given(SOURCES)
 def test_what_is_listed_is_what_can_be_called(described: list[tuple[str, list[str]]]):
     sources = [

@@ -21,12 +21,20 @@ LOCAL = [
 SPECIFIED = [kind for kind in LOCAL if kind not in errors.OWN_ERRORS]
 
 
+@pytest.mark.requirement(
+    "basic/index#error-responses-3",
+    "basic/index#error-codes-1",
+    "basic/index#error-codes-2",
+    "basic/index#error-codes-5",
+    "basic/index#error-codes-8",
+)
 def test_own_codes_are_unique_and_outside_the_ranges_that_are_reserved():
     codes = [kind.code for kind in errors.OWN_ERRORS]
     assert len(set(codes)) == len(codes)
     assert not [code for code in codes if -32768 <= code <= -32000]
 
 
+@pytest.mark.requirement("basic/index#error-codes-5")
 def test_every_class_with_a_code_outside_the_reserved_ranges_is_in_the_table():
     outside = {kind for kind in LOCAL if not -32768 <= kind.code <= -32000}
     assert outside == set(errors.OWN_ERRORS)
@@ -40,6 +48,7 @@ def test_specified_codes_belong_to_one_class_but_for_the_unknown_resource():
     assert shared == {errors.INVALID_PARAMS: ["InvalidParams", "ResourceNotFound"]}
 
 
+@pytest.mark.requirement("basic/index#error-codes-4")
 @pytest.mark.parametrize(
     ("kind", "code"),
     [
@@ -58,11 +67,13 @@ def test_specified_errors_have_the_codes_of_the_specification(kind, code):
     assert kind.code == code
 
 
+@pytest.mark.requirement("basic/index#error-codes-6")
 def test_no_error_has_a_code_that_the_latest_revision_forbids_to_send():
     assert not {-32002, -32042} & {kind.code for kind in LOCAL}
     assert all(not -32019 <= kind.code <= -32000 for kind in LOCAL)
 
 
+@pytest.mark.requirement("basic/index#error-responses-2", "schema#error-message-1")
 @pytest.mark.parametrize("kind", LOCAL, ids=lambda kind: kind.__name__)
 def test_every_local_error_says_what_it_means(kind):
     assert kind.__doc__
@@ -70,6 +81,7 @@ def test_every_local_error_says_what_it_means(kind):
     assert kind.__doc__.rstrip().endswith((".", "safe.", "acted."))
 
 
+@pytest.mark.requirement("basic/index#error-responses-2", "basic/index#error-responses-3")
 @pytest.mark.parametrize("kind", LOCAL, ids=lambda kind: kind.__name__)
 def test_a_local_error_encodes_to_an_error_object(kind):
     error = kind("It broke: “why”", {"backend": "git"})

@@ -107,6 +107,7 @@ def test_plain_falls_back_on_the_default():
     assert plain(Raw(b"[" * 100_000), "default") == "default"
 
 
+@pytest.mark.requirement("basic/transports/stdio#introduction-1")
 @pytest.mark.parametrize(
     "source", [b'{"a":1}', b'{\n  "a": [\r\n 1\n]\n}', b"\r\n1\r", '["\u2028"]'.encode()]
 )

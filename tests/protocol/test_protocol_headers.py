@@ -46,6 +46,10 @@ def encoded(text: str | bytes) -> str:
 # Value Encoding
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#value-encoding-2",
+    "basic/transports/streamable-http#value-encoding-6",
+)
 @pytest.mark.parametrize(
     ("value", "header"),
     [  # the rows of the table "Encoding examples"
@@ -69,6 +73,10 @@ def test_plain_ascii_stays_as_it_is(value):
     assert decode_value(value.encode()) == value
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#value-encoding-2",
+    "basic/transports/streamable-http#value-encoding-6",
+)
 @pytest.mark.parametrize(
     "value",
     [
@@ -81,6 +89,7 @@ def test_everything_else_is_carried_in_base64(value):
     assert decode_value(encode_value(value).encode()) == value
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#value-encoding-1")
 @FUZZ
 @given(st.text())
 @example("=?base64??=")
@@ -96,6 +105,7 @@ def test_what_no_utf8_can_carry_is_replaced():
     assert encode_value("a\ud800") == encoded("a?")
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#value-encoding-3")
 @pytest.mark.parametrize(
     "header", ["=?BASE64?YQ==?=", "=?base64?YQ==", "YQ==?=", "=?Base64?YQ==?="]
 )
@@ -108,6 +118,7 @@ def test_markers_that_overlap_mark_nothing():
     assert decode_value(b"=?base64??=") == ""
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#server-behavior-for-custom-headers-2")
 @pytest.mark.parametrize(
     "header",
     [
@@ -174,6 +185,7 @@ def test_headers_that_repeat_the_body_pass(method, params, name):
     check_request(standard(method, name), method, fields, REVISION)
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#server-validation-1")
 @pytest.mark.parametrize(
     ("headers", "message"),
     [
@@ -221,6 +233,7 @@ def annotated(name="Region", kind="string"):
     return {"type": kind, "x-mcp-header": name}
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#client-behavior-1")
 def test_the_example_tool_of_the_specification():
     found = mirrored_parameters(
         schema(
@@ -235,6 +248,7 @@ def test_the_example_tool_of_the_specification():
     ]
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#schema-extension-5")
 @pytest.mark.parametrize("kind", ["string", "integer", "boolean"])
 def test_primitive_parameters_may_be_annotated(kind):
     assert mirrored_parameters(schema(a=annotated(kind=kind))) == (
@@ -242,6 +256,7 @@ def test_primitive_parameters_may_be_annotated(kind):
     )
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#schema-extension-5")
 @pytest.mark.parametrize(
     "kind",
     ["number", "object", "array", "null", "String", None, ["string"], ["string", "null"], {}],
@@ -256,11 +271,17 @@ def test_a_type_must_be_there():
         mirrored_parameters(schema(a={"x-mcp-header": "A"}))
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#schema-extension-2")
 @pytest.mark.parametrize("name", ["A", "a-B_9", "!#$%&'*+-.^_`|~", "x" * 200])
 def test_names_are_http_tokens(name):
     assert mirrored_parameters(schema(a=annotated(name)))[0].name == name
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#schema-extension-1",
+    "basic/transports/streamable-http#schema-extension-2",
+    "basic/transports/streamable-http#schema-extension-3",
+)
 @pytest.mark.parametrize(
     "name",
     [
@@ -274,6 +295,7 @@ def test_other_names_are_refused(name):
         mirrored_parameters(schema(a=annotated(name)))
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#schema-extension-4")
 @pytest.mark.parametrize(("first", "second"), [("A", "A"), ("Region", "REGION"), ("a-B", "A-b")])
 def test_names_are_unique_without_regard_to_case(first, second):
     with pytest.raises(InvalidAnnotation, match="more than once"):
@@ -282,6 +304,7 @@ def test_names_are_unique_without_regard_to_case(first, second):
         mirrored_parameters(schema(a=annotated(first), b=schema(c=annotated(second))))
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#schema-extension-7")
 def test_nested_properties_are_reached_by_their_path():
     found = mirrored_parameters(schema(a=schema(b=schema(c=annotated()), region=annotated("R2"))))
     assert set(found) == {
@@ -290,6 +313,10 @@ def test_nested_properties_are_reached_by_their_path():
     }
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#schema-extension-7",
+    "basic/transports/streamable-http#schema-extension-8",
+)
 @pytest.mark.parametrize(
     "nested",
     [
@@ -325,6 +352,7 @@ def test_annotations_off_the_chain_of_properties_are_refused(nested):
             mirrored_parameters(whole)
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#schema-extension-8")
 def test_the_root_may_not_be_annotated():
     with pytest.raises(InvalidAnnotation, match="no chain of properties"):
         mirrored_parameters({**annotated(), "properties": {}})
@@ -350,6 +378,7 @@ def test_what_only_looks_like_an_annotation_is_none(whole):
     assert mirrored_parameters(whole) == ()
 
 
+@pytest.mark.requirement("basic/index#composition-keyword-resource-use-1")
 def test_a_schema_of_too_many_subschemas_is_refused(monkeypatch):
     monkeypatch.setattr(h, "MAX_SCHEMA_NODES", 10)
     assert mirrored_parameters(schema(**{f"p{n}": {} for n in range(9)})) == ()
@@ -388,6 +417,14 @@ def call(arguments):
     return {"name": Raw(b'"t"'), "arguments": raw(arguments)}
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#value-encoding-5",
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-3",
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-6",
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-7",
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-8",
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-9",
+)
 @pytest.mark.parametrize(
     ("arguments", "header"),
     [  # the rows of the table "Server Behavior for Custom Headers"
@@ -403,6 +440,13 @@ def test_clients_and_servers_agree_on_conforming_requests(arguments, header):
     check_parameters(received, [REGION], call(arguments))
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-2",
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-5",
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-7",
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-9",
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-10",
+)
 @pytest.mark.parametrize(
     ("headers", "arguments"),
     [
@@ -427,6 +471,10 @@ def test_headers_that_do_not_repeat_the_arguments_are_refused(headers, arguments
         check_parameters(headers, [REGION], call(arguments))
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#value-encoding-1",
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-6",
+)
 @pytest.mark.parametrize(
     ("value", "header"),
     [
@@ -458,6 +506,7 @@ def test_values_are_written_by_their_type(value, header):
     assert parameter_headers([REGION], {"region": value}) == expected
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#server-validation-2")
 @pytest.mark.parametrize(
     ("header", "value"),
     [
@@ -469,6 +518,7 @@ def test_integers_are_compared_as_numbers(header, value):
     check_parameters([(b"mcp-param-region", header.encode())], [REGION], call({"region": value}))
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#schema-extension-6")
 @pytest.mark.parametrize(
     ("header", "value"),
     [
@@ -484,6 +534,7 @@ def test_what_is_another_number_or_no_integer_is_refused(header, value):
         )
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#schema-extension-6")
 @pytest.mark.parametrize("value", [2**53, -(2**53), 1.5, 1e300])
 def test_a_number_that_no_header_can_repeat_is_refused_without_one_too(value):
     with pytest.raises(HeaderMismatch, match="no safe integer"):
@@ -506,6 +557,7 @@ def test_arguments_that_can_not_be_read_do_not_get_past_the_check(other):
     check_parameters([], [], params)
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#server-behavior-for-custom-headers-8")
 def test_a_call_without_arguments_has_no_headers():
     check_parameters([], [REGION], {})
     with pytest.raises(HeaderMismatch):
@@ -536,6 +588,7 @@ def test_arbitrary_arguments_raise_nothing_but_a_mismatch(arguments, headers):
         return
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#value-encoding-4")
 @FUZZ
 @given(
     st.dictionaries(

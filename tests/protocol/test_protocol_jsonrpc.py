@@ -57,6 +57,12 @@ MESSAGES = (
 )
 
 
+@pytest.mark.requirement(
+    "basic/index#messages-1",
+    "basic/index#requests-1",
+    "basic/index#result-responses-2",
+    "basic/index#notifications-2",
+)
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -94,6 +100,9 @@ def test_messages_are_told_apart_by_their_members(data, message):
     assert decode(Raw(data.encode())) == message
 
 
+@pytest.mark.requirement(
+    "basic/index#messages-1", "basic/index#requests-1", "basic/index#requests-2"
+)
 @pytest.mark.parametrize(
     "data",
     [
@@ -174,6 +183,7 @@ def test_of_what_begins_with_the_wrong_type_the_rest_is_not_looked_at(data):
         decode(data)
 
 
+@pytest.mark.requirement("basic/transports/index#messages-1")
 @pytest.mark.parametrize(
     "broken", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\xaf", b"\xf4\x90\x80\x80"]
 )
@@ -265,12 +275,14 @@ def test_white_space_around_a_payload_is_no_part_of_it():
     assert message == Notification("m", Raw(b'{ "a":1 }'))
 
 
+@pytest.mark.requirement("basic/transports/index#messages-1")
 @FUZZ
 @given(MESSAGES)
 def test_what_was_encoded_decodes_to_the_same(message):
     assert decode(encode(message)) == message
 
 
+@pytest.mark.requirement("basic/transports/stdio#introduction-1")
 @FUZZ
 @given(IDS, st.text(), OBJECTS)
 def test_pretty_printed_payloads_become_one_line_of_the_same_content(request_id, method, value):
@@ -394,6 +406,7 @@ def test_broken_utf8_in_a_batch_is_found_when_its_message_is_decoded():
         decode(batch[0])
 
 
+@pytest.mark.requirement("basic/index#notifications-2")
 def test_a_notification_is_built_from_values():
     built = notification("notifications/progress", {"progress": 1, "raw": Raw(b"1.50")})
     assert encode(built) == (

@@ -86,6 +86,7 @@ def test_all_missing_fields_are_named_at_once():
         m.read_request_meta({})
 
 
+@pytest.mark.requirement("server/utilities/logging#error-handling-1")
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -111,11 +112,13 @@ def test_every_log_level_is_known(level):
     assert m.read_request_meta(request_meta(LOG_LEVEL=raw(level))).log_level == level
 
 
+@pytest.mark.requirement("basic/patterns/progress#progress-flow-1")
 @pytest.mark.parametrize("token", [b"1", b"-5", b'"a"', b'""', b"123456789012345678901234567890"])
 def test_progress_tokens_stay_as_they_are(token):
     assert m.progress_token({"progressToken": Raw(token)}) == Raw(token)
 
 
+@pytest.mark.requirement("basic/patterns/progress#progress-flow-1")
 @pytest.mark.parametrize("token", [b"true", b"null", b"1.5", b"[]", b"{}", b"9" * 5000])
 def test_other_progress_tokens_are_refused(token):
     with pytest.raises(InvalidParams, match="progressToken"):
@@ -126,6 +129,7 @@ def test_a_progress_token_may_be_absent():
     assert m.progress_token({}) is None
 
 
+@pytest.mark.requirement("basic/index#meta-1")
 def test_members_are_set_and_removed_and_the_rest_stays_byte_for_byte():
     fields = split(b'{"_meta":{"keep": 1.50 ,"old":1,"gone":2},"z": [1 , 2],"a":1E400}')
     changed = m.set_meta(fields, {"old": raw(9), "gone": None, "absent": None, "new": raw("n")})

@@ -22,6 +22,7 @@ def test_every_method_that_is_named_exists():
     assert {method for method in CONSTANTS if method not in known} == set()
 
 
+@pytest.mark.requirement("server/utilities/caching#cacheable-results-1")
 def test_cacheable_methods_are_those_of_the_specification():
     assert {
         "server/discover",
@@ -39,6 +40,7 @@ def test_named_methods_are_those_of_the_specification():
     assert named == m.NAMED
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#server-requirements-basic-workflow-2")
 def test_questions_are_what_a_legacy_server_may_ask_but_for_pings():
     assert set(m.QUESTIONS) == SERVER - {m.PING}
 

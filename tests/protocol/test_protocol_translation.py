@@ -88,6 +88,11 @@ def test_the_examples_cover_every_method_that_both_eras_have():
     assert set(RESULTS) == served[MODERN] & served[LEGACY]
 
 
+@pytest.mark.requirement(
+    "basic/index#result-responses-3",
+    "basic/index#resulttype-3",
+    "server/utilities/caching#cacheable-results-1",
+)
 @pytest.mark.parametrize("method", RESULTS)
 def test_a_legacy_result_becomes_a_valid_modern_one(method):
     official.validate_server_result(method, LEGACY, RESULTS[method])
@@ -172,6 +177,7 @@ def test_parts_work_on_fields():
     assert strip("tools/list", split(b'{"resultType":"complete","ttlMs":1,"cacheScope":"x"}')) == {}
 
 
+@pytest.mark.requirement("server/tools#structured-content-1")
 @pytest.mark.parametrize("structured", [[1, 2], "text", 3, True, [{"a": 1.5}]])
 def test_structured_content_that_is_no_object_reaches_legacy_clients_as_text(structured):
     modern = {"resultType": "complete", "content": [], "structuredContent": structured}
@@ -184,6 +190,7 @@ def test_structured_content_that_is_no_object_reaches_legacy_clients_as_text(str
     assert json.loads(block["text"]) == structured
 
 
+@pytest.mark.requirement("server/tools#structured-content-1")
 def test_structured_content_that_is_shown_already_is_not_shown_twice():
     content = [{"type": "text", "text": "[1]"}]
     value = {"content": content, "structuredContent": [1]}
@@ -269,6 +276,7 @@ def error(code, **members):
     return {"code": code, "message": "Resource not found", **members}
 
 
+@pytest.mark.requirement("basic/index#error-codes-7", "server/resources#error-handling-1")
 @pytest.mark.parametrize(
     ("legacy", "modern"),
     [
@@ -316,6 +324,7 @@ def test_error_members_cross_byte_for_byte():
     assert bytes(back) == bytes(there).replace(b"-32602", b"-32002")
 
 
+@pytest.mark.requirement("basic/index#error-codes-3")
 @pytest.mark.parametrize(
     ("method", "source", "target", "uri"),
     [
@@ -342,6 +351,7 @@ def test_other_errors_stay_the_same_bytes(method, source, target, uri):
     assert translate_error(method, value, target, uri) is value
 
 
+@pytest.mark.requirement("basic/index#error-codes-3")
 @pytest.mark.parametrize(
     ("value", "not_found"),
     [

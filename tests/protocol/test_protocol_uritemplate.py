@@ -94,6 +94,7 @@ def test_what_a_template_expands_to_matches(template, uri):
     assert UriTemplate(template).matches(uri)
 
 
+@pytest.mark.requirement("server/resources#security-considerations-1")
 @pytest.mark.parametrize(
     ("template", "uri"),
     [
@@ -134,6 +135,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.requirement("server/resources#security-considerations-1")
 @pytest.mark.parametrize("template", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("unit", ["x", "/.", ";?&#", "é"])
 def test_hostile_templates_come_to_an_end(template, unit):

@@ -37,6 +37,7 @@ def test_what_was_sealed_comes_back(thing: Thing):
     assert SEALER.open(sealed) == thing
 
 
+@pytest.mark.requirement("client/elicitation#statefulness-2")
 @given(st.text(min_size=12))
 def test_sealing_hides_and_never_repeats_itself(secret: str):
     first, second = SEALER.seal(Thing(secret)), SEALER.seal(Thing(secret))
@@ -45,6 +46,11 @@ def test_sealing_hides_and_never_repeats_itself(secret: str):
     assert set(first) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 
+@pytest.mark.requirement(
+    "basic/patterns/mrtr#server-requirements-basic-workflow-3",
+    "basic/patterns/mrtr#server-requirements-basic-workflow-4",
+    "client/elicitation#statefulness-2",
+)
 @given(st.data())
 def test_changing_any_character_breaks_the_seal(data):
     sealed = SEALER.seal(SAMPLE)
@@ -65,6 +71,7 @@ def test_cutting_anything_off_breaks_the_seal(data):
     assert refused(SEALER, sealed[: data.draw(st.integers(0, len(sealed) - 1))])
 
 
+@pytest.mark.requirement("basic/patterns/mrtr#server-requirements-basic-workflow-3")
 @given(st.text())
 def test_anything_else_is_not_sealed(text: str):
     assume(not text.startswith(MAGIC))

@@ -43,6 +43,13 @@ def names(listing: Listing) -> list[str]:
     return [item.identity for item in listing.items]
 
 
+@pytest.mark.requirement(
+    "server/prompts#implementation-considerations-2",
+    "server/utilities/caching#interaction-with-pagination-2",
+    "server/utilities/pagination#pagination-model-1",
+    "server/utilities/pagination#implementation-guidelines-2",
+    "server/utilities/pagination#implementation-guidelines-3",
+)
 async def test_every_page_is_fetched_in_order():
     lists = Lists(tools("a", "b", nextCursor="p2"), tools("c", nextCursor="p3"), tools("d"))
     assert names(await lists.fetch()) == ["a", "b", "c", "d"]
@@ -50,12 +57,17 @@ async def test_every_page_is_fetched_in_order():
     assert lists.rejected == []
 
 
+@pytest.mark.requirement(
+    "server/utilities/pagination#implementation-guidelines-3",
+    "server/utilities/pagination#implementation-guidelines-4",
+)
 async def test_an_empty_string_is_a_cursor():
     lists = Lists(tools("a", nextCursor=""), tools("b"))
     assert names(await lists.fetch()) == ["a", "b"]
     assert lists.connection.asked("tools/list") == [{}, {"cursor": ""}]
 
 
+@pytest.mark.requirement("server/utilities/pagination#implementation-guidelines-2")
 @pytest.mark.parametrize("cursor", [None, 5, []])
 async def test_what_is_no_cursor_ends_the_list(cursor):
     assert names(await Lists(tools("a", nextCursor=cursor)).fetch()) == ["a"]
@@ -130,6 +142,10 @@ INVALID = {
 }
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#schema-extension-9",
+    "basic/transports/streamable-http#schema-extension-10",
+)
 async def test_over_http_tools_with_invalid_annotations_are_left_out_with_a_reason():
     lists = Lists({"tools": [ANNOTATED, INVALID]})
     listing = await lists.fetch(over_http=True)
@@ -158,6 +174,10 @@ async def test_a_tool_that_only_mentions_the_annotation_is_fine():
     assert names(await Lists({"tools": [tool]}).fetch(over_http=True)) == ["t"]
 
 
+@pytest.mark.requirement(
+    "server/utilities/caching#time-to-live-ttl-field-4",
+    "server/utilities/caching#time-to-live-ttl-field-5",
+)
 @pytest.mark.parametrize(
     ("ttls", "expected"),
     [
@@ -182,6 +202,10 @@ async def test_of_all_hints_the_shortest_freshness_counts(ttls, expected):
     assert (await Lists(*pages).fetch()).ttl_ms == expected
 
 
+@pytest.mark.requirement(
+    "server/utilities/caching#cache-scope-field-1",
+    "server/utilities/caching#security-considerations-1",
+)
 @pytest.mark.parametrize(
     ("scopes", "expected"),
     [
@@ -202,6 +226,7 @@ async def test_a_list_is_public_only_where_all_its_pages_are(scopes, expected):
     assert (await Lists(*pages).fetch()).is_public is expected
 
 
+@pytest.mark.requirement("basic/patterns/cancellation#timeouts-2")
 async def test_giving_up_waiting_cancels_the_request():
     lists = Lists()
     del lists.connection.answers["tools/list"]

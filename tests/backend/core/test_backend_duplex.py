@@ -47,6 +47,7 @@ async def settle() -> None:
 # --- answers ---------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("basic/index#requests-3", "basic/index#statelessness-4")
 async def test_answers_find_their_exchanges_in_any_order(autojump_clock, legacy):
     first, second = (legacy.connection.open(call(params={"n": n})) for n in (1, 2))
     one, two = await legacy.peer.next(), await legacy.peer.next()
@@ -81,6 +82,7 @@ async def test_a_second_answer_is_ignored(autojump_clock, legacy):
     assert [bytes(answer.result) for answer in unread(exchange)] == [b"1"]
 
 
+@pytest.mark.requirement("basic/index#meta-6", "client/elicitation#capabilities-1")
 async def test_calls_of_a_modern_connection_carry_their_client(autojump_clock, modern):
     modern.connection.open(call(caller=caller("ann", "2026-07-28", capabilities={"roots": {}})))
     meta = (await modern.peer.next())["params"]["_meta"]
@@ -90,6 +92,7 @@ async def test_calls_of_a_modern_connection_carry_their_client(autojump_clock, m
 # --- writing ---------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("basic/transports/stdio#introduction-4")
 async def test_the_order_of_writes_is_preserved_and_they_are_batched(autojump_clock, legacy):
     legacy.peer.reads = trio.Event()
     before = len(legacy.peer.writes)
@@ -105,6 +108,9 @@ async def test_the_order_of_writes_is_preserved_and_they_are_batched(autojump_cl
     assert len(legacy.peer.writes) - before == 2, "all that gathered was written at once"
 
 
+@pytest.mark.requirement(
+    "basic/transports/stdio#introduction-1", "basic/transports/stdio#introduction-4"
+)
 async def test_line_breaks_between_tokens_don_t_break_lines(autojump_clock, legacy):
     request = call()
     request.params["x"] = raw({"a": 1})
@@ -174,6 +180,9 @@ async def test_a_malformed_call_costs_nothing(autojump_clock, legacy):
 # --- progress --------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement(
+    "basic/patterns/progress#progress-flow-2", "basic/patterns/progress#behavior-requirements-1"
+)
 @pytest.mark.parametrize("token", [b'"abc"', b"7", b'"\\u00e9 \\/"', b"0", b'""', b'"1"'])
 async def test_progress_tokens_are_mapped_back_byte_for_byte(autojump_clock, legacy, token):
     calls = [call(owner="ann"), call(owner="bob")]
@@ -191,6 +200,10 @@ async def test_progress_tokens_are_mapped_back_byte_for_byte(autojump_clock, leg
     assert unread(ann) == []
 
 
+@pytest.mark.requirement(
+    "basic/patterns/progress#behavior-requirements-1",
+    "basic/patterns/progress#implementation-notes-1",
+)
 @pytest.mark.parametrize("token", [99, "1", True, None, 1.0, [], {"a": 1}])
 async def test_progress_of_nobody_goes_nowhere(autojump_clock, legacy, token):
     exchange = legacy.connection.open(call(params={"_meta": {"progressToken": "t"}}))
@@ -202,6 +215,7 @@ async def test_progress_of_nobody_goes_nowhere(autojump_clock, legacy, token):
     assert legacy.notes == []
 
 
+@pytest.mark.requirement("basic/patterns/progress#behavior-requirements-1")
 async def test_progress_that_was_not_asked_for_is_dropped(autojump_clock, legacy):
     exchange = legacy.connection.open(call())
     legacy.peer.say({"method": "notifications/progress", "params": {"progressToken": exchange.id}})
@@ -212,6 +226,9 @@ async def test_progress_that_was_not_asked_for_is_dropped(autojump_clock, legacy
 # --- cancellation ----------------------------------------------------------------------------
 
 
+@pytest.mark.requirement(
+    "basic/patterns/cancellation#introduction-1", "basic/transports/stdio#cancellation-1"
+)
 async def test_a_cancelled_call_is_cancelled_at_the_backend_by_its_mapped_id(
     autojump_clock, legacy
 ):
@@ -231,6 +248,7 @@ async def test_a_cancelled_call_is_cancelled_at_the_backend_by_its_mapped_id(
     assert legacy.peer.rest() == []
 
 
+@pytest.mark.requirement("basic/patterns/cancellation#behavior-requirements-1")
 async def test_an_answered_call_is_not_cancelled(autojump_clock, legacy):
     exchange = legacy.connection.open(call())
     legacy.peer.answer(await legacy.peer.next())
@@ -321,6 +339,9 @@ async def test_a_question_of_nobody_is_refused(autojump_clock, legacy, in_flight
     assert all(unread(exchange) == [] for exchange in exchanges)
 
 
+@pytest.mark.requirement(
+    "client/elicitation#security-considerations-1", "client/sampling#security-considerations-5"
+)
 async def test_nobody_answers_the_question_of_another(autojump_clock, legacy):
     ann = legacy.connection.open(call(caller=ANN))
     await legacy.peer.next()
@@ -374,6 +395,7 @@ async def test_what_is_remembered_of_clients_that_have_gone_is_bounded(autojump_
     assert len(legacy.connection._inbound._lingering) == MAX_LINGERING
 
 
+@pytest.mark.requirement("client/sampling#security-considerations-4")
 async def test_unanswered_questions_are_bounded(autojump_clock, legacy):
     exchange = legacy.connection.open(call(caller=ANN))
     await legacy.peer.next()
@@ -408,6 +430,9 @@ async def test_questions_end_with_their_call(autojump_clock, legacy):
 # --- notifications ---------------------------------------------------------------------------
 
 
+@pytest.mark.requirement(
+    "server/utilities/logging#per-request-log-level-2", "server/utilities/logging#security-2"
+)
 async def test_log_messages_reach_the_one_client_or_no_one(autojump_clock, legacy):
     ann = legacy.connection.open(call(caller=ANN))
     legacy.peer.say(LOGS)
@@ -418,6 +443,7 @@ async def test_log_messages_reach_the_one_client_or_no_one(autojump_clock, legac
     assert unread(ann) == unread(bob) == legacy.notes == []
 
 
+@pytest.mark.requirement("basic/index#notifications-1")
 async def test_unknown_notifications_reach_the_one_client_or_are_handed_on(autojump_clock, legacy):
     completed = {"method": "notifications/elicitation/complete", "params": {"elicitationId": "e"}}
     ann = legacy.connection.open(call(caller=ANN))
@@ -430,6 +456,7 @@ async def test_unknown_notifications_reach_the_one_client_or_are_handed_on(autoj
     assert [note.method for note in legacy.notes] == [completed["method"]]
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#receiving-messages-1")
 async def test_changes_concern_everyone(autojump_clock, legacy):
     exchange = legacy.connection.open(call(caller=ANN))
     legacy.peer.say({"method": "notifications/tools/list_changed"})
@@ -442,6 +469,7 @@ async def test_changes_concern_everyone(autojump_clock, legacy):
     ]
 
 
+@pytest.mark.requirement("basic/transports/stdio#receiving-messages-1")
 async def test_subscriptions_are_told_apart_by_their_ids(autojump_clock, modern):
     def updated(subscription: object) -> dict:
         meta = {"io.modelcontextprotocol/subscriptionId": subscription}

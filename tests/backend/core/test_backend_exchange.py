@@ -51,6 +51,9 @@ async def test_messages_come_in_order_and_the_answer_last(exchange):
         await exchange.receive()
 
 
+@pytest.mark.requirement(
+    "basic/patterns/progress#implementation-notes-2", "server/utilities/logging#security-2"
+)
 async def test_a_flood_drops_notifications_but_never_the_answer(exchange):
     taken = [exchange.deliver(note(number)) for number in range(module.QUEUE_LIMIT + 10)]
     assert taken == [True] * module.QUEUE_LIMIT + [False] * 10
@@ -60,6 +63,7 @@ async def test_a_flood_drops_notifications_but_never_the_answer(exchange):
     assert exchange.dropped == 10
 
 
+@pytest.mark.requirement("basic/patterns/progress#implementation-notes-2")
 async def test_large_notifications_are_bounded_in_bytes(exchange):
     size = module.QUEUE_BYTES // 4
     assert [exchange.deliver(note(n, size)) for n in range(5)] == [True, True, True, False, False]
@@ -71,6 +75,7 @@ async def test_large_notifications_are_bounded_in_bytes(exchange):
     assert not exchange.deliver(note(8))
 
 
+@pytest.mark.requirement("basic/patterns/progress#implementation-notes-3")
 async def test_what_comes_after_the_answer_is_dropped(exchange):
     exchange.finish(ANSWER)
     assert not exchange.deliver(note(1))
@@ -175,6 +180,7 @@ async def test_closing_wakes_the_receiver_and_cancels_the_request_once(exchange,
     assert exchange.finished
 
 
+@pytest.mark.requirement("basic/patterns/cancellation#behavior-requirements-1")
 async def test_closing_after_the_answer_cancels_nothing(exchange, carrier):
     exchange.finish(ANSWER)
     exchange.close()

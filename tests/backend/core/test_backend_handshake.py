@@ -13,6 +13,9 @@ from tests.backend.core.fakes import IDENTITY, PROBE
 META = "io.modelcontextprotocol/"
 
 
+@pytest.mark.requirement(
+    "basic/transports/stdio#backward-compatibility-1", "server/discover#when-to-call-1"
+)
 async def test_a_modern_backend_is_probed_and_described(autojump_clock, duplex):
     under = duplex()
     request = await under.peer.next()
@@ -43,6 +46,7 @@ async def test_a_modern_backend_is_probed_and_described(autojump_clock, duplex):
     assert under.peer.rest() == []
 
 
+@pytest.mark.requirement("basic/transports/stdio#backward-compatibility-2")
 @pytest.mark.parametrize(
     "error",
     [
@@ -85,6 +89,7 @@ async def test_initialize_says_who_onemcp_is_and_what_its_clients_may_be_able_to
     assert bytes(server.info) == b'{"name": "s"}'
 
 
+@pytest.mark.requirement("basic/transports/stdio#backward-compatibility-2")
 async def test_silence_means_legacy_after_a_while(autojump_clock, duplex):
     under = duplex()
     assert (await under.peer.next())["method"] == "server/discover"
@@ -144,6 +149,7 @@ async def test_a_refused_initialize_after_a_refused_probe_is_final(autojump_cloc
     assert lost.reason == "it refused initialize: no"
 
 
+@pytest.mark.requirement("basic/versioning#protocol-version-negotiation-2")
 async def test_an_unsupported_version_is_negotiated(autojump_clock, duplex):
     under = duplex()
     under.peer.refuse(await under.peer.next(), -32022, data={"supported": [LATEST_MODERN]})
@@ -168,6 +174,7 @@ async def test_an_unsupported_version_with_a_legacy_one_in_the_list_falls_back(
     assert (await under.wait_up()).revision == "2025-06-18"
 
 
+@pytest.mark.requirement("basic/versioning#protocol-version-negotiation-2")
 async def test_a_backend_of_unknown_revisions_is_given_up(autojump_clock, duplex):
     under = duplex()
     under.peer.refuse(await under.peer.next(), -32022, data={"supported": ["2099-01-01"]})
@@ -245,6 +252,7 @@ async def test_a_pinned_legacy_revision_is_offered(autojump_clock, duplex):
     assert request["params"]["protocolVersion"] == "2025-03-26"
 
 
+@pytest.mark.requirement("basic/transports/stdio#backward-compatibility-3")
 @pytest.mark.parametrize("pin", ["modern", LATEST_MODERN])
 async def test_a_pinned_modern_backend_is_not_handshaken_with(autojump_clock, duplex, pin):
     under = duplex(pin)
@@ -266,6 +274,10 @@ async def test_a_pinned_modern_backend_may_be_slow(autojump_clock, duplex):
 # --- what is remembered ----------------------------------------------------------------------
 
 
+@pytest.mark.requirement(
+    "basic/transports/stdio#backward-compatibility-2",
+    "basic/versioning#backward-compatibility-with-initialization-based-versions-1",
+)
 async def test_a_program_that_exits_when_probed_is_handshaken_with_at_its_next_start(
     autojump_clock, duplex
 ):
@@ -280,6 +292,9 @@ async def test_a_program_that_exits_when_probed_is_handshaken_with_at_its_next_s
     assert memory.era is Era.LEGACY
 
 
+@pytest.mark.requirement(
+    "basic/versioning#backward-compatibility-with-initialization-based-versions-1"
+)
 async def test_a_backend_that_has_become_modern_is_probed_again(autojump_clock, duplex):
     memory = EraMemory(Era.LEGACY)
     first = duplex(memory=memory)
@@ -334,5 +349,6 @@ async def test_notifications_and_progress_before_the_answer_are_passed_over(auto
     assert (refusal["id"], refusal["error"]["code"]) == (1, -32600)
 
 
+@pytest.mark.requirement("basic/index#meta-9")
 def test_the_identity_is_sent_as_it_is():
     assert bytes(IDENTITY) == b'{"name":"onemcp","version":"0"}'

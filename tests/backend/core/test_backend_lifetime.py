@@ -139,6 +139,7 @@ async def test_it_acknowledges_first_and_connects_afterwards(autojump_clock, wor
     assert ready.items == {"tools": 1, "resources": 0, "resourceTemplates": 0, "prompts": 0}
 
 
+@pytest.mark.requirement("server/prompts#implementation-considerations-3")
 async def test_only_what_the_backend_has_is_listed(autojump_clock, world):
     connection = old(tools={}, prompts={})
     connection.answers["prompts/list"] = {"prompts": [{"name": "p"}]}
@@ -183,6 +184,11 @@ async def test_a_list_that_fails_does_not_keep_the_backend_down(autojump_clock, 
     assert world.of(ItemRejected) == [ItemRejected("b", "?", "an item of prompts/list has no name")]
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#schema-extension-9",
+    "basic/transports/streamable-http#schema-extension-10",
+    "basic/transports/streamable-http#schema-extension-11",
+)
 async def test_over_http_invalid_tools_are_left_out(autojump_clock, nursery):
     transport = config.HttpTransport(url="https://example.com/mcp")
     world = World(nursery, transport=transport)
@@ -406,6 +412,7 @@ async def test_draining_turns_away_who_waits_for_a_start(autojump_clock, world, 
 # --- keeping lists current -------------------------------------------------------------------
 
 
+@pytest.mark.requirement("server/utilities/caching#interaction-with-pagination-2")
 async def test_an_announced_change_is_fetched_and_announced(autojump_clock, world):
     connection = await world.up(old(**ANNOUNCING))
     connection.answers["tools/list"] = tools("t", "u")
@@ -504,6 +511,10 @@ async def refetched(world: World, connection: FakeConnection) -> float:
     return trio.current_time() - started
 
 
+@pytest.mark.requirement(
+    "server/utilities/caching#time-to-live-ttl-field-1",
+    "server/utilities/caching#freshness-calculation-2",
+)
 async def test_a_backend_that_announces_nothing_is_asked_now_and_then(autojump_clock, world):
     connection = await world.up()
     assert module.REFRESH <= await refetched(world, connection) <= module.REFRESH * 1.1 + 1
@@ -522,6 +533,7 @@ async def test_it_is_asked_when_it_announces_something_all_the_same(autojump_clo
     assert await refetched(world, connection) < 5
 
 
+@pytest.mark.requirement("server/utilities/caching#time-to-live-ttl-field-2")
 @pytest.mark.parametrize(("ttl", "expected"), [(10, 300), (1_000_000, 1000), (0, 300)])
 async def test_a_list_is_not_fetched_while_it_is_fresh(autojump_clock, world, ttl, expected):
     connection = old()
@@ -538,12 +550,14 @@ async def test_absurd_freshness_does_no_harm(autojump_clock, world):
     assert world.backend.is_up
 
 
+@pytest.mark.requirement("server/utilities/caching#freshness-calculation-2")
 async def test_a_backend_that_announces_is_not_polled(autojump_clock, world):
     connection = await world.up(old(**ANNOUNCING))
     await trio.sleep(70_000)
     assert len(connection.opened) == 1
 
 
+@pytest.mark.requirement("basic/patterns/subscriptions#acknowledgment-3")
 async def test_a_modern_backend_is_polled_unless_it_has_agreed_to_announce(autojump_clock, world):
     connection = modern(**ANNOUNCING)
     connection.answers["tools/list"] = tools("t")
@@ -560,6 +574,7 @@ async def test_a_modern_backend_is_polled_unless_it_has_agreed_to_announce(autoj
     assert again.methods().count("tools/list") <= 2
 
 
+@pytest.mark.requirement("server/utilities/caching#freshness-calculation-3")
 async def test_a_list_that_fails_is_tried_again_later_and_later(autojump_clock, world):
     connection = await world.up(old(**ANNOUNCING))
     connection.answers["tools/list"] = failure()
@@ -579,6 +594,7 @@ async def test_a_list_that_fails_is_tried_again_later_and_later(autojump_clock, 
     assert len(connection.opened) == asked, "now changes are announced again"
 
 
+@pytest.mark.requirement("basic/patterns/cancellation#timeouts-1")
 async def test_a_fetch_that_is_never_answered_is_given_up(autojump_clock, world):
     connection = await world.up(old(**ANNOUNCING))
     connection.answers["tools/list"] = SILENT

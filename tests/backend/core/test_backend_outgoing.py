@@ -22,6 +22,7 @@ def written(meta: bytes | None, revision: str, **who):
     return outgoing_params(Call("tools/call", params, caller), revision, 7)
 
 
+@pytest.mark.requirement("client/elicitation#capabilities-1", "client/sampling#tools-in-sampling-1")
 def test_modern_requests_get_their_members_and_keep_the_rest_byte_for_byte():
     params, token = written(
         b'{"x":1,"%sclientInfo":{"name":"forged"}}' % PREFIX.encode(),
@@ -40,6 +41,7 @@ def test_modern_requests_get_their_members_and_keep_the_rest_byte_for_byte():
     }
 
 
+@pytest.mark.requirement("basic/index#meta-9")
 def test_a_modern_client_is_introduced():
     params, _ = written(None, LATEST_MODERN, client_info=Raw(b'{"name":"c"}'))
     assert plain(params)["_meta"][PREFIX + "clientInfo"] == {"name": "c"}
@@ -57,6 +59,7 @@ def test_a_legacy_request_to_a_legacy_backend_is_left_alone():
     assert token is None
 
 
+@pytest.mark.requirement("basic/patterns/progress#progress-flow-2")
 @pytest.mark.parametrize("source", [b'"abc"', b"12", b'"\\u00e9 \\/"', b"1234567890123456789"])
 def test_a_progress_token_is_replaced_and_given_back_as_it_was(source):
     params, token = written(b'{"progressToken":%b}' % source, LATEST_LEGACY)

@@ -108,6 +108,7 @@ def instances() -> Iterator[list[ProcessInstance]]:
         assert marked(instance.id) == set()
 
 
+@pytest.mark.requirement("basic/transports/stdio#unexpected-termination-1")
 @pytest.mark.parametrize(
     ("fault", "reason", "detail"),
     [

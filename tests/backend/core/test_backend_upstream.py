@@ -137,6 +137,7 @@ async def test_whoever_gives_up_waiting_is_unsubscribed(autojump_clock, kept, ol
     assert uris(old, "resources/unsubscribe") == ["a"], "it may have been heard"
 
 
+@pytest.mark.requirement("basic/patterns/cancellation#timeouts-1")
 async def test_a_backend_that_doesn_t_answer_is_not_waited_for_for_ever(autojump_clock, kept, old):
     old.answers["resources/subscribe"] = SILENT
     started = trio.current_time()
@@ -147,6 +148,7 @@ async def test_a_backend_that_doesn_t_answer_is_not_waited_for_for_ever(autojump
     assert uris(old, "resources/unsubscribe") == ["a"]
 
 
+@pytest.mark.requirement("basic/patterns/subscriptions#graceful-closure-2")
 async def test_subscriptions_survive_a_new_connection(autojump_clock, kept, old):
     await kept.upstream.add("b")
     await kept.upstream.add("a")
@@ -273,6 +275,7 @@ async def test_nothing_that_is_announced_is_nothing_to_ask_for(autojump_clock, k
     assert not kept.upstream.hears_of(TOOLS)
 
 
+@pytest.mark.requirement("basic/patterns/subscriptions#acknowledgment-3")
 async def test_what_the_backend_agrees_to_is_what_is_heard(autojump_clock, kept):
     connection = await kept.on(modern(**ALL_LISTS))
     stream = connection.opened[0]
@@ -413,6 +416,7 @@ async def test_a_backend_without_the_method_is_not_asked_again(autojump_clock, k
     assert len(connection.opened) == 2, "unless something else is wanted"
 
 
+@pytest.mark.requirement("basic/patterns/subscriptions#graceful-closure-2")
 async def test_a_new_connection_is_listened_to(autojump_clock, kept, listening):
     first = await listening()
     await kept.upstream.add("u")
@@ -425,6 +429,7 @@ async def test_a_new_connection_is_listened_to(autojump_clock, kept, listening):
     assert filters(second)[0]["resourceSubscriptions"] == ["u"]
 
 
+@pytest.mark.requirement("basic/transports/stdio#sending-messages-1")
 async def test_requests_on_the_stream_are_passed_over(autojump_clock, kept, listening):
     connection = await listening()
     connection.opened[0].deliver(Request(1, "roots/list", raw({})))

@@ -212,6 +212,7 @@ async def test_a_pinned_era_is_not_fallen_back_from() -> None:
     assert server.of("initialize") == []
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#backward-compatibility-1")
 async def test_a_modern_error_to_initialize_is_no_reason_to_try_older_transports() -> None:
     async def modern(visit: Visit) -> None:
         await visit.error(-32022, 400, {"supported": ["2026-07-28"]})

@@ -83,6 +83,9 @@ async def test_early_revisions_have_no_version_header() -> None:
     assert all("mcp-protocol-version" not in visit.headers for visit in server.visits[1:])
 
 
+@pytest.mark.requirement(
+    "basic/versioning#backward-compatibility-with-initialization-based-versions-1"
+)
 async def test_a_remembered_era_is_not_probed_for() -> None:
     server = Legacy()
     async with connected(server, memory=EraMemory(Era.LEGACY)):
@@ -232,6 +235,7 @@ async def test_a_question_on_the_stream_of_a_call_belongs_to_the_call() -> None:
     assert answers == [{"jsonrpc": "2.0", "id": "q", "result": {"said": "yes"}}]
 
 
+@pytest.mark.requirement("basic/index#meta-10")
 async def test_a_client_is_not_asked_what_it_cannot_do() -> None:
     async def ask(visit: Visit) -> None:
         await visit.stream()

@@ -33,6 +33,9 @@ from tests.backend.http.servers import (
 PREFIX = "io.modelcontextprotocol/"
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#sending-messages-10", "server/discover#when-to-call-1"
+)
 async def test_a_modern_backend_is_found_by_discovery() -> None:
     server = Modern()
     async with connected(server) as live:
@@ -46,6 +49,17 @@ async def test_a_modern_backend_is_found_by_discovery() -> None:
     assert [visit.what for visit in server.visits] == ["server/discover", "tools/list"]
 
 
+@pytest.mark.requirement(
+    "basic/index#meta-6",
+    "basic/transports/streamable-http#sending-messages-1",
+    "basic/transports/streamable-http#sending-messages-2",
+    "basic/transports/streamable-http#sending-messages-3",
+    "basic/transports/streamable-http#sending-messages-4",
+    "basic/transports/streamable-http#protocol-version-header-1",
+    "basic/transports/streamable-http#protocol-version-header-2",
+    "basic/transports/streamable-http#standard-request-headers-1",
+    "basic/transports/streamable-http#client-behavior-1",
+)
 async def test_a_modern_request_says_in_its_headers_what_its_body_says() -> None:
     server = Modern()
     who = caller(capabilities=raw({"sampling": {}}), log_level="info")
@@ -76,6 +90,12 @@ async def test_names_that_headers_cannot_carry_are_encoded() -> None:
     assert names == [*(f"=?base64?{name}?=" for name in encoded), None]
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#custom-headers-from-tool-parameters-1",
+    "basic/transports/streamable-http#custom-headers-from-tool-parameters-2",
+    "basic/transports/streamable-http#client-behavior-1",
+    "basic/transports/streamable-http#server-behavior-for-custom-headers-5",
+)
 async def test_annotated_parameters_are_repeated_in_headers() -> None:
     server = Modern()
     asked = []
@@ -134,6 +154,7 @@ async def test_credentials_in_the_url_become_a_header() -> None:
     assert server.visits[0].headers["authorization"] == f"Basic {expected}"
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#sending-messages-10")
 async def test_a_stream_brings_notifications_before_the_answer() -> None:
     async def stream(visit: Visit) -> None:
         token = visit.message["params"]["_meta"]["progressToken"]
@@ -190,6 +211,9 @@ async def test_changes_come_on_the_listen_stream_until_it_is_closed() -> None:
         assert live.notes == []
 
 
+@pytest.mark.requirement(
+    "basic/patterns/index#introduction-1", "basic/transports/streamable-http#sending-messages-6"
+)
 async def test_a_request_on_a_modern_stream_is_ignored() -> None:
     async def ask(visit: Visit) -> None:
         await visit.stream()
@@ -241,6 +265,7 @@ async def test_notifications_are_dropped_for_there_are_none() -> None:
     assert [visit.what for visit in server.visits] == ["server/discover", "tools/list"]
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#sending-messages-1")
 async def test_two_hundred_calls_are_under_way_at_once() -> None:
     arrived, everyone = [], trio.Event()
 
@@ -336,6 +361,10 @@ async def test_calls_in_flight_fail_when_the_connection_is_stopped() -> None:
         assert live.connection.in_flight == 0
 
 
+@pytest.mark.requirement(
+    "basic/transports/streamable-http#backward-compatibility-1",
+    "basic/versioning#protocol-version-negotiation-2",
+)
 async def test_the_backend_chooses_another_revision() -> None:
     versions = []
 
@@ -352,6 +381,7 @@ async def test_the_backend_chooses_another_revision() -> None:
     assert versions == ["2026-07-28"] * 2
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#backward-compatibility-1")
 async def test_a_modern_error_without_id_is_recognised() -> None:
     async def discover(visit: Visit) -> None:
         await visit.error(-32021, 400, id=None)

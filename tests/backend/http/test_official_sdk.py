@@ -101,6 +101,7 @@ async def test_a_stream_that_was_hung_up_is_resumed(streamable: str) -> None:
         assert not result.get("isError")
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#custom-headers-from-tool-parameters-1")
 async def test_annotated_parameters_reach_the_backend(streamable: str) -> None:
     found = {}
     async with connecting(streamable, mirrored=lambda tool: found.get(tool, ())) as live:

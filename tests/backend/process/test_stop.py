@@ -49,6 +49,7 @@ async def line(process) -> str:
     return data.decode().strip()
 
 
+@pytest.mark.requirement("basic/transports/stdio#shutdown-1")
 async def test_a_program_that_ends_at_eof_is_stopped_without_a_signal(python):
     async with python("import sys; sys.stdin.read(); sys.exit(7)") as process:
         assert process.exit_code is None
@@ -58,6 +59,7 @@ async def test_a_program_that_ends_at_eof_is_stopped_without_a_signal(python):
     assert "exited with status 7" in repr(process)
 
 
+@pytest.mark.requirement("basic/transports/stdio#shutdown-1")
 async def test_a_program_that_ignores_eof_is_terminated(python):
     program = "import signal; print(flush=True); signal.pause()"
     async with python(program, stop=StopPolicy(eof=0.02, terminate=20, kill=20)) as process:
@@ -65,6 +67,7 @@ async def test_a_program_that_ignores_eof_is_terminated(python):
     assert process.exit_code == -signal.SIGTERM
 
 
+@pytest.mark.requirement("basic/transports/stdio#shutdown-1")
 async def test_a_program_that_ignores_eof_and_sigterm_is_killed(python):
     async with python(DEAF, stop=HASTY) as process:
         await line(process)
