@@ -7,6 +7,7 @@ from .address import Overrides
 from .events import AddressChanged, AddressRefused, ReloadApplied
 from .gateway import Gateway
 from .identity import NAME, VERSION
+from .issuers import KeysFetched, KeysNotFetched
 from .serving import (
     RunOptions,
     Started,
@@ -24,6 +25,8 @@ __all__ = [
     "AddressChanged",
     "AddressRefused",
     "Gateway",
+    "KeysFetched",
+    "KeysNotFetched",
     "Overrides",
     "ReloadApplied",
     "RunOptions",

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from onemcp.auth import Gate, KeyStore, local_verifier
+from onemcp.auth import Gate, KeyStore, TokenVerifier
 from onemcp.config import Configuration, ConfigurationError, Problem
 from onemcp.state import StateError
+
+from .issuers import Issuers
 
 
 class Access:
@@ -16,11 +18,13 @@ class Access:
 
     Attributes:
         keys: What tokens are signed and verified with, or None while none are needed.
+        issuers: The keys of authorization servers elsewhere.
     """
 
     def __init__(self, load_keys: Callable[[], KeyStore]) -> None:
         """Read keys by `load_keys`, which may block and raise a StateError."""
         self.keys: KeyStore | None = None
+        self.issuers = Issuers()
         self._load_keys = load_keys
 
     async def prepare(self, configuration: Configuration) -> None:
@@ -28,9 +32,11 @@ class Access:
 
         Raises:
             StateError: They can't be read or made.
+            ConfigurationError: A file with keys of another issuer can't be used.
         """
         if configuration.auth.mode == "local" and self.keys is None:
             self.keys = await trio.to_thread.run_sync(self._load_keys)
+        await self.issuers.prepare(configuration)
 
     async def prepare_again(self, configuration: Configuration) -> None:
         """Do the same for a configuration that is to replace another.
@@ -53,11 +59,15 @@ class Access:
             configuration: What is to be served.
             bound_hosts: The addresses and names that are listened on.
         """
-        mode = configuration.auth.mode
+        auth, server = configuration.auth, configuration.server
+        own = self.keys if auth.mode == "local" else None
+        external = self.issuers.external(configuration)
         return Gate(
-            mode=mode,
-            verifier=local_verifier(self.keys) if mode == "local" and self.keys else None,
-            allowed_hosts=configuration.server.allowed_hosts,
-            allowed_origins=configuration.server.allowed_origins,
+            mode=auth.mode,
+            verifier=None if auth.mode == "none" else TokenVerifier(own, external=external),
+            issuers=[issuer.name for issuer in external],
+            public_url=server.public_url,
+            allowed_hosts=server.allowed_hosts,
+            allowed_origins=server.allowed_origins,
             bound_hosts=bound_hosts,
         )

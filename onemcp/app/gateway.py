@@ -5,6 +5,7 @@
     onemcp (one_for_one; escalates)
     |-- guardian       ends backend processes should the gateway be killed
     `-- gateway (rest_for_one; escalates)
+        |-- issuers    fetches the keys of authorization servers elsewhere
         |-- backends (one_for_one)
         |   `-- NAME (pauses on exhaustion)
         |       `-- connection
@@ -96,6 +97,7 @@ class Gateway:
             OSError: The address can't be listened on.
         """
         self.configuration = configuration
+        self._access = access
         self._on_event = on_event
         self._identity = Identity(raw({"name": NAME, "version": VERSION}))
         self._instance = ProcessInstance()
@@ -160,7 +162,9 @@ class Gateway:
     # --- the tree ----------------------------------------------------------------------------
 
     def _tree(self) -> Supervisor:
+        issuers = partial(self._access.issuers.run, self._on_event)
         children = [
+            ChildSpec(id="issuers", start=issuers),
             ChildSpec.for_supervisor(self._supervisor),
             ChildSpec.for_supervisor(self.multiplexer.parking.supervisor),
             ChildSpec.for_supervisor(self.sessions.supervisor),

@@ -1,7 +1,8 @@
 """Room of onemcp: who may call, shown by signed tokens, and from where.
 
 Keys live in the state directory (`load_or_create_keys`), tokens are signed with them
-(`issue_token`) and checked (`TokenVerifier`), and a `Gate` reads a request's headers.
+(`issue_token`), those and the tokens of other issuers are checked (`TokenVerifier`), and a `Gate`
+reads a request's headers.
 """
 
 from onemcp.auth._errors import (
@@ -14,29 +15,42 @@ from onemcp.auth._errors import (
     Unauthorized,
 )
 from onemcp.auth._gate import Gate, Headers, Mode
+from onemcp.auth._issuers import ExternalIssuer
+from onemcp.auth._jwks import MAX_JWKS_BYTES, KeySet, TrustedKey, parse_jwks
 from onemcp.auth._keys import KeyStore, SigningKey, load_or_create_keys
-from onemcp.auth._local import local_verifier, new_token
+from onemcp.auth._metadata import resource_metadata, resource_path
 from onemcp.auth._principal import ANONYMOUS, Principal
-from onemcp.auth._tokens import TokenVerifier, issue_token
+from onemcp.auth._resource import WELL_KNOWN_RESOURCE, Resource, canonical
+from onemcp.auth._tokens import issue_token, new_token
+from onemcp.auth._verifier import TokenVerifier
 
 __all__ = [
     "ANONYMOUS",
+    "MAX_JWKS_BYTES",
+    "WELL_KNOWN_RESOURCE",
     "AuthError",
     "BadRequest",
+    "ExternalIssuer",
     "Forbidden",
     "Gate",
     "Headers",
     "InvalidToken",
+    "KeySet",
     "KeyStore",
     "Mode",
     "Principal",
     "Reason",
     "RequestRefused",
+    "Resource",
     "SigningKey",
     "TokenVerifier",
+    "TrustedKey",
     "Unauthorized",
+    "canonical",
     "issue_token",
     "load_or_create_keys",
-    "local_verifier",
     "new_token",
+    "parse_jwks",
+    "resource_metadata",
+    "resource_path",
 ]

@@ -27,6 +27,7 @@ class Reason(enum.StrEnum):
     AUDIENCE = "audience"
     EXPIRED = "expired"
     NOT_YET_VALID = "not yet valid"
+    REVOKED = "revoked"
 
 
 class InvalidToken(AuthError):

@@ -5,6 +5,9 @@ The frontend asks in this order, and answers a `RequestRefused` with its `status
 1. `check_host` and `check_origin`, against DNS rebinding: a web page of somebody else's, whose name
    was made to point at this machine, still sends its own name as Host and as Origin.
 2. `authenticate`, which takes a token from the Authorization header and from nowhere else.
+
+Whoever may not come in is told where to get a token, if there is an authorization server: by the
+address of the resource's metadata (RFC 9728, section 5.1) and the scope to ask for.
 """
 
 import ipaddress
@@ -15,11 +18,13 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import attrs
 
 from onemcp.auth._errors import BadRequest, Forbidden, InvalidToken, Unauthorized
+from onemcp.auth._metadata import scopes_of
 from onemcp.auth._principal import ANONYMOUS, Principal
-from onemcp.auth._tokens import TokenVerifier
+from onemcp.auth._resource import Resource
+from onemcp.auth._verifier import TokenVerifier
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
-Mode: TypeAlias = Literal["local", "none"]
+Mode: TypeAlias = Literal["local", "external", "none"]
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 WILDCARDS: Final = frozenset({"0.0.0.0", "[::]"})  # noqa: S104  (left out, not bound)
@@ -31,9 +36,8 @@ WEB_ORIGIN = re.compile(r"(https?)://(.+)")
 ANY_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s*]+")
 
 CHALLENGE: Final = 'Bearer realm="onemcp"'
-INVALID_TOKEN: Final = (
-    f'{CHALLENGE}, error="invalid_token", '
-    'error_description="The access token is invalid or has expired"'
+REFUSED: Final = (
+    'error="invalid_token", error_description="The access token is invalid or has expired"'
 )
 
 
@@ -57,6 +61,10 @@ class _Authority(NamedTuple):
 
     def with_port(self, scheme: str) -> "_Authority":
         return self._replace(port=self.port or DEFAULT_PORTS[scheme])
+
+
+def _as_tuple(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)
 
 
 def _read_entry(entry: str) -> _Authority | None:
@@ -103,16 +111,22 @@ class Gate:
     """Decides, by its headers, whether a request may come in and as whom.
 
     Attributes:
-        mode: `local` asks for a token, `none` lets in as `ANONYMOUS`.
-        verifier: Checks the tokens; needed with `local`.
+        mode: `local` and `external` ask for a token, `none` lets in as `ANONYMOUS`.
+        verifier: Checks the tokens; needed unless everybody is let in.
+        issuers: The authorization servers elsewhere that clients are sent to.
+        own_issuer: Whether clients are sent to the gateway's own.
+        public_url: The origin that clients use; None where it is what their Host says.
         allowed_hosts: Hosts accepted besides loopback and the bound addresses; one that is given
             with a port is accepted with that port only.
         allowed_origins: Origins accepted besides loopback and the server's own.
         bound_hosts: The addresses that the server listens on.
     """
 
-    mode: Mode = attrs.field(validator=attrs.validators.in_(("local", "none")))
+    mode: Mode = attrs.field(validator=attrs.validators.in_(("local", "external", "none")))
     verifier: TokenVerifier | None = None
+    issuers: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple)
+    own_issuer: bool = False
+    public_url: str | None = None
     allowed_hosts: frozenset[_Authority] = attrs.field(default=(), converter=_read_allowed_hosts)
     allowed_origins: frozenset[str] = attrs.field(default=(), converter=_read_allowed_origins)
     bound_hosts: frozenset[str] = attrs.field(default=(), converter=_read_bound_hosts)
@@ -142,35 +156,62 @@ class Gate:
         if origin is not None and not self._is_accepted_origin(origin, headers):
             raise Forbidden("The Origin is not allowed", reason=f"origin {_quote(origin)}")
 
-    def authenticate(self, headers: Headers, now: float) -> Principal:
+    def resource(self, headers: Headers, path: str) -> Resource:
+        """Tell what is meant by a path, in the words of the client that asks for it.
+
+        Args:
+            headers: The request's, whose Host has been checked.
+            path: The endpoint; empty for all of them.
+        """
+        if self.public_url is not None:
+            return Resource(self.public_url, path)
+        host = (_only(headers, b"host") or b"").decode("latin-1").lower()
+        return Resource(f"http://{host.removesuffix(':80')}", path)
+
+    def authorization_servers(self, resource: Resource) -> tuple[str, ...]:
+        """Return the issuers whose tokens are good for a resource."""
+        return (resource.origin, *self.issuers) if self.own_issuer else self.issuers
+
+    def authenticate(self, headers: Headers, now: float, path: str = "") -> Principal:
         """Tell who is calling.
 
         Args:
-            headers: The request's, as ASGI has them.
+            headers: The request's, as ASGI has them; its Host has been checked.
             now: The time, in seconds since the epoch.
+            path: The endpoint that is called; empty for all of them.
 
         Raises:
             BadRequest: Several Authorization headers.
             Unauthorized: No token, or one that lets nobody in.
         """
+        headers = tuple(headers)
         authorization = _only(headers, b"authorization")
         if self.verifier is None or self.mode == "none":
             return ANONYMOUS
         scheme, _, token = (authorization or b"").decode("latin-1").partition(" ")
         token = token.strip(" ")
+        resource = self.resource(headers, path)
         if scheme.lower() != "bearer" or not token:
             # RFC 6750, section 3.1: no error code where no token was presented
             raise Unauthorized(
                 "An access token is needed",
                 reason="no token" if authorization is None else "no bearer token",
-                www_authenticate=CHALLENGE,
+                www_authenticate=self._challenge(resource),
             )
         try:
-            return self.verifier.verify(token, now)
+            return self.verifier.verify(token, now, resource)
         except InvalidToken as error:
+            challenge = self._challenge(resource, REFUSED)
             raise Unauthorized(
-                str(error), reason=error.reason, www_authenticate=INVALID_TOKEN
+                str(error), reason=error.reason, www_authenticate=challenge
             ) from None
+
+    def _challenge(self, resource: Resource, *more: str) -> str:
+        where = []
+        if self.authorization_servers(resource):
+            scope = " ".join(scopes_of(resource))
+            where = [f'resource_metadata="{resource.metadata_url}"', f'scope="{scope}"']
+        return ", ".join([CHALLENGE, *more, *where])
 
     def _accepted_host(self, host: bytes | None) -> _Authority:
         if host is None:
@@ -183,10 +224,16 @@ class Gate:
     def _is_own(self, host: _Authority) -> bool:
         return (
             host.name in LOOPBACK
+            or self._is_public(host)
             or host.name in self.bound_hosts
             or host._replace(port="") in self.allowed_hosts
             or host in self.allowed_hosts
         )
+
+    def _is_public(self, host: _Authority) -> bool:
+        scheme, _, public = (self.public_url or "").partition("://")
+        authority = _Authority.parse(public)
+        return authority is not None and host.with_port(scheme) == authority.with_port(scheme)
 
     def _is_accepted_origin(self, origin: bytes, headers: Headers) -> bool:
         text = origin.decode("latin-1").lower()

@@ -1,9 +1,13 @@
 """Who is calling."""
 
+import json
 import math
 from typing import Final
 
 import attrs
+
+ISSUER: Final = "onemcp"
+"""The issuer of tokens that an operator makes with `onemcp token`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -16,6 +20,10 @@ class Principal:
         client_id: The program that asked for the token.
         token_id: The token's `jti`; it identifies the token and opens nothing.
         expires_at: When the token expires, in seconds since the epoch.
+        issued_at: When it was issued, in seconds since the epoch; 0 where that is not known.
+        issuer: Who issued it.
+        audiences: What it was issued for, in canonical form.
+        grant_id: The consent that it came from, if it came from one.
     """
 
     subject: str
@@ -23,6 +31,17 @@ class Principal:
     client_id: str
     token_id: str
     expires_at: float
+    issued_at: float = 0
+    issuer: str = ISSUER
+    audiences: frozenset[str] = frozenset()
+    grant_id: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What sessions and parked calls belong to: the subject, as this issuer and client say."""
+        if self.issuer == ISSUER:
+            return self.subject
+        return json.dumps([self.issuer, self.client_id, self.subject])
 
 
 ANONYMOUS: Final = Principal(

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from structlog.typing import FilteringBoundLogger
 
-from onemcp.app import AddressChanged, AddressRefused, ReloadApplied
+from onemcp.app import (
+    AddressChanged,
+    AddressRefused,
+    KeysFetched,
+    KeysNotFetched,
+    ReloadApplied,
+)
 from onemcp.backend import (
     BackendDown,
     BackendReady,
@@ -43,6 +49,8 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(RetryRefused, "warning")
     log.register(RequestDenied, "warning")
     log.register(RequestFailed, "error")
+    log.register(KeysFetched, "debug")
+    log.register(KeysNotFetched, "warning", "The keys that are known stay in use")
     log.register(ReloadApplied, "info")
     log.register(AddressChanged, "info")
     log.register(AddressRefused, "error", "onemcp goes on listening where it did")

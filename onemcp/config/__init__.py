@@ -1,11 +1,10 @@
 """The one configuration file: what it may say, how it is read, and how changes to it are seen."""
 
+from onemcp.config._auth import Auth, AuthMode, Issuer
 from onemcp.config._diff import BackendChange, ConfigurationDiff, diff
 from onemcp.config._files import configuration_directory, find, state_directory
 from onemcp.config._load import load, parse
 from onemcp.config._model import (
-    Auth,
-    AuthMode,
     Backend,
     BackendLimits,
     Backoff,
@@ -52,6 +51,7 @@ __all__ = [
     "HttpTransport",
     "HttpType",
     "InvalidOption",
+    "Issuer",
     "Limits",
     "Log",
     "LogFormat",

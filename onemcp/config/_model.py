@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import attrs
 
 from onemcp.config import _rules as rules
+from onemcp.config._auth import Auth
 from onemcp.config._rules import InvalidOption
 
 HttpType: TypeAlias = Literal["streamable-http", "sse"]
@@ -25,7 +26,6 @@ Protocol: TypeAlias = Literal[
     "2025-11-25",
     "2026-07-28",
 ]
-AuthMode: TypeAlias = Literal["local", "none"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["auto", "human", "json"]
 
@@ -190,6 +190,7 @@ class Server:
     Attributes:
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
+        public_url: The origin that clients use; None where it is what their Host header says.
         allowed_hosts: Values of the Host header accepted besides those of the address itself.
         allowed_origins: Web origins whose pages may call onemcp.
         poll_after: Seconds of silence after which a client of revision 2025-11-25 polls the
@@ -201,19 +202,15 @@ class Server:
 
     host: str = attrs.field(default="127.0.0.1", validator=rules.not_blank)
     port: int = attrs.field(default=8722, validator=rules.port)
+    public_url: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(rules.origin)
+    )
     allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
     allowed_origins: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
     poll_after: float = attrs.field(default=0.0, validator=rules.at_least(0))
     shutdown_grace: float = attrs.field(default=10.0, validator=rules.at_least(0))
     name: str = attrs.field(default="onemcp", validator=rules.not_blank)
     instructions: str | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Auth:
-    """Who may call: `local` asks for the token onemcp writes, `none` asks for nothing."""
-
-    mode: AuthMode = attrs.field(default="local", validator=rules.one_of(get_args(AuthMode)))
 
 
 @attrs.frozen(kw_only=True)

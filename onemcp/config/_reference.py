@@ -59,10 +59,13 @@ def _section(title: str, path: str, node: Schema, root: Schema) -> Iterator[str]
         option = _resolve(reference, root)
         yield _row(name, option, root, required=name in node.get("required", ()))
         inner = _resolve(option.get("additionalProperties") or {}, root)
+        item = _resolve(option.get("items") or {}, root)
         if "properties" in option:
             objects.append((f"{path}{name}", option))
         elif "properties" in inner:
             objects.append((f"{path}{name}.<name>", inner))
+        elif "properties" in item:
+            objects.append((f"{path}{name}[]", item))
     yield ""
     for name, inner in objects:
         yield from _section(f"`{name}`", f"{name}.", inner, root)

@@ -15,6 +15,10 @@ SEPARATOR = re.compile(r"[A-Za-z0-9_.-]{1,8}")
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 VARIABLE_NAME = re.compile(r"[^=\x00]+")
+WEB_ORIGIN = re.compile(
+    r"(?!http://.*:80$|https://.*:443$)https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?"
+)
+SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,256}")
 UNFIT_FOR_URLS = re.compile(r"[\x00-\x20\x7f]")
 HIGHEST_PORT = 65_535
 URL_REMEDY = "Write an absolute URL such as https://mcp.example.com/mcp"
@@ -114,6 +118,23 @@ def url(_instance: object, attribute: Any, value: str) -> None:
     fault = _fault_of(value)
     if fault:
         raise InvalidOption(attribute.name, fault, URL_REMEDY)
+
+
+def origin(_instance: object, attribute: Any, value: str) -> None:
+    """Require the scheme, host and port of a URL, as clients write them (RFC 6454)."""
+    url(_instance, attribute, value)
+    if value != origin_of(value) or value != value.lower() or not WEB_ORIGIN.fullmatch(value):
+        raise InvalidOption(
+            attribute.name,
+            "must be a scheme, a host in lower case and a port if it is not the usual one",
+            "Write it like https://mcp.example.com, without a path or a slash at the end",
+        )
+
+
+def scopes(_instance: object, attribute: Any, values: tuple[str, ...]) -> None:
+    """Require words that a scope can be made of (RFC 6749, section 3.3)."""
+    if not all(SCOPE.fullmatch(value) for value in values):
+        raise InvalidOption(attribute.name, "holds what is no scope", "Write words such as mcp")
 
 
 def _fault_of(value: str) -> str | None:

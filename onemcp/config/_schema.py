@@ -189,7 +189,8 @@ def _enum(failure: _Failure) -> Iterator[Finding]:
 def _required(failure: _Failure) -> Iterator[Finding]:
     for key in failure.parameter:
         if key not in failure.instance:
-            yield Finding(failure.path, f'"{key}" is missing', f"Add {ONE_SERVER}")
+            what = f'"{key}"' if failure.path else ONE_SERVER
+            yield Finding(failure.path, f'"{key}" is missing', f"Add {what}")
 
 
 def _no_server(failure: _Failure) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path as FilePath
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 import cattrs
@@ -12,8 +12,8 @@ from attrs import fields
 from cattrs import AttributeValidationNote, ClassValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
+from onemcp.config._auth import Auth, Issuer
 from onemcp.config._model import (
-    Auth,
     Backend,
     BackendLimits,
     Backoff,
@@ -34,6 +34,16 @@ from onemcp.config._rules import InvalidOption
 T = TypeVar("T")
 Object: TypeAlias = Mapping[str, Any]
 
+INNER: Final = (
+    Backoff,
+    Timeouts,
+    Restart,
+    BackendLimits,
+    StdioTransport,
+    HttpTransport,
+    Backend,
+    Issuer,
+)
 SECTIONS: Mapping[str, type[Any]] = {
     "server": Server,
     "auth": Auth,
@@ -71,8 +81,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(FilePath, lambda value, _: FilePath(value))
     converter.register_structure_hook(Transport, lambda value, _: value)
     # Inner classes first: the functions made for the outer ones look them up.
-    inner = (Backoff, Timeouts, Restart, BackendLimits, StdioTransport, HttpTransport, Backend)
-    for cls in (*inner, *SECTIONS.values()):
+    for cls in (*INNER, *SECTIONS.values()):
         renamed: Any = {
             field.name: override(rename=camel_case(field.name)) for field in fields(cls)
         }

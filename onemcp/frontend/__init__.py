@@ -6,12 +6,13 @@ serve them.
 
 from __future__ import annotations
 
-from .application import PATH, Application
+from .application import Application
 from .asgi import StreamSlots
 from .events import RequestDenied, RequestFailed
 from .legacy import LegacyFrontend
 from .session import Deadlines, Sessions
 from .stdio import StdioFrontend
+from .wellknown import PATH
 
 __all__ = [
     "PATH",

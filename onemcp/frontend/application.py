@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 import trio
 
-from onemcp.auth import Gate, RequestRefused
+from onemcp.auth import Gate, RequestRefused, resource_path
 from onemcp.multiplexer import Multiplexer, View
 from onemcp.protocol import headers as mcp_headers
 from onemcp.protocol import meta
@@ -27,7 +27,7 @@ from onemcp.protocol.jsonrpc import Message, Request
 from onemcp.protocol.methods import DISCOVER, INITIALIZE
 from onemcp.protocol.revisions import LEGACY_REVISIONS
 
-from . import cors
+from . import cors, wellknown
 from .asgi import (
     EVENT_STREAM,
     JSON,
@@ -48,9 +48,7 @@ from .events import RequestDenied, RequestFailed
 from .http_sse import MESSAGES, STREAMS, HttpSse
 from .legacy import LegacyFrontend
 from .modern import serve_modern
-
-PATH: Final = "/mcp"
-"""Where everything is served; ``/mcp/NAME`` is one backend."""
+from .wellknown import PATH
 
 _ENDPOINTS: Final = (PATH, STREAMS, MESSAGES)
 _METHODS: Final = ((b"allow", b"POST, GET, DELETE"),)
@@ -126,7 +124,11 @@ class Application:
         if cors.is_preflight(scope["method"], headers):
             await respond(wire.send, 204, headers=cors.preflight_headers(headers))
             return
-        principal = self.gate.authenticate(headers, time.time()).subject
+        if scope["path"].startswith(wellknown.PREFIX):
+            await wellknown.serve(self.gate, scope, wire.send, self.multiplexer.identity.name)
+            return
+        resource = resource_path(scope["path"], PATH) or ""
+        principal = self.gate.authenticate(headers, time.time(), resource).identity
         base, view = self._view(scope["path"])
         http = HttpRequest(headers, view, principal, wire.receive, wire.send, self.slots)
         if base == PATH:

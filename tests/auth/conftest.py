@@ -5,11 +5,12 @@ import attrs
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from onemcp.auth import KeyStore, SigningKey, TokenVerifier, issue_token
+from onemcp.auth import KeyStore, Resource, SigningKey, TokenVerifier, issue_token
 
 NOW = 1_800_000_000.0
 AUDIENCE = "http://127.0.0.1:8722/mcp"
 ISSUER = "http://127.0.0.1:8722"
+HERE = Resource(ISSUER, "/mcp")
 
 
 def b64(data: bytes) -> str:
@@ -24,6 +25,7 @@ class Forge:
     now: float = NOW
     audience: str = AUDIENCE
     issuer: str = ISSUER
+    here: Resource = HERE
 
     def header(self, **changes) -> dict:
         return {"alg": "EdDSA", "typ": "at+jwt", "kid": self.keys.newest.key_id} | changes
@@ -75,4 +77,4 @@ def forge(keys: KeyStore) -> Forge:
 
 @pytest.fixture
 def verifier(keys: KeyStore) -> TokenVerifier:
-    return TokenVerifier(keys, AUDIENCE, ISSUER, skew=30.0)
+    return TokenVerifier(keys, skew=30.0)

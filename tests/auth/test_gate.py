@@ -42,7 +42,7 @@ OPEN = Gate(
 
 @pytest.fixture
 def gate(verifier: TokenVerifier) -> Gate:
-    return Gate(mode="local", verifier=verifier)
+    return Gate(mode="local", verifier=verifier, public_url="http://127.0.0.1:8722")
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_a_mode_that_does_not_exist_is_refused(verifier):
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER  "])
 def test_a_token_lets_in(gate, forge, scheme):
     request = headers(authorization=scheme + forge.issue())
-    assert gate.authenticate(request, forge.now).subject == "ada"
+    assert gate.authenticate(request, forge.now, "/mcp").subject == "ada"
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_a_token_that_does_not_let_in_is_answered_the_same_whatever_is_wrong(
 ):
     token = build(forge)
     with pytest.raises(Unauthorized) as refused:
-        gate.authenticate(headers(authorization=f"Bearer {token}"), forge.now)
+        gate.authenticate(headers(authorization=f"Bearer {token}"), forge.now, "/mcp")
     error = refused.value
     assert error.status == 401
     assert error.reason == reason
@@ -329,7 +329,7 @@ VALUES = st.one_of(
 @settings(deadline=None)
 @given(request=st.lists(st.tuples(NAMES, VALUES), max_size=4))
 def test_any_headers_pass_or_are_refused_in_the_one_way(forge, request):
-    verifier = TokenVerifier(forge.keys, forge.audience, forge.issuer)
+    verifier = TokenVerifier(forge.keys)
     gate = Gate(mode="local", verifier=verifier)
     for check in (
         gate.check_host,

@@ -16,6 +16,7 @@ from onemcp.auth import (
     KeyStore,
     Principal,
     Reason,
+    Resource,
     SigningKey,
     TokenVerifier,
 )
@@ -23,9 +24,12 @@ from onemcp.auth import (
 SKEW = 30.0
 
 
+HERE = Resource("http://127.0.0.1:8722", "/mcp")
+
+
 def reason_of(verifier: TokenVerifier, token: str, now: float) -> Reason:
     with pytest.raises(InvalidToken) as refused:
-        verifier.verify(token, now)
+        verifier.verify(token, now, HERE)
     assert str(refused.value) == "The access token is invalid or has expired"
     assert refused.value.__cause__ is None
     assert refused.value.__context__ is None or refused.value.__suppress_context__
@@ -181,19 +185,22 @@ def test_a_bad_token_lets_nobody_in(build, reason, forge, verifier):
 @pytest.mark.requirement("client/elicitation#statefulness-3")
 def test_a_token_tells_who_is_calling(forge, verifier):
     token = forge.issue(subject="grace", scope="mcp admin", client_id="editor", lifetime=59.5)
-    principal = verifier.verify(token, forge.now)
+    principal = verifier.verify(token, forge.now, forge.here)
     assert principal == Principal(
         subject="grace",
         scopes=frozenset({"mcp", "admin"}),
         client_id="editor",
         token_id=principal.token_id,
         expires_at=forge.now + 60,
+        issued_at=forge.now,
+        issuer=forge.issuer,
+        audiences=frozenset({forge.audience}),
     )
     assert len(principal.token_id) >= 20
 
 
 def test_every_token_has_an_id_of_its_own(forge, verifier):
-    ids = {verifier.verify(forge.issue(), forge.now).token_id for _ in range(20)}
+    ids = {verifier.verify(forge.issue(), forge.now, forge.here).token_id for _ in range(20)}
     assert len(ids) == 20
 
 
@@ -207,7 +214,7 @@ def test_a_token_is_what_rfc_9068_says(forge):
 
 def test_a_token_for_several_audiences_counts_for_each(forge, verifier):
     token = forge.sign(claims=forge.claims(aud=["https://other", forge.audience]))
-    assert verifier.verify(token, forge.now).subject == "ada"
+    assert verifier.verify(token, forge.now, forge.here).subject == "ada"
 
 
 def test_a_library_of_others_accepts_our_tokens(forge):
@@ -245,56 +252,59 @@ def test_a_token_that_nobody_accepts_is_not_issued(forge, changes):
 
 def test_expiry_allows_for_the_skew_and_is_checked_on_every_use(forge, verifier):
     token = forge.issue(lifetime=60)
-    verifier.verify(token, forge.now)
-    verifier.verify(token, forge.now + 60 + SKEW - 0.001)
+    verifier.verify(token, forge.now, forge.here)
+    verifier.verify(token, forge.now + 60 + SKEW - 0.001, forge.here)
     assert reason_of(verifier, token, forge.now + 60 + SKEW) is Reason.EXPIRED
     assert "<0 tokens>" in repr(verifier)
 
 
 def test_not_before_allows_for_the_skew_and_is_checked_on_every_use(forge, verifier):
     token = forge.issue()
-    verifier.verify(token, forge.now - SKEW)
+    verifier.verify(token, forge.now - SKEW, forge.here)
     assert reason_of(verifier, token, forge.now - SKEW - 1) is Reason.NOT_YET_VALID
-    verifier.verify(token, forge.now)
+    verifier.verify(token, forge.now, forge.here)
 
 
 @pytest.mark.parametrize("skew", [-1, 121])
 def test_the_skew_is_bounded(keys, skew):
     with pytest.raises(ValueError, match="skew"):
-        TokenVerifier(keys, "a", "i", skew=skew)
+        TokenVerifier(keys, skew=skew)
 
 
 def test_a_verified_token_is_looked_up_not_verified_again(forge, verifier, monkeypatch):
     token = forge.issue()
-    first = verifier.verify(token, forge.now)
+    first = verifier.verify(token, forge.now, forge.here)
     monkeypatch.setattr(TokenVerifier, "_check", None)
-    assert verifier.verify(token, forge.now + 1) is first
+    assert verifier.verify(token, forge.now + 1, forge.here) is first
 
 
 def test_the_longest_unused_token_is_forgotten_first(forge):
-    verifier = TokenVerifier(forge.keys, forge.audience, forge.issuer, capacity=2)
+    verifier = TokenVerifier(forge.keys, capacity=2)
     one, two, three = (forge.issue() for _ in range(3))
-    first, second = verifier.verify(one, forge.now), verifier.verify(two, forge.now)
-    assert verifier.verify(one, forge.now) is first
-    verifier.verify(three, forge.now)
+    first, second = (
+        verifier.verify(one, forge.now, forge.here),
+        verifier.verify(two, forge.now, forge.here),
+    )
+    assert verifier.verify(one, forge.now, forge.here) is first
+    verifier.verify(three, forge.now, forge.here)
     assert "<2 tokens>" in repr(verifier)
-    assert verifier.verify(one, forge.now) is first
-    assert verifier.verify(two, forge.now) is not second
+    assert verifier.verify(one, forge.now, forge.here) is first
+    assert verifier.verify(two, forge.now, forge.here) is not second
 
 
 def test_all_keys_verify_and_the_newest_signs(forge):
     newer = SigningKey.generate(forge.keys.newest.created + 1)
     rotated = KeyStore([*forge.keys.keys, newer])
-    verifier = TokenVerifier(rotated, forge.audience, forge.issuer)
-    assert verifier.verify(forge.issue(), forge.now).subject == "ada"
+    verifier = TokenVerifier(rotated)
+    assert verifier.verify(forge.issue(), forge.now, forge.here).subject == "ada"
     token = type(forge)(rotated).issue()
     assert jwt.get_unverified_header(token)["kid"] == newer.key_id
-    assert verifier.verify(token, forge.now).subject == "ada"
+    assert verifier.verify(token, forge.now, forge.here).subject == "ada"
 
 
 def test_no_repr_shows_a_token(forge, verifier):
     token = forge.issue()
-    principal = verifier.verify(token, forge.now)
+    principal = verifier.verify(token, forge.now, forge.here)
     shown = repr(verifier) + repr(principal)
     assert not any(part in shown for part in token.split("."))
 
@@ -306,7 +316,7 @@ def test_anonymous_never_expires_and_may_use_mcp():
 
 def check_fuzzed(verifier: TokenVerifier, token: str, now: float) -> None:
     try:
-        verifier.verify(token, now)
+        verifier.verify(token, now, HERE)
     except InvalidToken as refused:
         assert isinstance(refused.reason, Reason)  # noqa: PT017  (any other error fails the test)
     else:
@@ -316,7 +326,7 @@ def check_fuzzed(verifier: TokenVerifier, token: str, now: float) -> None:
 @settings(deadline=None)
 @given(token=st.text() | st.from_regex(r"\A[A-Za-z0-9_-]{0,9}(\.[A-Za-z0-9_-]{0,9}){0,3}\Z"))
 def test_any_text_is_refused_in_the_one_way(forge, token):
-    check_fuzzed(TokenVerifier(forge.keys, forge.audience, forge.issuer), token, forge.now)
+    check_fuzzed(TokenVerifier(forge.keys), token, forge.now)
 
 
 JSON = st.recursive(
@@ -329,7 +339,7 @@ JSON = st.recursive(
 @settings(deadline=None)
 @given(header=st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "b64", "zip"]), JSON))
 def test_any_header_is_refused_in_the_one_way(forge, header):
-    verifier = TokenVerifier(forge.keys, forge.audience, forge.issuer)
+    verifier = TokenVerifier(forge.keys)
     check_fuzzed(verifier, forge.sign(header | {"x": 1}), forge.now)
     check_fuzzed(verifier, forge.sign(forge.header() | {"y": 1} | header), forge.now)
 
@@ -337,10 +347,10 @@ def test_any_header_is_refused_in_the_one_way(forge, header):
 @settings(deadline=None)
 @given(name=st.sampled_from(["iss", "aud", "exp", "nbf", "iat", "scope"]), value=JSON)
 def test_any_claim_is_taken_or_refused_in_the_one_way(forge, name, value):
-    verifier = TokenVerifier(forge.keys, forge.audience, forge.issuer)
+    verifier = TokenVerifier(forge.keys)
     token = forge.sign(claims=forge.claims(**{name: value}))
     try:
-        principal = verifier.verify(token, forge.now)
+        principal = verifier.verify(token, forge.now, forge.here)
     except InvalidToken:
         return
     assert principal.subject == "ada"
@@ -350,7 +360,7 @@ def test_any_claim_is_taken_or_refused_in_the_one_way(forge, name, value):
 @settings(deadline=None)
 @given(payload=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_payload_is_refused_in_the_one_way(forge, payload):
-    verifier = TokenVerifier(forge.keys, forge.audience, forge.issuer)
+    verifier = TokenVerifier(forge.keys)
     check_fuzzed(verifier, forge.sign(claims=payload), forge.now)
 
 
@@ -361,5 +371,5 @@ def test_a_token_changed_anywhere_is_refused(forge, position, character):
     position %= len(token)
     changed = token[:position] + character + token[position + 1 :]
     if changed != token:
-        verifier = TokenVerifier(forge.keys, forge.audience, forge.issuer)
+        verifier = TokenVerifier(forge.keys)
         check_fuzzed(verifier, changed, forge.now)

@@ -16,7 +16,7 @@ import pytest
 
 import onemcp.cli
 from onemcp import config
-from onemcp.auth import load_or_create_keys, local_verifier
+from onemcp.auth import Resource, TokenVerifier, load_or_create_keys
 from onemcp.cli import check, main, program, schema, token
 from onemcp.cli.failures import ExitCode
 
@@ -194,7 +194,7 @@ def test_token_is_all_that_is_printed_and_lets_in(onemcp, home):
     [line] = ended.stdout.splitlines()
     keys = load_or_create_keys(home / ".local/state/onemcp")
     now = time.time()
-    principal = local_verifier(keys).verify(line, now)
+    principal = TokenVerifier(keys).verify(line, now, Resource("http://x"))
     assert principal.subject == "ada"
     assert abs(principal.expires_at - now - 7200) < 60
 
@@ -204,7 +204,9 @@ def test_token_lasts_for_a_month_by_default(home, monkeypatch, capsys):
     assert main(["token"]) == 0
     keys = load_or_create_keys(home / "state")
     now = time.time()
-    principal = local_verifier(keys).verify(capsys.readouterr().out.strip(), now)
+    principal = TokenVerifier(keys).verify(
+        capsys.readouterr().out.strip(), now, Resource("http://x")
+    )
     assert principal.subject == "local"
     assert abs(principal.expires_at - now - 30 * 86_400) < 60
 

@@ -129,7 +129,7 @@ BAD = [
     ),
     (
         one('{"command": "x"}')[:-1] + ', "auth": {"quux": 1}}',
-        "f:1:50: auth.quux: unknown option. Known here: mode",
+        "f:1:50: auth.quux: unknown option. Known here: mode, issuers",
     ),
     # types and values
     (

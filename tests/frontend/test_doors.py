@@ -266,7 +266,7 @@ def keys() -> KeyStore:
 
 
 def gate_of(keys: KeyStore, **more) -> Gate:
-    return Gate(mode="local", verifier=TokenVerifier(keys, "onemcp", "onemcp"), **more)
+    return Gate(mode="local", verifier=TokenVerifier(keys), **more)
 
 
 def bearer(keys: KeyStore, subject: str = "ada") -> dict[str, str]:
