@@ -56,14 +56,17 @@ def translate_result(
         server_info: The server's name and version, which a legacy result doesn't carry.
 
     Returns:
-        The result; unchanged where the eras are the same.
+        The result; unchanged where the eras are the same, but for a modern one that lacks its
+        type: it counts as complete (2026-07-28, Schema, Result), and clients insist on it.
 
     Raises:
         InvalidParams: It is no JSON object.
     """
-    if source is target:
+    if source is target is Era.LEGACY:
         return result
     fields = split(result, "result")
+    if source is target and RESULT_TYPE in fields:
+        return result
     if target is Era.MODERN:
         return join(complete(method, fields, server_info))
     return join(strip(method, fields))

@@ -128,8 +128,16 @@ def test_unknown_fields_survive_both_ways(method):
 def test_within_an_era_a_result_stays_the_same_bytes(source, target):
     result = Raw(b'{ "resultType" : "complete", "n": 1.50 }')
     assert translate_result("tools/list", result, source, target) is result
-    broken = Raw(b"[]")
-    assert translate_result("tools/list", broken, source, target) is broken
+
+
+def test_a_modern_result_without_a_type_is_complete():
+    there = translate_result("tools/list", Raw(b'{"tools": [ ]}'), Era.MODERN, Era.MODERN)
+    assert bytes(there) == (
+        b'{"tools":[ ],"resultType":"complete","ttlMs":0,"cacheScope":"private"}'
+    )
+    nested = Raw(b'{"content":[{"type":"text","text":"\\"resultType\\""}]}')
+    there = translate_result("tools/call", nested, Era.MODERN, Era.MODERN)
+    assert load(there)["resultType"] == "complete"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +153,10 @@ def test_members_cross_byte_for_byte(value):
 
 
 @pytest.mark.parametrize("result", [b"null", b"[]", b'"x"', b"1"])
-@pytest.mark.parametrize(("source", "target"), [(Era.LEGACY, Era.MODERN), (Era.MODERN, Era.LEGACY)])
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [(Era.LEGACY, Era.MODERN), (Era.MODERN, Era.LEGACY), (Era.MODERN, Era.MODERN)],
+)
 def test_a_result_that_is_no_object_can_not_cross(result, source, target):
     with pytest.raises(InvalidParams, match="result must be a JSON object"):
         translate_result("tools/list", Raw(result), source, target)
