@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.support.conformance import Check, Report, Scenario, _scenarios
+from tests.support.conformance import Check, Report, Scenario, results_in
 
 PASSED = Check("tools-list", "SUCCESS", "")
 ON_THE_WIRE = Check("wire-schema-valid", "SUCCESS", "")
@@ -51,7 +51,7 @@ def test_results_are_read_from_the_folders_of_the_suite(tmp_path):
     (done / "checks.json").write_text(json.dumps(raw))
     broken_off = tmp_path / "server-json-schema-2020-12-2026-11-22T15-20-06-123Z"
     broken_off.mkdir()
-    assert _scenarios(tmp_path) == {
+    assert results_in(tmp_path) == {
         "tools-list": Scenario(
             "tools-list", (Check("tools-list", "FAILURE", "Missing tools array"),)
         ),

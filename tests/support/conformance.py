@@ -29,6 +29,11 @@ AT_ONCE = 2
 WIRE_SCHEMA = "wire-schema-valid"
 LOGGED = {
     "outgoing-request",
+    "incoming-request",
+    "outgoing-response",
+    "outgoing-sse-event",
+    "outgoing-stream-close",
+    "server-info",
     "incoming-response",
     "incoming-sse-event",
     "stream-closed",
@@ -36,7 +41,7 @@ LOGGED = {
     "server-sse-streams-functional",
 }
 """Checks that may be mere information: they log, or the specification leaves a choice."""
-RESULT_FOLDER = re.compile(r"server-(?P<scenario>.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
+RESULT_FOLDER = re.compile(r"(?:server-)?(?P<scenario>.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
 
 
 @dataclass(frozen=True)
@@ -47,16 +52,18 @@ class Check:
         id: The suite's name for what it asserts; several checks may share it.
         status: SUCCESS, FAILURE, WARNING, SKIPPED or INFO.
         message: What went wrong, if anything did.
+        name: What it is about, where several share the id.
     """
 
     id: str
     status: str
     message: str
+    name: str = ""
 
     @classmethod
     def parse(cls, raw: dict[str, Any]) -> Check:
         message = raw.get("errorMessage") or json.dumps(raw.get("details"))
-        return cls(raw["id"], raw["status"], message)
+        return cls(raw["id"], raw["status"], message, raw.get("name", ""))
 
     @property
     def succeeded(self) -> bool:
@@ -144,8 +151,8 @@ def run(url: str, version: str, *, installation: Installation, output: Path) -> 
         )
     except subprocess.TimeoutExpired as error:
         said = error.stdout or b""
-        return Report(version, _scenarios(output), -1, f"timed out\n{said!r}")
-    return Report(version, _scenarios(output), result.returncode, result.stdout)
+        return Report(version, results_in(output), -1, f"timed out\n{said!r}")
+    return Report(version, results_in(output), result.returncode, result.stdout)
 
 
 def run_all(
@@ -161,7 +168,7 @@ def run_all(
         return {report.version: report for report in reports}
 
 
-def _scenarios(output: Path) -> dict[str, Scenario]:
+def results_in(output: Path) -> dict[str, Scenario]:
     """Read the results that the suite has left in its output folder."""
     scenarios = {}
     for folder in sorted(output.iterdir()) if output.exists() else ():

@@ -57,14 +57,14 @@ await serve(async (job) => {
         { capabilities, versionNegotiation: { mode: job.mode } }
     );
     const connection = new Client2(client);
-    const answer = (method, result) =>
+    const answer = (method, respond) =>
         client.setRequestHandler(method, ({ params }) => {
             connection.ask(method, params);
-            return result;
+            return respond(params);
         });
     answer('elicitation/create', ANSWERS.elicit);
     answer('sampling/createMessage', ANSWERS.sample);
-    answer('roots/list', { roots: job.roots });
+    answer('roots/list', () => ({ roots: job.roots }));
     for (const method of NOTIFICATIONS) {
         client.setNotificationHandler(method, ({ params }) => connection.note(method, params));
     }

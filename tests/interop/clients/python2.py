@@ -69,7 +69,10 @@ class Connection:
 
     async def on_elicit(self, context: Any, params: Any) -> types.ElicitResult:
         self.asked.append({"method": "elicitation/create", "message": params.message})
-        return types.ElicitResult(action="accept", content={"name": "Ada"})
+        # The form as it is, with its defaults, or with a name where it has none.
+        fields = (getattr(params, "requested_schema", None) or {}).get("properties", {})
+        defaults = {name: each["default"] for name, each in fields.items() if "default" in each}
+        return types.ElicitResult(action="accept", content=defaults or {"name": "Ada"})
 
     async def on_sample(self, context: Any, params: Any) -> types.CreateMessageResult:
         message = params.messages[0].content.text

@@ -55,14 +55,14 @@ await serve(async (job) => {
     };
     const client = new Client({ name: 'sdk1', version: '1.0.0' }, { capabilities });
     const connection = new Sdk1(client);
-    const answer = (schema, result) =>
+    const answer = (schema, respond) =>
         client.setRequestHandler(schema, ({ method, params }) => {
             connection.ask(method, params);
-            return result;
+            return respond(params);
         });
     answer(types.ElicitRequestSchema, ANSWERS.elicit);
     answer(types.CreateMessageRequestSchema, ANSWERS.sample);
-    answer(types.ListRootsRequestSchema, { roots: job.roots });
+    answer(types.ListRootsRequestSchema, () => ({ roots: job.roots }));
     for (const schema of NOTIFICATIONS) {
         client.setNotificationHandler(schema, ({ method, params }) =>
             connection.note(method, params)

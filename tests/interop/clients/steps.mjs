@@ -17,9 +17,21 @@ const LISTS = {
     templates: ['listResourceTemplates', 'resourceTemplates']
 };
 
+/** Send a form as it is, with its defaults, or with a name where it has none. */
+function elicit({ requestedSchema }) {
+    const fields = Object.entries(requestedSchema?.properties ?? {});
+    const defaults = fields.filter(([, field]) => field.default !== undefined);
+    const content = Object.fromEntries(defaults.map(([name, field]) => [name, field.default]));
+    return { action: 'accept', content: defaults.length ? content : { name: 'Ada' } };
+}
+
 export const ANSWERS = {
-    elicit: { action: 'accept', content: { name: 'Ada' } },
-    sample: { role: 'assistant', content: { type: 'text', text: 'sampled' }, model: 'made-up' }
+    elicit,
+    sample: () => ({
+        role: 'assistant',
+        content: { type: 'text', text: 'sampled' },
+        model: 'made-up'
+    })
 };
 
 // Outcomes alone go to stdout; what the SDKs have to say does not.
