@@ -202,10 +202,8 @@ class Inbound:
             return (subscription if listens else None), note
         return (None if note.method in _GLOBAL else self._attribute(None)), note
 
-    def _attribute(
-        self, stream: Exchange | None, capability: str | None = None, level: str | None = None
-    ) -> Exchange | None:
-        found = attribute(self._candidates(stream), capability, level)
+    def _attribute(self, stream: Exchange | None, level: str | None = None) -> Exchange | None:
+        found = attribute(self._candidates(stream), level=level)
         return None if found is None or found.finished else found
 
     def _candidates(self, stream: Exchange | None) -> Iterable[Exchange]:
@@ -250,11 +248,11 @@ class Inbound:
         if request.method == PING:
             self._send_answer(Response(request.id, Raw(b"{}")))
             return
-        capability = QUESTIONS.get(request.method)
-        if capability is None:
+        if request.method not in QUESTIONS:
             self._refuse(request, METHOD_NOT_FOUND, f"Method not found: {request.method[:80]}")
             return
-        exchange = self._attribute(stream, capability=capability)
+        # Whether its client can answer is for the call to say.
+        exchange = self._attribute(stream)
         if exchange is None:
             self._refuse(
                 request, INVALID_REQUEST, f"No single client can answer {request.method} now"

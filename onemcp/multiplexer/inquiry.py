@@ -20,6 +20,7 @@ from onemcp.protocol.errors import (
     InvalidParams,
     LocalError,
     MethodNotFound,
+    MissingClientCapability,
     Overloaded,
 )
 from onemcp.protocol.fields import Fields, join, plain, split
@@ -95,7 +96,8 @@ def refusal_of(question: Request, caller: Caller) -> LocalError | None:
     if lacking is None:
         return None
     said = f"the client has not declared that it can do {lacking}"
-    return InvalidParams(said) if "." in lacking else MethodNotFound(said)
+    data = {questions.REQUIRED: questions.required(lacking)}
+    return InvalidParams(said, data) if "." in lacking else MethodNotFound(said, data)
 
 
 class Inquiry:
@@ -131,6 +133,7 @@ class Inquiry:
         self._known = list(origin.given)
         self._on_event = on_event
         self._asked = 0
+        self._lacked: list[object] = []
         self._complete_at = 0.0
 
     async def gather(self) -> Incoming | None:
@@ -181,6 +184,20 @@ class Inquiry:
                 self._refuse(question.request, refusal)
         self._complete_at = trio.current_time() + GATHER
 
+    def handed_on(self, failure: Raw) -> MissingClientCapability | None:
+        """Tell whether the backend fails because a question took what the client can't do.
+
+        It does so where it hands on the refusal of that question, which is known by its data.
+        """
+        try:
+            data = plain(split(failure, "error").get("data"))
+        except InvalidParams:
+            return None
+        if not isinstance(data, dict) or data not in self._lacked:
+            return None
+        lacking = ", ".join(data[questions.REQUIRED])
+        return MissingClientCapability(f"the backend needs the client capability {lacking}", data)
+
     def refuse_all(self, error: LocalError) -> None:
         """Refuse every open question."""
         for question in self.waiting.values():
@@ -222,6 +239,8 @@ class Inquiry:
     def _refuse(self, question: Request, error: LocalError) -> None:
         self.exchange.reply(Failure(question.id, error.error))
         self._on_event(QuestionRefused(self.backend.name, question.method, error.message))
+        if error.data is not None and len(self._lacked) < MAX_QUESTIONS:
+            self._lacked.append(error.data)
 
     def _reply(self, request_id: RequestId, digest: bytes, answer: Raw) -> None:
         self.given.append((digest, bytes(answer)))

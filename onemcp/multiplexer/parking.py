@@ -228,7 +228,7 @@ class Parking:
             if lacking is not None:
                 raise MissingClientCapability(
                     f"the backend needs the client capability {lacking}",
-                    {"requiredCapabilities": questions.required(lacking)},
+                    {questions.REQUIRED: questions.required(lacking)},
                 )
         if origin.round >= MAX_ROUNDS:
             raise InteractionNotPossible(f"{MAX_ROUNDS} rounds of questions are enough")

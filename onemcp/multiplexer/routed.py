@@ -263,6 +263,9 @@ class RoutedCall:
             if urls is not None:
                 result = self._terms.parking.send_to(urls, self._origin, method, caller)
                 return self._end(Response(self._origin.id, result))
+        lacking = None if self._inquiry is None else self._inquiry.handed_on(error)
+        if lacking is not None:
+            return self._fail(lacking)
         uri = value_of(self._call.params, "uri", str)
         translated = translation.translate_error(method, error, caller.era, uri)
         return self._end(Failure(self._origin.id, translated))

@@ -20,6 +20,9 @@ INPUT_RESPONSES: Final = "inputResponses"
 REQUEST_STATE: Final = "requestState"
 """The members of a retry that carry the answers, and what the server wants back with them."""
 
+REQUIRED: Final = "requiredCapabilities"
+"""The member of an error's ``data`` that says what a client would have to declare."""
+
 ASKING: Final = frozenset({TOOLS_CALL, PROMPTS_GET, RESOURCES_READ})
 """Requests that may be answered with ``InputRequiredResult`` (MRTR, Supported Requests)."""
 

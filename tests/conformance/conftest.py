@@ -1,22 +1,12 @@
-"""Servers to run the conformance suite against, and its reports about them."""
+"""What the suite is run with, and what it has said about the reference servers themselves."""
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
-from tests.support.npm import CHECKOUT, Installation, installed
-
-REFERENCE = CHECKOUT / "tests" / "reference" / "everything.py"
+from tests.support.npm import Installation, installed
 
 
 @pytest.fixture(scope="session")
 def npm() -> Installation:
     return installed()
-
-
-@pytest.fixture(scope="session")
-def reference_command() -> list[str]:
-    """The command line of the reference server, without its transport."""
-    return [sys.executable, str(REFERENCE)]

@@ -110,14 +110,17 @@ class Bench:
         exchange = self.server.last
         exchange.finish(Response(exchange.id, raw({"content": [], **(value or {})})))
 
-    def finish_soon(self) -> None:
-        """Let the server end the call as soon as it has got its answers."""
+    def finish_soon(self, error: Raw | None = None) -> None:
+        """Let the server end the call, or fail it, as soon as it has got its answers."""
         before = len(self.server.answers)
 
         async def watch() -> None:
             while len(self.server.answers) == before:  # noqa: ASYNC110 - the clock jumps
                 await trio.sleep(0.01)
-            self.finish()
+            if error is None:
+                self.finish()
+            else:
+                self.server.last.finish(Failure(self.server.last.id, error))
 
         self.world.nursery.start_soon(watch)
 

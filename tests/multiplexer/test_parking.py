@@ -468,6 +468,55 @@ async def test_what_a_client_can_not_answer_is_refused_and_the_call_goes_on(
         assert (event.backend, event.method) == ("alpha", refused.method)
 
 
+def refused_as(code: int, data: object) -> Raw:
+    """Return the error with which a backend fails after a question was refused."""
+    return raw({"code": code, "message": "Refused: no", "data": data})
+
+
+NEEDS_ROOTS = {"requiredCapabilities": {"roots": {}}}
+NEEDS_TOOLS = {"requiredCapabilities": {"sampling": {"tools": {}}}}
+
+
+@pytest.mark.requirement("basic/index#meta-11")
+@pytest.mark.parametrize(
+    ("refused", "error", "data"),
+    [
+        (question(1, ROOTS), refused_as(-32601, NEEDS_ROOTS), NEEDS_ROOTS),
+        (question(1, SAMPLE, **TOOLS), refused_as(-32603, NEEDS_TOOLS), NEEDS_TOOLS),
+    ],
+)
+async def test_a_backend_that_fails_for_a_refused_question_fails_for_the_lack_of_a_capability(
+    world: World, autojump_clock, refused: Request, error: Raw, data: object
+):
+    async with bench(world) as b:
+        b.server.handlers["tools/call"] = lambda each: each.deliver(refused)
+        b.finish_soon(error)
+        (answer,) = await b.client.call(capabilities=FORM_ONLY)
+        assert isinstance(answer, Failure)
+        told = decoded(answer.error)
+        assert (told["code"], told["data"]) == (-32021, data)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refused_as(-32603, None),
+        refused_as(-32603, [NEEDS_ROOTS]),
+        refused_as(-32603, NEEDS_TOOLS),
+        Raw(b'"no object"'),
+    ],
+)
+async def test_a_backend_that_fails_for_another_reason_keeps_its_error(
+    world: World, autojump_clock, error: Raw
+):
+    async with bench(world) as b:
+        b.server.handlers["tools/call"] = lambda each: each.deliver(question(1, ROOTS))
+        b.finish_soon(error)
+        (answer,) = await b.client.call(capabilities=FORM_ONLY)
+        assert isinstance(answer, Failure)
+        assert answer.error == error
+
+
 @pytest.mark.requirement(
     "basic/patterns/mrtr#server-requirements-basic-workflow-8",
     "schema#requestmetaobject-io-modelcontextprotocol-clientcapabilities-1",

@@ -76,7 +76,7 @@ def _spoken(answer: Answer) -> str:
 
 def _described(answer: Answer) -> str:
     action = answer.action if isinstance(answer, types.ElicitResult) else "none"
-    return f"action={action}, content={json.dumps(content_of(answer))}"
+    return f"action={action}, content={json.dumps(content_of(answer), separators=(',', ':'))}"
 
 
 async def _ask_one(call: Call, key: str, question: Question) -> Answer | types.InputRequiredResult:
@@ -183,7 +183,7 @@ async def _ir_multi_round(call: Call) -> Outcome:
     )
     if isinstance(second, types.InputRequiredResult):
         return second
-    return f"{name} likes {content_of(second['step2']).get('color')}."
+    return f"{name} likes {content_of(second['step2']).get('color', 'nothing')}."
 
 
 async def _ir_tampered_state(call: Call) -> Outcome:

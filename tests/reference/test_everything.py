@@ -1,13 +1,12 @@
-"""The reference server does what it is for, in both eras and on both transports.
+"""The reference servers do what they are for, in their eras and on both transports.
 
 The conformance suite takes many an answer without looking at it; here they are compared.
 """
 
 from __future__ import annotations
 
-import sys
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -16,7 +15,9 @@ import pytest
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.shared.exceptions import MCPDeprecationWarning
 
+from tests.support.npm import installed
 from tests.support.processes import serving
+from tests.support.references import ONLY_2025, ONLY_2026, REFERENCES, Reference
 from tests.support.sdk import on_asyncio
 
 if TYPE_CHECKING:
@@ -30,23 +31,23 @@ pytestmark = [
     pytest.mark.filterwarnings(f"ignore::{MCPDeprecationWarning.__module__}.MCPDeprecationWarning"),
 ]
 
-SCRIPT = Path(__file__).with_name("everything.py")
+TRANSPORTS = ("stdio", "http")
 MODES = {"legacy": "2025-11-25", "auto": "2026-07-28"}
 PATIENCE = 10
 """Seconds that a whole test may take."""
 PREFIX = "test_input_required_result_"
 ANSWERS = {
     ("test_sampling", "prompt"): "LLM response: sampled",
-    ("test_elicitation", "message"): 'User response: action=accept, content={"name": "Ada"}',
+    ("test_elicitation", "message"): 'User response: action=accept, content={"name":"Ada"}',
     ("test_elicitation_sep1034_defaults",): "Elicitation completed: "
-    'action=accept, content={"name": "Ada"}',
-    ("test_streaming_elicitation",): 'Streaming complete: action=accept, content={"name": "Ada"}',
+    'action=accept, content={"name":"Ada"}',
+    ("test_streaming_elicitation",): 'Streaming complete: action=accept, content={"name":"Ada"}',
     (f"{PREFIX}elicitation",): "Hello, Ada!",
     (f"{PREFIX}sampling",): "Model said: sampled",
     (f"{PREFIX}list_roots",): "Client roots: file:///root",
-    (f"{PREFIX}request_state",): 'state-ok: action=accept, content={"name": "Ada"}',
+    (f"{PREFIX}request_state",): 'state-ok: action=accept, content={"name":"Ada"}',
     (f"{PREFIX}multiple_inputs",): "sampled to Ada",
-    (f"{PREFIX}multi_round",): "Ada likes None.",
+    (f"{PREFIX}multi_round",): "Ada likes nothing.",
     (f"{PREFIX}tampered_state",): "state-ok: sealed",
     (f"{PREFIX}capabilities",): "Answered: ask, sample",
 }
@@ -71,25 +72,57 @@ def _text(result: types.CallToolResult) -> str:
     return content.text
 
 
-@pytest.fixture(scope="module", params=["stdio", "http"])
-def target(request) -> Iterator[StdioServerParameters | str]:
-    if request.param == "stdio":
-        yield StdioServerParameters(command=sys.executable, args=[str(SCRIPT), "--stdio"])
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for each in error.exceptions for leaf in _leaves(each)]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A server that is spoken to in one era."""
+
+    reference: Reference
+    mode: str
+    target: StdioServerParameters | str
+
+    @asynccontextmanager
+    async def connect(self, **options: Any) -> AsyncIterator[Client]:
+        with anyio.fail_after(PATIENCE):
+            async with Client(self.target, mode=self.mode, cache=None, **options) as client:
+                assert client.protocol_version == MODES[self.mode]
+                yield client
+
+
+@contextmanager
+def reached(reference: Reference, transport: str) -> Iterator[StdioServerParameters | str]:
+    program, *arguments = reference.command(installed())
+    if transport == "stdio":
+        yield StdioServerParameters(command=program, args=[*arguments, "--stdio"])
     else:
-        with serving([sys.executable, str(SCRIPT), "--http", "0"]) as server:
+        with serving([program, *arguments, "--http", "0"]) as server:
             yield server.url
 
 
-@pytest.fixture(params=MODES)
-def connect(request, target) -> Connect:
-    @asynccontextmanager
-    async def connected(**options: Any) -> AsyncIterator[Client]:
-        with anyio.fail_after(PATIENCE):
-            async with Client(target, mode=request.param, cache=None, **options) as client:
-                assert client.protocol_version == MODES[request.param]
-                yield client
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((reference, transport, mode), id=f"{reference.name}-{transport}-{mode}")
+        for reference in REFERENCES
+        for transport in TRANSPORTS
+        for mode, version in MODES.items()
+        if version in reference.versions
+    ],
+)
+def case(request) -> Iterator[Case]:
+    reference, transport, mode = request.param
+    with reached(reference, transport) as target:
+        yield Case(reference, mode, target)
 
-    return connected
+
+@pytest.fixture
+def connect(case) -> Connect:
+    return case.connect
 
 
 @on_asyncio
@@ -105,10 +138,14 @@ async def test_asking_tools_put_the_answers_to_use(connect):
 
 
 @on_asyncio
-async def test_tool_that_needs_a_missing_capability_is_refused(connect):
-    async with connect() as client:
+async def test_tool_that_needs_a_missing_capability_is_refused(case):
+    async with case.connect() as client:
         with pytest.raises(MCPError) as caught:
             await client.call_tool("test_missing_capability", {})
+    if case.reference is ONLY_2025:
+        # It asks, as its era does, and hands on what the client says to that.
+        assert caught.value.error.code == types.INVALID_REQUEST
+        return
     assert caught.value.error.code == types.MISSING_REQUIRED_CLIENT_CAPABILITY
     assert caught.value.error.data == {"requiredCapabilities": {"sampling": {}}}
 
@@ -190,3 +227,24 @@ async def test_subscribers_hear_of_an_updated_resource(connect):
             await client.subscribe_resource(uri)
             await client.call_tool("test_trigger_resource_update", {})
             await heard.wait()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@on_asyncio
+async def test_modern_server_refuses_a_handshake_and_says_what_it_speaks(transport):
+    refused = pytest.raises(BaseException)  # noqa: PT011 - it comes out of task groups
+    with reached(ONLY_2026, transport) as target, anyio.fail_after(PATIENCE), refused as caught:
+        async with Client(target, mode="legacy"):
+            pass
+    (refusal,) = _leaves(caught.value)
+    assert isinstance(refusal, MCPError)
+    assert refusal.error.code == types.UNSUPPORTED_PROTOCOL_VERSION
+    assert refusal.error.data["supported"] == [MODES["auto"]]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@on_asyncio
+async def test_legacy_server_knows_nothing_but_the_handshake(transport):
+    with reached(ONLY_2025, transport) as target, anyio.fail_after(PATIENCE):
+        async with Client(target, mode="auto") as client:
+            assert client.protocol_version == MODES["legacy"]

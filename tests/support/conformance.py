@@ -156,11 +156,16 @@ def run(url: str, version: str, *, installation: Installation, output: Path) -> 
 
 
 def run_all(
-    url: str, *, installation: Installation, output: Path, versions: Iterable[str] = VERSIONS
+    url: str,
+    versions: Iterable[str] = VERSIONS,
+    *,
+    installation: Installation,
+    output: Path,
+    at_once: int = AT_ONCE,
 ) -> dict[str, Report]:
     """Run the suite at several versions, some at a time, and return the reports by version."""
     folders = {version: output / version for version in versions}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         reports = pool.map(
             lambda item: run(url, item[0], installation=installation, output=item[1]),
             folders.items(),

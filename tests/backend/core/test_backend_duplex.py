@@ -326,9 +326,7 @@ async def test_a_question_goes_to_the_only_client_and_its_answer_back(
     assert legacy.peer.rest() == []
 
 
-@pytest.mark.parametrize(
-    "in_flight", [[], [caller("mute")], [ANN, BOB], [caller(INTERNAL, capabilities=EVERYTHING)]]
-)
+@pytest.mark.parametrize("in_flight", [[], [ANN, BOB], [caller(INTERNAL, capabilities=EVERYTHING)]])
 async def test_a_question_of_nobody_is_refused(autojump_clock, legacy, in_flight):
     exchanges = [legacy.connection.open(call(caller=who)) for who in in_flight]
     for _ in exchanges:
@@ -337,6 +335,13 @@ async def test_a_question_of_nobody_is_refused(autojump_clock, legacy, in_flight
     refusal = await legacy.peer.next()
     assert (refusal["id"], refusal["error"]["code"]) == ("q", -32600)
     assert all(unread(exchange) == [] for exchange in exchanges)
+
+
+async def test_whether_a_client_can_answer_is_for_its_call_to_say(autojump_clock, legacy):
+    exchange = legacy.connection.open(call(caller=caller("mute")))
+    await legacy.peer.next()
+    legacy.peer.say(asks())
+    assert isinstance(await exchange.receive(), Request)
 
 
 @pytest.mark.requirement(

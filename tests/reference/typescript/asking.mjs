@@ -115,7 +115,7 @@ async function multiRound(call) {
     }
     const question = form('Step 2: What is your favorite color?', strings('color'));
     const asked = await call.ask({ step2: question }, `step-2:${name}`);
-    return `${name} likes ${contentOf(asked.step2).color}.`;
+    return `${name} likes ${contentOf(asked.step2).color ?? 'nothing'}.`;
 }
 
 async function tamperedState(call) {
