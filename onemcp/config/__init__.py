@@ -21,6 +21,7 @@ from onemcp.config._model import (
     Server,
     StdioTransport,
     Timeouts,
+    Tls,
     Transport,
 )
 from onemcp.config._problems import ConfigurationError, Problem
@@ -65,6 +66,7 @@ __all__ = [
     "Server",
     "StdioTransport",
     "Timeouts",
+    "Tls",
     "Transport",
     "configuration_directory",
     "diff",

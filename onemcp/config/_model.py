@@ -58,6 +58,18 @@ class StdioTransport:
 
 
 @attrs.frozen(kw_only=True)
+class Tls:
+    """How a backend's certificate is verified.
+
+    Attributes:
+        ca_file: The file with the certificates of the authorities to trust, in PEM; None trusts
+            the usual ones.
+    """
+
+    ca_file: Path | None = attrs.field(default=None, validator=rules.without_nul)
+
+
+@attrs.frozen(kw_only=True)
 class HttpTransport:
     """A backend that runs elsewhere and is spoken to over HTTP.
 
@@ -65,6 +77,7 @@ class HttpTransport:
         url: Its MCP endpoint. `repr` shows the origin only.
         headers: Sent with every request. Values hidden from `repr`.
         type: The transport it speaks; None when the configuration does not say.
+        tls: How its certificate is verified.
     """
 
     url: str = attrs.field(repr=rules.show_origin, validator=rules.url)
@@ -78,6 +91,13 @@ class HttpTransport:
     type: HttpType | None = attrs.field(
         default=None, validator=attrs.validators.optional(rules.one_of(get_args(HttpType)))
     )
+    tls: Tls = attrs.field(factory=Tls)
+
+    def __attrs_post_init__(self) -> None:
+        if self.tls.ca_file is not None and not self.url.lower().startswith("https:"):
+            raise InvalidOption(
+                "tls", 'needs an "https://" URL, for others have no certificate', "Use https"
+            )
 
 
 Transport: TypeAlias = StdioTransport | HttpTransport

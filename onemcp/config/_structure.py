@@ -26,6 +26,7 @@ from onemcp.config._model import (
     Server,
     StdioTransport,
     Timeouts,
+    Tls,
     Transport,
 )
 from onemcp.config._problems import Path
@@ -40,6 +41,7 @@ INNER: Final = (
     Restart,
     BackendLimits,
     StdioTransport,
+    Tls,
     HttpTransport,
     Backend,
     Issuer,

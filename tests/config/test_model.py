@@ -21,6 +21,7 @@ from onemcp.config import (
     Server,
     StdioTransport,
     Timeouts,
+    Tls,
     origin_of,
 )
 
@@ -52,6 +53,8 @@ PROGRAM = StdioTransport(command="x")
         (lambda: HttpTransport(url="http://x", type="http"), "type"),
         (lambda: HttpTransport(url="http://x", headers={"a:": "b"}), "headers"),
         (lambda: HttpTransport(url="http://x", headers={"a": "\n"}), "headers"),
+        (lambda: HttpTransport(url="http://x", tls=Tls(ca_file=Path("x"))), "tls"),
+        (lambda: Tls(ca_file=Path("a\0b")), "ca_file"),
         (lambda: Timeouts(start=0), "start"),
         (lambda: Timeouts(call=math.nan), "call"),
         (lambda: Backoff(initial=2, maximum=1), "initial"),

@@ -257,6 +257,21 @@ BAD = [
         one('{"url": "https://x", "headers": {"X": "${TOKEN}\\r\\nY: z"}}'),
         "f:1:60: mcpServers.a.headers.X: must be printable ASCII, as HTTP headers are.",
     ),
+    (
+        one('{"url": "http://x", "tls": {"caFile": "y"}}'),
+        (
+            'f:1:49: mcpServers.a.tls: needs an "https://" URL, for others have no certificate. '
+            "Use https"
+        ),
+    ),
+    (
+        one('{"url": "https://x", "tls": {"caFile": ""}}'),
+        "f:1:61: mcpServers.a.tls.caFile: must name a file.",
+    ),
+    (
+        one('{"command": "x", "tls": {}}'),
+        ('f:1:39: mcpServers.a.tls: goes with "url", but this server has "command". Remove "tls"'),
+    ),
     # the other sections
     (
         one('{"command": "x"}')[:-1] + ', "server": {"port": 65536}}',

@@ -1,9 +1,8 @@
 """HTTP as the transports need it: requests to one origin, and responses read piece by piece.
 
 It drives httpx' transport rather than its client, which would keep cookies without bound, log
-URLs (where some services want their key) and spend time on what is not needed here. The
-environment is ignored: no proxies, no certificates from variables. Redirects are followed within
-the origin only.
+URLs (where some services want their key) and spend time on what is not needed here. Proxies of
+the environment are ignored. Redirects are followed within the origin only.
 
 The pool of httpx takes time that grows with the square of its idle connections, milliseconds for
 each request at two hundred of them. So connections are spread over many small pools, of which the
@@ -28,6 +27,7 @@ from onemcp.protocol.errors import BackendProtocolError
 
 from ._problems import REDIRECTS, SEE_OTHER, Problem, translate
 from ._reply import CLOSE_TIMEOUT, Reply
+from ._trust import trusting
 
 HeaderList = list[tuple[bytes, bytes]]
 
@@ -73,13 +73,11 @@ class Peer:
         transport: Its URL and headers.
         timeouts: How long it may take.
         limits: What it may use.
-        ssl_context: How to verify its certificate; None trusts the usual authorities.
     """
 
     transport: HttpTransport
     timeouts: Timeouts
     limits: BackendLimits
-    ssl_context: ssl.SSLContext | None = attrs.field(default=None, repr=False)
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -119,10 +117,6 @@ def show(url: httpx.URL) -> str:
     """Write a URL without what may be secret in it: user, query and fragment."""
     port = "" if url.port is None else f":{url.port}"
     return f"{url.scheme}://{url.host}{port}{url.path}"[:200]
-
-
-def _usual_authorities() -> ssl.SSLContext:
-    return httpx.create_ssl_context(trust_env=False)
 
 
 class _Pool:
@@ -166,14 +160,19 @@ class HttpClient:
         self.peer = peer
         self.url = httpx.URL(peer.transport.url).copy_with(username=None, password=None)
         self._static = static_headers(peer.transport)
-        self._ssl_context = peer.ssl_context
+        self._ssl_context: ssl.SSLContext | None = None
         self._max_pools = -(-connections // POOL_SIZE)
         self._pools: list[_Pool] = []
 
     async def __aenter__(self) -> Self:
-        if self._ssl_context is None and self.url.scheme == "https":
-            # Reading the authorities takes tens of milliseconds.
-            self._ssl_context = await trio.to_thread.run_sync(_usual_authorities)
+        """Read the authorities to trust.
+
+        Raises:
+            HandshakeFailed: That isn't possible.
+        """
+        if self.url.scheme == "https":
+            # Reading them takes tens of milliseconds.
+            self._ssl_context = await trio.to_thread.run_sync(trusting, self.peer.transport.tls)
         await trio.lowlevel.checkpoint()
         return self
 

@@ -6,7 +6,6 @@ where that is refused as such.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 
 import attrs
@@ -42,7 +41,6 @@ def connect_http(
     *,
     on_notification: NotificationHandler,
     mirrored: Mirrored,
-    ssl_context: ssl.SSLContext | None = None,
 ) -> Connection:
     """Return a connection to a backend over HTTP; its `run` finds out what it speaks.
 
@@ -55,9 +53,8 @@ def connect_http(
         terms: How to talk to it for the first time; what is found out is remembered there.
         on_notification: Takes what belongs to no exchange.
         mirrored: Tells which parameters of a tool are repeated in headers.
-        ssl_context: How to verify its certificate; None trusts the usual authorities.
     """
-    peer = Peer(transport, timeouts, limits, ssl_context)
+    peer = Peer(transport, timeouts, limits)
     return HttpConnection(peer, terms, on_notification, mirrored)
 
 

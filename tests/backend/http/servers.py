@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -19,7 +20,7 @@ from onemcp.backend.connection import Connection, ConnectionLost
 from onemcp.backend.exchange import Answer, Exchange
 from onemcp.backend.handshake import EraMemory, Terms, answer_of
 from onemcp.backend.http import connect_http
-from onemcp.config import BackendLimits, HttpTransport, Timeouts
+from onemcp.config import BackendLimits, HttpTransport, Timeouts, Tls
 from onemcp.protocol.fields import raw
 from onemcp.protocol.jsonrpc import Failure, Notification
 from onemcp.protocol.sse import encode_event
@@ -314,24 +315,23 @@ async def connecting(
     pin: str = "auto",
     kind: Any = None,
     headers: dict[str, str] | None = None,
+    ca_file: Path | None = None,
     memory: EraMemory | None = None,
     mirrored: Any = None,
     limits: BackendLimits | None = None,
     probe: float = LIMIT,
-    **more: Any,
 ) -> AsyncIterator[Live]:
     """Run a connection; its end is recorded, not raised."""
     memory = memory or EraMemory()
     notes: list[Notification] = []
     live = Live(None, notes, memory=memory)  # type: ignore[arg-type]  # set below
     live.connection = connect_http(
-        HttpTransport(url=url, headers=headers or {}, type=kind),
+        HttpTransport(url=url, headers=headers or {}, type=kind, tls=Tls(ca_file=ca_file)),
         Timeouts(),
         limits or BackendLimits(),
         terms(pin, memory, probe),
         on_notification=live.on_notification,
         mirrored=mirrored or (lambda _: ()),
-        **more,
     )
 
     async def run(task_status: Any) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,14 +127,23 @@ async def test_a_backend_that_hangs_is_stopped_by_the_callers_deadline() -> None
     assert patience.cancelled_caught
 
 
-async def test_a_certificate_must_be_trusted() -> None:
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    trusted = ssl.create_default_context()
-    authority.configure_trust(trusted)
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
 
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> Path:
+    path = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+@asynccontextmanager
+async def serving_securely(authority: trustme.CA) -> AsyncIterator[str]:
+    """Serve HTTPS that wants a login, with a certificate of an authority of our own."""
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(server_side)
+    authority.issue_cert("127.0.0.1").configure_cert(server_side)
 
     async def secured(stream: trio.SocketStream) -> None:
         tls = trio.SSLStream(stream, server_side, server_side=True, https_compatible=True)
@@ -143,12 +155,45 @@ async def test_a_certificate_must_be_trusted() -> None:
             await tls.send_all(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
 
     async with talking(secured) as url:
-        secure = url.replace("http:", "https:")
-        assert "certificate is not trusted" in (await refusal(secure)).reason
-        assert isinstance(await refusal(secure, ssl_context=trusted), LoginRequired)
+        yield url.replace("http:", "https:")
+
+
+@pytest.mark.parametrize("kind", [None, "sse"])
+async def test_a_certificate_must_be_trusted(
+    authority: trustme.CA, ca_file: Path, kind: str | None
+) -> None:
+    async with serving_securely(authority) as url:
+        assert "certificate is not trusted" in (await refusal(url, kind=kind)).reason
+        assert isinstance(await refusal(url, kind=kind, ca_file=ca_file), LoginRequired)
 
     async with serving(Modern()) as url:
         assert "speak TLS" in (await refusal(url.replace("http:", "https:"))).reason
+
+
+async def test_the_certificate_file_of_the_environment_is_trusted(
+    authority: trustme.CA, ca_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
+    async with serving_securely(authority) as url:
+        assert isinstance(await refusal(url), LoginRequired)
+        # The backend's own file takes its place, and is all that is trusted.
+        other = tmp_path / "other.pem"
+        trustme.CA().cert_pem.write_to_path(str(other))
+        assert "certificate is not trusted" in (await refusal(url, ca_file=other)).reason
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    reason = (await refusal("https://127.0.0.1:9/mcp")).reason
+    assert reason == "SSL_CERT_FILE cannot be read: no such file or directory"
+
+
+async def test_a_certificate_file_that_is_none_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.pem"
+    reason = (await refusal("https://127.0.0.1:9/mcp", ca_file=missing)).reason
+    assert reason == f'"tls.caFile" {str(missing)!r} cannot be read: no such file or directory'
+    for content in ("", "nonsense", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"):
+        missing.write_text(content)
+        reason = (await refusal("https://127.0.0.1:9/mcp", ca_file=missing)).reason
+        assert reason == f'"tls.caFile" {str(missing)!r} holds no certificate in PEM'
+    assert "tls.caFile" in (await refusal("https://127.0.0.1:9/mcp", ca_file=tmp_path)).reason
 
 
 async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
