@@ -1,16 +1,16 @@
 """Listening: the sockets, and Hypercorn on their connections.
 
 Theory of operation: the socket belongs to the gateway, not to the server: restarting the frontend
-loses no connection that waits to be accepted. Connections are accepted here, and Hypercorn serves
-each of them, because of what has to be right around it: one connection that fails takes no other
-one down, and a client that doesn't read is given up. Hypercorn shields what it sends from
-cancellation, so that only closing the socket ends it. HTTP/2 is not offered: Hypercorn leaves its
-tasks behind when clients go away in the middle of an answer.
+loses no connection that waits to be accepted. Connections are accepted here, because of what has to
+be right around each of them: one that fails takes no other one down. :mod:`onemcp.frontend.http1`
+serves them. HTTP/2 is not offered: Hypercorn leaves its tasks behind when clients go away in the
+middle of an answer.
 """
 
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
@@ -19,22 +19,15 @@ import attrs
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError, H11Protocol
-from hypercorn.trio.task_group import TaskGroup
-from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.logging import Logger
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
-from hypercorn.utils import parse_socket_addr
+from hypercorn.typing import LifespanState
+
+from onemcp.frontend.http1 import Connections, Http1Server
 
 BACKLOG: Final = 1024
 KEEP_ALIVE_SECONDS: Final = 75.0
 """How long an idle connection is kept; longer than most clients and proxies keep theirs."""
-
-SEND_SECONDS: Final = 30.0
-"""How long a client may take to make room for more."""
-
-SEND_BYTES: Final = 64 * 1024
-"""How much is sent at once, within that time."""
 
 HEAD_BYTES: Final = 64 * 1024
 SETTLE_SECONDS: Final = 1.0
@@ -107,120 +100,66 @@ async def serve(
     context = WorkerContext(None)
     stopping, ended = trio.Event(), trio.Event()
     lives = trio.CancelScope(shield=True)
+    with Connections(context) as connections:
 
-    async def hold_connections(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
-        try:
-            with lives:
-                async with trio.open_nursery() as connections:
-                    task_status.started(connections)
-                    await stopping.wait()
-        finally:
-            ended.set()
+        async def hold_connections(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+            try:
+                with lives:
+                    async with trio.open_nursery() as care:
+                        care.start_soon(connections.run)
+                        async with trio.open_nursery() as nursery:
+                            task_status.started(nursery)
+                            await stopping.wait()
+                        care.cancel_scope.cancel()
+            finally:
+                ended.set()
 
-    async with trio.open_nursery() as nursery:
-        connections = await nursery.start(hold_connections)
-        acceptor = trio.SocketListener(trio.socket.from_stdlib_socket(listener.dup()))
-        handler = partial(_handle, ASGIWrapper(application), _settings(), context, on_event)
-        task_status.started(url_of(listener, ""))
-        try:
-            await trio.serve_listeners(handler, [acceptor], handler_nursery=connections)
-        finally:
-            stopping.set()
-            with trio.move_on_after(grace, shield=True):
-                await context.terminated.set()  # closes the idle connections
-                await drain(ended)
-            lives.deadline = trio.current_time() + SETTLE_SECONDS
-
-
-async def _handle(
-    application: ASGIWrapper,
-    settings: Config,
-    context: WorkerContext,
-    on_event: Callable[[ConnectionFailed], object],
-    stream: trio.SocketStream,
-) -> None:
-    """Serve one connection, and let nobody else suffer from what happens to it."""
-    patient: Any = _PatientStream(stream)  # all that Hypercorn needs of a stream
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_close_at_end, stream)
-            await _Http1Server(application, settings, context, ConnectionState({}), patient).run()
-            nursery.cancel_scope.cancel()
-    except* (OSError, H2CProtocolRequiredError, H2ProtocolAssumedError):
-        pass  # the client has gone, or wants something else
-    except* Exception as error:  # noqa: BLE001 - reported
-        on_event(ConnectionFailed(error))
-
-
-async def _close_at_end(stream: trio.SocketStream) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        stream.socket.close()
-
-
-class _Http1Server(TCPServer):
-    """Hypercorn's care of one connection, without what it does for TLS and HTTP/2."""
-
-    _is_over = False
-
-    async def run(self) -> None:
-        """Serve the connection until it ends."""
-        socket = self.stream.socket
-        async with TaskGroup() as self._task_group:
-            self.protocol: Any = H11Protocol(
-                self.app,
-                self.config,
-                self.context,
-                self._task_group,
-                ConnectionState(self.state),
-                ssl=False,
-                client=parse_socket_addr(socket.family, socket.getpeername()),
-                server=parse_socket_addr(socket.family, socket.getsockname()),
-                send=self.protocol_send,
+        async def handle(stream: trio.SocketStream) -> None:
+            server = Http1Server(
+                wrapped, settings, context, LifespanState({}), stream, connections=connections
             )
-            await self.idle_task.restart(self._task_group, self._idle_timeout)
-            await self._read_data()
-            self._is_over = True
-            await self.idle_task.stop()
+            try:
+                await server.run()
+            except Exception as error:  # noqa: BLE001 - reported; nobody else suffers from it
+                on_event(ConnectionFailed(error))
 
-    async def _idle_timeout(self) -> None:
-        # Hypercorn waits for its time to pass even on a connection that the client has closed.
-        if not self._is_over:
-            await super()._idle_timeout()
-
-
-class _PatientStream:
-    """A connection whose client must keep reading what it is sent."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self.socket = stream.socket
-        self.receive_some = stream.receive_some
-        self.send_eof = stream.send_eof
-        self.aclose = stream.aclose
-        self._send_all = stream.send_all
-
-    async def send_all(self, data: bytes) -> None:
-        """Send everything.
-
-        Raises:
-            trio.BrokenResourceError: The client has gone, or reads nothing.
-        """
-        view = memoryview(data)
-        for start in range(0, len(view), SEND_BYTES):
-            with trio.move_on_after(SEND_SECONDS) as patience:
-                await self._send_all(view[start : start + SEND_BYTES])
-            if patience.cancelled_caught:
-                self.socket.close()  # what came after a gap would be taken for what is missing
-                raise trio.BrokenResourceError("the client reads nothing")
+        settings, wrapped = _settings(on_event), ASGIWrapper(application)
+        async with trio.open_nursery() as nursery:
+            held = await nursery.start(hold_connections)
+            acceptor = trio.SocketListener(trio.socket.from_stdlib_socket(listener.dup()))
+            task_status.started(url_of(listener, ""))
+            try:
+                await trio.serve_listeners(handle, [acceptor], handler_nursery=held)
+            finally:
+                stopping.set()
+                with trio.move_on_after(grace, shield=True):
+                    await context.terminated.set()  # closes the idle connections
+                    await drain(ended)
+                lives.deadline = trio.current_time() + SETTLE_SECONDS
 
 
-def _settings() -> Config:
+class _Logger(Logger):
+    """Makes events of what Hypercorn would log."""
+
+    def __init__(self, config: Config, on_event: Callable[[ConnectionFailed], object]) -> None:
+        super().__init__(config)
+        self._on_event = on_event
+
+    async def exception(self, message: str, *args: Any, **kwargs: Any) -> None:
+        """Report the exception that is being handled."""
+        del message, args, kwargs
+        error = sys.exc_info()[1]
+        if isinstance(error, Exception):
+            self._on_event(ConnectionFailed(error))
+
+
+def _settings(on_event: Callable[[ConnectionFailed], object]) -> Config:
     settings = Config()
     settings.keep_alive_timeout = KEEP_ALIVE_SECONDS
-    settings.read_timeout = None  # it would end every request that takes longer
+    settings.keep_alive_max_requests = sys.maxsize
     settings.h11_max_incomplete_size = HEAD_BYTES
     settings.include_server_header = False
     settings.accesslog = None
     settings.errorlog = None
+    settings.logger_class = partial(_Logger, on_event=on_event)  # type: ignore[assignment]
     return settings

@@ -84,7 +84,7 @@ class Application:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._serve(scope, Wire(receive, send))
+            await self._serve(scope, Wire(scope, receive, send))
         else:
             await send({"type": "websocket.close"})
 
@@ -130,7 +130,7 @@ class Application:
         resource = resource_path(scope["path"], PATH) or ""
         principal = self.gate.authenticate(headers, time.time(), resource).identity
         base, view = self._view(scope["path"])
-        http = HttpRequest(headers, view, principal, wire.receive, wire.send, self.slots)
+        http = HttpRequest(headers, view, principal, wire, self.slots)
         if base == PATH:
             await self._route(scope["method"], http)
         elif base == STREAMS:

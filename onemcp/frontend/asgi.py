@@ -1,14 +1,13 @@
 """The little of ASGI that the frontend needs, typed.
 
-Theory of operation: a :class:`Wire` stands between the frontend and the server. It ends responses
-so that the client gets to see them, and the connection is left in order: what the client still
-sends is read, within bounds, before the response ends; and the end itself is not cut short by a
-disconnect, which the server announces while it is still tidying up behind the response.
+Theory of operation: a :class:`Wire` stands between the frontend and the server. What a client still
+sends is read, within bounds, before the response ends, so that the client gets to see it. Where the
+server cancels on its own what a disconnect cancels (:data:`.http1.exchange.CANCELS`), it is left to
+do so; with others a task waits for the disconnect.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, TypeVar
@@ -33,6 +32,8 @@ from onemcp.protocol.errors import (
     RemoteError,
 )
 from onemcp.protocol.jsonrpc import Failure, RequestId, Response
+
+from .http1.exchange import CANCELS
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -59,11 +60,7 @@ LINGER_SECONDS: Final = 5.0
 LINGER_BYTES: Final = 16 * 1024 * 1024
 """How much of it is read."""
 
-END_SECONDS: Final = 5.0
-"""How long the end of a response may take, which is not cut short."""
-
 _NO_CONTENT: Final = 204
-_END: Final = {"type": "http.response.body", "body": b"", "more_body": False}
 
 _STATUS: Final = {
     PARSE_ERROR: 400,
@@ -136,27 +133,6 @@ class StreamSlots:
             self.taken -= 1
 
 
-@attrs.frozen
-class HttpRequest:
-    """One HTTP request to an MCP endpoint, from somebody who may come in.
-
-    Attributes:
-        headers: Its headers.
-        view: What the endpoint shows.
-        principal: Who sent it.
-        receive: The ASGI callable that gives the body and tells of the client's disconnect.
-        send: The ASGI callable to answer with.
-        slots: Where a stream of events takes its place.
-    """
-
-    headers: Headers
-    view: View
-    principal: str
-    receive: Receive
-    send: Send
-    slots: StreamSlots
-
-
 class Wire:
     """The client's end of one HTTP request.
 
@@ -165,12 +141,15 @@ class Wire:
         started: Whether a response has begun.
     """
 
-    def __init__(self, receive: Receive, send: Send) -> None:
-        """Wrap the callables of an ASGI server."""
+    __slots__ = ("_body_read", "_cancelled", "_receive", "_send", "headers", "started")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Wrap what an ASGI server gives."""
         self.headers: Headers = ()
         self.started = False
         self._receive = receive
         self._send = send
+        self._cancelled = scope.get("extensions", {}).get(CANCELS)
         self._body_read = False
 
     async def receive(self) -> MutableMapping[str, Any]:
@@ -181,31 +160,62 @@ class Wire:
         return message
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
-        """Send a part of the response."""
+        """Send a part of the response.
+
+        Raises:
+            trio.BrokenResourceError: The client has gone.
+        """
         if message["type"] == "http.response.start":
             self.started = True
             message = {**message, "headers": [*message["headers"], *self.headers]}
-        elif not message["more_body"]:
-            if message["body"]:
-                await self._send({**message, "more_body": True})
-            await self._end()
-            return
-        await self._send(message)
-
-    async def _end(self) -> None:
-        if not self._body_read:
+        elif not message["more_body"] and not self._body_read:
             with trio.move_on_after(LINGER_SECONDS):
-                await self._discard(LINGER_BYTES)
-        with trio.move_on_after(END_SECONDS, shield=True):
-            async with trio.open_nursery() as nursery:
-                # A server may wait for room in its queue to put the disconnect there.
-                nursery.start_soon(self._discard)
-                await self._send(dict(_END))
-                nursery.cancel_scope.cancel()
+                await self._discard()
+        try:
+            await self._send(message)
+        except OSError as error:
+            raise trio.BrokenResourceError("the client went away") from error
 
-    async def _discard(self, limit: float = math.inf) -> None:
-        while not self._body_read and limit > 0:
-            limit -= len((await self.receive()).get("body", b""))
+    async def while_connected(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do some work, unless the client goes away before it is done.
+
+        Raises:
+            trio.BrokenResourceError: The client has gone, and the work was cancelled.
+        """
+        if self._cancelled is None:
+            return await _while_connected(self.receive, work)
+        with self._cancelled():
+            return await work()
+        raise trio.BrokenResourceError("the client went away")
+
+    async def _discard(self) -> None:
+        left = LINGER_BYTES
+        while not self._body_read and left > 0:
+            left -= len((await self.receive()).get("body", b""))
+
+
+@attrs.frozen
+class HttpRequest:
+    """One HTTP request to an MCP endpoint, from somebody who may come in.
+
+    Attributes:
+        headers: Its headers.
+        view: What the endpoint shows.
+        principal: Who sent it.
+        wire: The client's end.
+        slots: Where a stream of events takes its place.
+    """
+
+    headers: Headers
+    view: View
+    principal: str
+    wire: Wire
+    slots: StreamSlots
+
+    @property
+    def send(self) -> Send:
+        """The ASGI callable to answer with."""
+        return self.wire.send
 
 
 def status_of(answer: Response | Failure) -> int:
@@ -278,7 +288,7 @@ async def _receive_part(receive: Receive) -> MutableMapping[str, Any]:
     raise HttpRefusal(408, error, [(b"connection", b"close")])
 
 
-async def while_connected(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
+async def _while_connected(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
     """Do some work, unless the client goes away before it is done.
 
     Raises:
@@ -306,10 +316,11 @@ async def _cancel_on_disconnect(receive: Receive, scope: trio.CancelScope) -> No
     scope.cancel()
 
 
-async def start_stream(send: Send) -> None:
-    """Begin a response of server-sent events."""
+async def start_stream(send: Send, first: bytes = b"") -> None:
+    """Begin a response of server-sent events, so that the client gets to know."""
     headers = list(STREAM_HEADERS)
     await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send_part(send, first)
 
 
 async def send_part(send: Send, data: bytes, *, more: bool = True) -> None:

@@ -41,7 +41,7 @@ async def read_content(http: HttpRequest, limit: int) -> Message | list[Raw]:
         HttpRefusal: The body is too large, too slow, or no JSON-RPC.
         trio.BrokenResourceError: The client went away before it had sent all of it.
     """
-    body = await read_body(http.headers, http.receive, limit)
+    body = await read_body(http.headers, http.wire.receive, limit)
     try:
         return jsonrpc.decode_batch(body, MAX_BATCH) or jsonrpc.decode(body)
     except LocalError as error:

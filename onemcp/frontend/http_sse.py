@@ -28,7 +28,6 @@ from .asgi import (
     respond,
     send_part,
     start_stream,
-    while_connected,
 )
 from .content import check_type, read_content
 from .conversation import Conversation
@@ -95,7 +94,7 @@ class HttpSse:
         self._doors[door.id] = door
         try:
             with http.slots.slot():
-                await while_connected(http.receive, partial(_stream, door, reader, http.send))
+                await http.wire.while_connected(partial(_stream, door, reader, http.send))
         finally:
             del self._doors[door.id]
             reader.close()
@@ -143,9 +142,8 @@ class HttpSse:
 
 
 async def _stream(door: _Door, reader: Reader, send: Send) -> None:
-    await start_stream(send)
     address = f"{MESSAGES}?session={door.id}".encode()
-    await send_part(send, sse.encode_event(address, event="endpoint"))
+    await start_stream(send, sse.encode_event(address, event="endpoint"))
     while True:
         data = sse.KEEP_ALIVE
         with trio.move_on_after(KEEP_ALIVE):

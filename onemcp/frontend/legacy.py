@@ -38,12 +38,11 @@ from .asgi import (
     EVENT_STREAM,
     HttpRefusal,
     HttpRequest,
-    Receive,
+    Wire,
     accepts,
     header,
     respond,
     respond_error,
-    while_connected,
 )
 from .own import OWN
 from .resumable import KEEP_ALIVE, send_log
@@ -172,7 +171,7 @@ class LegacyFrontend:
             await respond_error(http.send, 200, error, request.id)
             return
         try:
-            first = await self._first(session, reply, http.receive)
+            first = await self._first(session, reply, http.wire)
         except trio.BrokenResourceError:  # the client has gone, but it may come back
             session.pump(request.id, reply, session.streams.new())
             raise
@@ -192,10 +191,10 @@ class LegacyFrontend:
             session.end(request.id)
             raise
 
-    async def _first(self, session: Session, reply: Reply, receive: Receive) -> Incoming | None:
+    async def _first(self, session: Session, reply: Reply, wire: Wire) -> Incoming | None:
         """Return the first message, or None where the client has waited for long."""
         with trio.move_on_after(self._patience(session)):
-            return await while_connected(receive, reply.receive)
+            return await wire.while_connected(reply.receive)
         return None
 
     def _patience(self, session: Session) -> float:
@@ -226,7 +225,7 @@ class LegacyFrontend:
             log, reader = found, found.read(after=place[1])
         try:
             with http.slots.slot():
-                await send_log(log, reader, http.receive, http.send)
+                await send_log(log, reader, http.wire)
         finally:
             reader.close()
             session.touch()
@@ -251,9 +250,7 @@ class LegacyFrontend:
         poll_after = self.poll_after if primed else None
         reader = log.read()
         try:
-            await send_log(
-                log, reader, http.receive, http.send, primed=primed, poll_after=poll_after
-            )
+            await send_log(log, reader, http.wire, primed=primed, poll_after=poll_after)
         finally:
             session.touch()
 

@@ -6,6 +6,7 @@ backend.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -30,7 +31,6 @@ from .asgi import (
     send_part,
     start_stream,
     status_of,
-    while_connected,
 )
 from .resumable import KEEP_ALIVE
 
@@ -54,7 +54,7 @@ async def serve_modern(message: Message, http: HttpRequest) -> None:
         status = status_of(Failure(message.id, error.error))
         await respond_error(http.send, status, error, message.id)
         return
-    await while_connected(http.receive, partial(_answer, message, caller, http))
+    await http.wire.while_connected(partial(_answer, message, caller, http))
 
 
 def read_caller(request: Request, http: HttpRequest) -> Caller:
@@ -132,11 +132,13 @@ async def _last(reply: Reply) -> Response | Failure:
 
 
 async def _stream(message: Incoming | None, reply: Reply, send: Send) -> None:
-    await start_stream(send)
-    while True:
-        data = sse.KEEP_ALIVE if message is None else sse.encode_event(jsonrpc.encode(message))
-        is_last = isinstance(message, Response | Failure)
-        await send_part(send, data, more=not is_last)
-        if is_last:
-            return
-        message = await _next(reply)
+    begin: Callable[[Send, bytes], Awaitable[None]] = start_stream
+    while not isinstance(message, Response | Failure):
+        await begin(send, sse.KEEP_ALIVE if message is None else _event(message))
+        message, begin = await _next(reply), send_part
+    await send_part(send, _event(message), more=False)
+
+
+def _event(message: Message) -> bytes:
+    """Return a message as an event."""
+    return sse.encode_event(jsonrpc.encode(message))

@@ -12,7 +12,7 @@ import trio
 
 from onemcp.protocol import sse
 
-from .asgi import Receive, Send, send_part, start_stream, while_connected
+from .asgi import Send, Wire, send_part, start_stream
 from .streams import EventLog, Reader
 
 KEEP_ALIVE: Final = 15.0
@@ -25,8 +25,7 @@ RETRY: Final = 100
 async def send_log(
     log: EventLog,
     reader: Reader,
-    receive: Receive,
-    send: Send,
+    wire: Wire,
     *,
     primed: bool = False,
     poll_after: float | None = None,
@@ -36,17 +35,16 @@ async def send_log(
     Args:
         log: The stream.
         reader: This connection's place in it; closed at the end.
-        receive: The ASGI callable that tells of the client's disconnect.
-        send: The ASGI callable.
+        wire: The client's end.
         primed: Whether to begin with an event that carries nothing but an id to come back to.
         poll_after: After so many seconds of silence the connection, not the stream, is ended.
 
     Raises:
         trio.BrokenResourceError: The client has gone; the stream goes on without it.
     """
-    work = partial(_send, log, reader, send, primed=primed, poll_after=poll_after)
+    work = partial(_send, log, reader, wire.send, primed=primed, poll_after=poll_after)
     try:
-        await while_connected(receive, work)
+        await wire.while_connected(work)
     finally:
         reader.close()
 
@@ -59,10 +57,10 @@ async def _send(
     primed: bool,
     poll_after: float | None,
 ) -> None:
-    await start_stream(send)
+    prime = b""
     if primed:
         prime = sse.encode_event(b"", event_id=log.event_id(reader.position), retry=RETRY)
-        await send_part(send, prime)
+    await start_stream(send, prime)
     await _send_events(log, reader, send, poll_after)
     await send_part(send, b"", more=False)
 

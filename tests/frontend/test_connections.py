@@ -13,7 +13,8 @@ import pytest
 import trio
 
 from onemcp.app import listener as listening
-from onemcp.app.listener import KEEP_ALIVE_SECONDS, SEND_SECONDS, SETTLE_SECONDS, ConnectionFailed
+from onemcp.app.listener import KEEP_ALIVE_SECONDS, SETTLE_SECONDS, ConnectionFailed
+from onemcp.frontend.http1.server import SEND_SECONDS
 from onemcp.protocol.jsonrpc import Notification
 from tests.frontend.site import (
     CALL,
@@ -224,7 +225,7 @@ async def test_a_connection_that_fails_takes_no_other_one_down(monkeypatch: pyte
             assert url == listening.url_of(listener, "")
             port = listener.getsockname()[1]
             with monkeypatch.context() as patch:
-                patch.setattr("hypercorn.protocol.h11.H11Protocol.handle", broken)
+                patch.setattr("onemcp.frontend.http1.server.Http1Server._serve", broken)
                 bad = Client(await trio.open_tcp_stream("127.0.0.1", port), "localhost")
                 await bad.stream.send_all(b"x")
                 await bad.ends()

@@ -83,13 +83,25 @@ async def test_get_and_delete_belong_to_sessions(site: Site, method: str, more: 
 
 
 async def test_websockets_are_refused(site: Site):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    await site.application({"type": "websocket"}, trio.sleep_forever, send)
+    assert sent == [{"type": "websocket.close"}]
+
+
+async def test_an_offer_to_upgrade_is_not_taken(site: Site):
     upgrade = {
         "connection": "upgrade",
         "upgrade": "websocket",
         "sec-websocket-version": "13",
         "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
     }
-    assert (await site.ask("GET", headers=upgrade)).status == 403
+    client = await site.connect()
+    assert (await client.ask("GET", headers=upgrade)).status == 405
+    assert (await client.ask("GET", headers=upgrade)).status == 405
 
 
 async def test_the_lifespan_protocol_is_spoken(site: Site):
@@ -442,10 +454,12 @@ async def test_a_bug_is_reported_and_tells_the_client_nothing(
 async def test_a_bug_in_mid_answer_is_reported_and_breaks_the_answer_off(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("onemcp.protocol.sse.encode_event", partial(int, "x"))
-    message = request("subscriptions/listen", {"notifications": {}})
+    message = request("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
     client = await site.begin_modern(message)
     await client.stream_begins()
+    await client.message()
+    monkeypatch.setattr("onemcp.protocol.sse.encode_event", partial(int, "x"))
+    site.server.announce("notifications/tools/list_changed")
     with pytest.raises(h11.RemoteProtocolError):
         await client.event()
     (event,) = site.events

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from onemcp.frontend import asgi
-from onemcp.frontend.asgi import END_SECONDS, Wire, respond, while_connected
+from onemcp.frontend.asgi import LINGER_SECONDS, Wire, respond
 
 PART = {"type": "http.request", "body": b"x", "more_body": True}
 END = {"type": "http.request", "body": b"", "more_body": False}
@@ -16,79 +15,48 @@ GONE = {"type": "http.disconnect"}
 
 
 class Server:
-    """An ASGI server that waits for room in its queue, as Hypercorn does."""
+    """An ASGI server that says what it is told to."""
 
-    def __init__(self, *queued: dict[str, Any], room: int = 10) -> None:
-        self.put, self.receive = trio.open_memory_channel[Any](room)
+    def __init__(self, *queued: dict[str, Any]) -> None:
+        self.put, self.receive = trio.open_memory_channel[Any](10)
         self.sent: list[Any] = []
+        self.wire = Wire({}, self.receive.receive, self.send)
         for message in queued:
             self.put.send_nowait(message)
 
     async def send(self, message: Any) -> None:
         self.sent.append(message)
         await trio.lowlevel.checkpoint()
-        if not message.get("more_body", True):
-            await self.put.send(GONE)
-            await trio.lowlevel.checkpoint()  # tidies up
-            self.sent.append("tidy")
-
-    @property
-    def wire(self) -> Wire:
-        return Wire(self.receive.receive, self.send)
-
-    @property
-    def is_tidy(self) -> bool:
-        return self.sent[-1] == "tidy"
-
-
-async def test_the_end_of_a_response_is_not_cut_short_by_the_disconnect_it_causes():
-    server = Server(END)
-    wire = server.wire
-    await wire.receive()
-
-    async def work() -> None:
-        await respond(wire.send, 200, b"{}")
-
-    await while_connected(wire.receive, work)
-    assert server.is_tidy
-    assert [message["body"] for message in server.sent[1:-1]] == [b"{}", b""]
-
-
-async def test_a_full_queue_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(asgi, "LINGER_BYTES", 0)
-    server = Server(*[PART] * 3, room=3)
-    with trio.fail_after(1):
-        await respond(server.wire.send, 401, b"{}")
-    assert server.is_tidy
 
 
 async def test_the_rest_of_a_body_is_read_before_the_response_ends():
     server = Server(PART, PART, END)
     await respond(server.wire.send, 401, b"{}")
-    assert server.is_tidy
-    assert server.receive.statistics().current_buffer_used == 1  # its own disconnect
+    assert server.receive.statistics().current_buffer_used == 0
 
 
-async def test_a_server_that_never_ends_a_response_is_not_waited_for(
+async def test_a_client_that_sends_for_ever_is_not_read_for_ever(
     autojump_clock: trio.abc.Clock,
 ):
     begun = trio.current_time()
+    server = Server(PART)
+    await respond(server.wire.send, 401, b"{}")
+    assert trio.current_time() - begun == LINGER_SECONDS
+    assert server.sent[-1]["more_body"] is False
 
-    async def send(message: Any) -> None:
-        if not message.get("more_body", True):
-            await trio.sleep_forever()
 
-    server = Server(END)
-    wire = Wire(server.receive.receive, send)
-    await wire.receive()
-    await respond(wire.send, 200, b"{}")
-    assert trio.current_time() - begun == END_SECONDS
+async def test_a_response_to_nobody_says_so():
+    async def send(_: Any) -> None:
+        raise ConnectionResetError
+
+    with pytest.raises(trio.BrokenResourceError):
+        await respond(Wire({}, Server(END).receive.receive, send).send, 202)
 
 
 async def test_work_is_cancelled_when_the_client_goes():
     server = Server(PART, END, GONE)
     with pytest.raises(trio.BrokenResourceError):
-        await while_connected(server.receive.receive, trio.sleep_forever)
+        await server.wire.while_connected(trio.sleep_forever)
 
 
 async def test_an_error_of_the_work_comes_out_as_it_is():
@@ -96,13 +64,13 @@ async def test_an_error_of_the_work_comes_out_as_it_is():
         raise LookupError("x")
 
     with pytest.raises(LookupError, match="x"):
-        await while_connected(Server().receive.receive, work)
+        await Server().wire.while_connected(work)
 
 
 async def test_cancelling_from_outside_is_no_disconnect():
     with trio.CancelScope() as scope:
         scope.cancel()
-        await while_connected(Server().receive.receive, trio.sleep_forever)
+        await Server().wire.while_connected(trio.sleep_forever)
     assert scope.cancelled_caught
 
 

@@ -1,0 +1,139 @@
+"""One request and its response, as ASGI wants them (HTTP connection scope, version 3.0)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, MutableMapping
+from time import time
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+import trio
+from hypercorn.protocol.http_stream import ASGIHTTPState
+from hypercorn.utils import UnexpectedMessageError
+
+from .parser import IncomingRequest
+from .response import CONTINUE, ResponseWriter
+
+if TYPE_CHECKING:
+    from .server import Http1Server
+
+CANCELS: Final = "onemcp.cancelled_by_disconnect"
+"""The ASGI extension: under this name is a function that returns a context manager. What is in its
+block is cancelled when the client closes its side, which costs less than a task that waits for
+``http.disconnect``. The context manager gives the cancel scope."""
+
+_ASGI: Final = {"spec_version": "2.4", "version": "3.0"}
+
+
+class Exchange:
+    """One request and its response."""
+
+    __slots__ = ("_body_given", "_connection", "_request", "_response", "_status", "begun", "done")
+
+    def __init__(self, request: IncomingRequest, connection: Http1Server) -> None:
+        """Answer a request on a connection."""
+        self.begun = time()
+        self.done = False
+        self._request = request
+        self._connection = connection
+        self._body_given = False
+        self._status = 0
+        self._response = ResponseWriter(
+            request.method, request.version, keep_alive=request.keep_alive
+        )
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether the connection can be used for another request."""
+        return self.done and self._request.complete and self._response.keep_alive
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the application has begun to answer."""
+        return self._response.has_begun
+
+    @property
+    def _state(self) -> ASGIHTTPState:
+        if self.done:
+            return ASGIHTTPState.CLOSED
+        return ASGIHTTPState.RESPONSE if self._status else ASGIHTTPState.REQUEST
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """What Hypercorn's access log wants to know of the response."""
+        return {"status": self._status, "headers": []} if self._status else None
+
+    def scope(self) -> dict[str, Any]:
+        """Return the ASGI scope."""
+        request, connection = self._request, self._connection
+        path, _, query = request.target.partition(b"?")
+        extensions = {CANCELS: self.cancelled_by_disconnect} if connection.is_told else {}
+        return {
+            "type": "http",
+            "http_version": request.version,
+            "asgi": _ASGI,
+            "method": request.method,
+            "scheme": "http",
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": connection.config.root_path,
+            "headers": request.headers,
+            "client": connection.client,
+            "server": connection.server,
+            "state": dict(connection.state),
+            "extensions": extensions,
+        }
+
+    async def receive(self) -> dict[str, Any]:
+        """Return the next part of the body, or that the client has hung up."""
+        request = self._request
+        while not request.parts and not request.complete:
+            if not await self._receive_more():
+                return {"type": "http.disconnect"}
+        if not self._body_given and not self.done:
+            self._body_given = request.complete
+            return {
+                "type": "http.request",
+                "body": request.take_body(),
+                "more_body": not request.complete,
+            }
+        await self._connection.wait_hung_up()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Take a part of the response; waits only while the client has no room for it.
+
+        Raises:
+            OSError: The client has gone, or reads nothing.
+            UnexpectedMessageError: It doesn't belong here.
+            ValueError: It can't be sent over HTTP/1.1.
+        """
+        match message["type"]:
+            case "http.response.start" if not self._status:
+                self._status = message["status"]
+                self._response.keep_alive &= self._connection.keeps_alive
+                more = self._connection.own_headers()
+                self._response.start(self._status, message.get("headers", ()), more)
+            case "http.response.body" if self._status and not self.done:
+                more_body = message.get("more_body", False)
+                data = self._response.write(message.get("body", b""), more=more_body)
+                self.done = not more_body
+                if data:
+                    await self._connection.write(data)
+            case kind:
+                raise UnexpectedMessageError(self._state, kind)
+
+    @contextlib.contextmanager
+    def cancelled_by_disconnect(self) -> Iterator[trio.CancelScope]:
+        """Cancel the block when the client closes its side."""
+        with trio.CancelScope() as scope, self._connection.cancelling(scope):
+            yield scope
+
+    async def _receive_more(self) -> bool:
+        if self._request.expects_continue:
+            self._request.expects_continue = False
+            if not self.has_started:
+                await self._connection.write(CONTINUE)
+        return await self._connection.read()

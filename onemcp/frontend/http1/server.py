@@ -1,0 +1,296 @@
+"""One connection."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+from collections.abc import Iterator
+from time import time
+from typing import Any, Final, cast
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, LifespanState
+from hypercorn.utils import parse_socket_addr, valid_server_name
+
+from .connections import Connections
+from .exchange import Exchange
+from .parser import IncomingRequest, RequestParser
+from .response import Headers, refusal
+
+READ_BYTES: Final = 64 * 1024
+READ_SECONDS: Final = 60.0
+"""How long a head may take, and the wait for the next part of a body, in seconds, unless the
+configuration says otherwise (`read_timeout`)."""
+
+SEND_SECONDS: Final = 30.0
+"""How long a client may take to make room for more, in seconds."""
+
+LINGER_SECONDS: Final = 2.0
+"""How long what a refused client still sends is read, so that it gets to see the refusal."""
+
+_THREADS: Final = (trio.to_thread.run_sync, trio.from_thread.run)
+"""What Hypercorn's wrapper of a WSGI application needs."""
+
+_buffer: Final = bytearray(READ_BYTES)
+"""Shared by all connections: what is read into it is parsed before anything else happens."""
+
+
+class Http1Server(TCPServer):
+    """Serves one connection; the same to Hypercorn as its own server.
+
+    Attributes:
+        client: The client's address and port.
+        server: The server's.
+        deadline: Until when the client has to do something, by Trio's clock.
+        is_told: Whether it is told when the client hangs up.
+    """
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        state: LifespanState,
+        stream: trio.SocketStream | trio.SSLStream[trio.SocketStream],
+        *,
+        connections: Connections,
+    ) -> None:
+        """Serve an application on a stream.
+
+        Args:
+            app: The application.
+            config: Hypercorn's configuration.
+            context: Tells when the server stops.
+            state: The state of the ASGI lifespan.
+            stream: The connection.
+            connections: Who looks after it.
+        """
+        super().__init__(app, config, context, state, cast("Any", stream))
+        self.client: tuple[str, int] | None = None
+        self.server: tuple[str, int] | None = None
+        self.deadline = math.inf
+        self.is_told = connections.tells
+        self._plain = stream if isinstance(stream, trio.SocketStream) else None
+        self._connections = connections
+        self._descriptor = -1
+        self._scope = trio.CancelScope()
+        self._hung_up = trio.Event()
+        self._is_gone = False
+        self._cancelled: trio.CancelScope | None = None
+        self._parser = RequestParser(config.h11_max_incomplete_size)
+        self._exchange: Exchange | None = None
+        self._served = 0
+        self._headers: Headers = ()
+        self._headers_at = 0
+
+    def __repr__(self) -> str:
+        return f"<Http1Server {self.client} served={self._served}>"
+
+    async def run(self) -> None:
+        """Serve the connection until it ends."""
+        if self._plain is None:
+            await super().run()  # TLS, with whatever is negotiated
+            return
+        sock = self._plain.socket
+        try:
+            self._descriptor = sock.fileno()
+            self.client = parse_socket_addr(sock.family, sock.getpeername())
+            self.server = parse_socket_addr(sock.family, sock.getsockname())
+            with self._connections.looked_after(self), self._scope:
+                await self._serve()
+        except OSError:
+            pass  # the client has gone
+        finally:
+            sock.close()
+
+    # --- what is looked after -------------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is under way."""
+        return self._exchange is None and self._parser.is_idle and not self._parser.requests
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket."""
+        return self._descriptor
+
+    def expire(self) -> None:
+        """End the connection at once."""
+        self._scope.cancel()
+
+    def hang_up(self) -> None:
+        """Take note that the client has closed its side."""
+        self._hung_up.set()
+        if self._cancelled is not None:
+            self._cancelled.cancel()
+
+    # --- the connection -------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        parser = self._parser
+        while await self._request_comes():
+            request = parser.requests.popleft()
+            if not await self._answer(request):
+                if not request.complete:
+                    await self._linger()
+                return
+            if parser.requests:  # pipelined: let others have their turn
+                await trio.lowlevel.checkpoint()
+        if parser.error is not None:
+            await self._refuse(parser.error.status)
+
+    async def _request_comes(self) -> bool:
+        """Read until the head of a request is there; tell if it is."""
+        parser = self._parser
+        if parser.requests:
+            return True
+        self.deadline = trio.current_time() + self.config.keep_alive_timeout
+        while parser.error is None and not parser.requests:
+            was_idle = parser.is_idle
+            if was_idle and self.context.terminated.is_set():
+                return False
+            if not await self._read():
+                return False
+            if was_idle and not parser.is_idle:
+                self.deadline = trio.current_time() + self._patience
+        self.deadline = math.inf
+        return bool(parser.requests)
+
+    async def _answer(self, request: IncomingRequest) -> bool:
+        """Have a request answered, and tell whether the connection can be used again."""
+        if self.config.server_names and not valid_server_name(self.config, cast("Any", request)):
+            await self._refuse(404)
+            return False
+        self._served += 1
+        await self.context.mark_request()
+        exchange = self._exchange = Exchange(request, self)
+        scope = exchange.scope()
+        application: Any = self.app
+        try:
+            await application(scope, exchange.receive, exchange.send, *_THREADS)
+        except Exception:  # noqa: BLE001 - Hypercorn's logger takes it
+            if not self._is_gone:
+                await self.config.log.exception("Error in ASGI Framework")
+        finally:
+            self._exchange = None
+        if self.config.log.access_logger is not None:
+            summary = cast("Any", exchange.summary)
+            await self.config.log.access(cast("Any", scope), summary, time() - exchange.begun)
+        if not exchange.has_started:
+            await self._refuse(500)
+        return exchange.keeps_alive
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether another request is taken after the one that is being answered."""
+        return (
+            not self.context.terminated.is_set()
+            and self._served < self.config.keep_alive_max_requests
+        )
+
+    @property
+    def _patience(self) -> float:
+        return self.config.read_timeout or READ_SECONDS
+
+    def own_headers(self) -> Headers:
+        """Return the headers that the server adds, which change once a second."""
+        now = int(time())
+        if now != self._headers_at:
+            self._headers_at, self._headers = now, self.config.response_headers("h11")
+        return self._headers
+
+    async def _refuse(self, status: int) -> None:
+        """Answer what can't be served, and let the client see it before the connection ends."""
+        with contextlib.suppress(OSError):
+            await self.write(refusal(status, self.own_headers()))
+            await self._linger()
+
+    async def _linger(self) -> None:
+        """Read what the client still sends: closed over it, it might not see the response."""
+        with contextlib.suppress(OSError):
+            self.stream.socket.shutdown(socket.SHUT_WR)
+            with trio.move_on_after(LINGER_SECONDS):
+                while await self._receive():
+                    pass
+
+    # --- the socket -----------------------------------------------------------------------------
+
+    async def read(self) -> bool:
+        """Read more of a body, for the request that is being served; False at the end."""
+        self.deadline = trio.current_time() + self._patience
+        try:
+            return self._parser.error is None and await self._read()
+        finally:
+            self.deadline = math.inf
+
+    async def _read(self) -> bool:
+        size = await self._receive()
+        if size:
+            self._parser.feed(memoryview(_buffer)[:size])
+        return size > 0
+
+    async def _receive(self) -> int:
+        while True:
+            await trio.lowlevel.wait_readable(self._descriptor)
+            try:
+                return os.readv(self._descriptor, [_buffer])
+            except BlockingIOError:
+                continue
+            except OSError:
+                return 0
+
+    async def write(self, data: bytes) -> None:
+        """Send everything.
+
+        Raises:
+            OSError: The client has gone.
+        """
+        sent = self._write_some(data)
+        if sent < len(data):
+            await self._write_rest(memoryview(data)[sent:])
+
+    async def _write_rest(self, data: memoryview) -> None:
+        try:
+            while data:
+                self.deadline = trio.current_time() + SEND_SECONDS
+                await trio.lowlevel.wait_writable(self._descriptor)
+                data = data[self._write_some(data) :]
+        finally:
+            self.deadline = math.inf
+
+    def _write_some(self, data: bytes | memoryview) -> int:
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._is_gone = True
+            raise
+
+    # --- the client's disconnect ----------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def cancelling(self, scope: trio.CancelScope) -> Iterator[None]:
+        """Cancel a scope, within the block, when the client closes its side."""
+        outer, self._cancelled = self._cancelled, scope
+        if self._hung_up.is_set():
+            scope.cancel()
+        try:
+            yield
+        finally:
+            self._cancelled = outer
+
+    async def wait_hung_up(self) -> None:
+        """Wait until the client closes its side."""
+        if self.is_told:
+            await self._hung_up.wait()
+            return
+        await trio.lowlevel.wait_readable(self._descriptor)
+        with contextlib.suppress(OSError):
+            if await self.stream.socket.recv(1, socket.MSG_PEEK):
+                await trio.sleep_forever()  # it has sent its next request: it is there

@@ -1,0 +1,314 @@
+"""Requests out of bytes, against h11: what one of them refuses is not taken by us."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import h11
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from onemcp.frontend.http1.parser import RequestParser
+
+LIMIT = 4096
+SPACES = re.compile(rb"\A([^ \r\n]+) +([^ \r\n]+) +(HTTP/)")
+GET = b"GET /mcp?x=1 HTTP/1.1\r\nHost: here\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 3\r\n\r\nabc"
+CHUNKED = (
+    b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"2;x=y\r\nab\r\n1\r\nc\r\n0\r\nTrailer: t\r\n\r\n"
+)
+
+
+def parsed(data: bytes, *, size: int = 0) -> RequestParser:
+    """Parse some bytes, in pieces of a size."""
+    parser = RequestParser(LIMIT)
+    for start in range(0, len(data), size or len(data)):
+        parser.feed(memoryview(data)[start : start + (size or len(data))])
+    return parser
+
+
+def ours(data: bytes, size: int = 0) -> list[Any]:
+    """Return the complete requests that our parser finds, up to the one that ends a connection."""
+    found = []
+    for request in parsed(data, size=size).requests:
+        if request.complete:
+            found.append((request.method, request.target, request.headers, request.take_body()))
+        if not request.keep_alive:
+            break
+    return found
+
+
+def theirs(data: bytes) -> list[Any]:
+    """Return the complete requests that h11 finds.
+
+    It is spared what servers should or may ignore, and ours does: empty lines before a request
+    (RFC 9112, section 2.2), and more than one space in its first line (section 3).
+    """
+    found: list[Any] = []
+    while data := SPACES.sub(rb"\1 \2 \3", data.lstrip(b"\r\n")):
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=LIMIT)
+        connection.receive_data(data)
+        connection.receive_data(b"")
+        request = read(connection)
+        if request is None:
+            break
+        found.append(request)
+        connection.send(h11.Response(status_code=404, headers=[("content-length", "0")]))
+        connection.send(h11.EndOfMessage())
+        if connection.our_state is not h11.DONE:
+            break
+        data = connection.trailing_data[0]
+    return found
+
+
+def read(connection: h11.Connection) -> Any:
+    """Return the next request of h11's, if it is one."""
+    head, body = None, b""
+    while True:
+        try:
+            event = connection.next_event()
+        except h11.RemoteProtocolError:
+            return None
+        match event:
+            case h11.Request():
+                head = event
+            case h11.Data():
+                body += event.data
+            case h11.EndOfMessage():
+                assert head is not None
+                headers = [(bytes(name), bytes(value)) for name, value in head.headers]
+                return head.method.decode(), bytes(head.target), headers, bytes(body)
+            case _:
+                return None
+
+
+# --- against h11 -----------------------------------------------------------------------------
+
+token = st.sampled_from([b"Host", b"host", b"X-A", b"Content-Length", b"Transfer-Encoding", b"Te"])
+odd = st.sampled_from([b"", b" ", b"\t", b"\r", b"\n", b"\r\n", b"\0", b"\x0b", b"\x7f", b"\xff"])
+value = st.sampled_from(
+    [
+        *(b"", b"here", b"a b", b"3", b"03", b"+3", b"-3", b"3, 3", b"3 3", b"0x3", b"99", b"3_0"),
+        *(b"chunked", b"Chunked", b"chunked, chunked", b"gzip, chunked", b"identity", b"xchunked"),
+        *(b"chunked\x0b", b'"chunked"', b"close", b"keep-alive", b"upgrade", b"100-continue"),
+    ]
+)
+header = st.tuples(token, odd, st.just(b":"), odd, value, odd).map(b"".join)
+well_formed = st.sampled_from(
+    [
+        *(b"Host: here", b"Content-Length: 3", b"Transfer-Encoding: chunked", b"X: y"),
+        *(b"Connection: close", b"Upgrade: h2c", b"Connection: upgrade", b"Expect: 100-continue"),
+    ]
+)
+end = st.sampled_from([b"\r\n"] * 9 + [b"\n", b"\r", b"\r\r\n", b" \r\n", b"\r\n "])
+line = st.tuples(st.one_of(well_formed, well_formed, header), end).map(b"".join)
+start = st.tuples(
+    st.sampled_from(
+        [b"GET", b"POST", b"HEAD", b"OPTIONS", b"get", b"", b"G T", b"CONNECT", b"PRI"]
+    ),
+    st.sampled_from([b" ", b" ", b" ", b"\t", b"  ", b""]),
+    st.sampled_from([b"/", b"/a?b", b"*", b"http://x/", b"/\xff", b"/ /", b"", b"/\x01", b"a:1"]),
+    st.sampled_from([b" ", b" ", b" ", b"\t", b"  ", b""]),
+    st.sampled_from([b"HTTP/1.1"] * 5 + [b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.2", b"HTTP/11", b""]),
+    end,
+).map(b"".join)
+chunk = st.sampled_from(
+    [
+        *(
+            b"3\r\nabc\r\n",
+            b"1\r\na\r\n",
+            b"0\r\n\r\n",
+            b"0\r\nTrailer: x\r\n\r\n",
+            b"3;a=b\r\nabc\r\n",
+        ),
+        *(
+            b"3 \r\nabc\r\n",
+            b"0x3\r\nabc\r\n",
+            b"-1\r\n",
+            b"3\nabc\n",
+            b"3\r\nabcd\r\n",
+            b"03\r\nabc\r\n",
+        ),
+        *(b"3\r\nabc", b"ffffffffffffffffff\r\n", b"+3\r\nabc\r\n", b"3;\0\r\nabc\r\n", b"\r\n"),
+        *(b"0\r\nHost: x\r\nContent-Length: 1\r\n\r\n", b"0\r\n x\r\n\r\n", b"3;\nx\r\nabc\r\n"),
+    ]
+)
+body = st.one_of(st.just(b""), st.just(b"abc"), st.lists(chunk, max_size=4).map(b"".join))
+message = st.one_of(
+    st.sampled_from([GET, POST, CHUNKED]),
+    st.tuples(start, st.lists(line, max_size=5).map(b"".join), st.just(b"\r\n"), body).map(
+        b"".join
+    ),
+    st.tuples(
+        st.just(b"POST / HTTP/1.1\r\nHost: here\r\n"),
+        st.lists(line, max_size=3).map(b"".join),
+        st.just(b"\r\n"),
+        body,
+    ).map(b"".join),
+)
+conversations = st.lists(message, min_size=1, max_size=3).map(b"".join)
+
+
+@settings(max_examples=600, deadline=None)
+@given(conversations, st.sampled_from([0, 1, 7]))
+@example(
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc", 0
+)
+@example(b"GET / HTTP/1.1\r\nHost: a\r\nX: y \t\r\n\r\n", 0)
+def test_what_is_taken_is_what_h11_takes(data: bytes, size: int):
+    found = ours(data, size)
+    assert found == theirs(data)[: len(found)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), st.sampled_from([GET, POST, CHUNKED, POST + GET]))
+def test_a_changed_byte_is_understood_as_h11_does(data: st.DataObject, sound: bytes):
+    where = data.draw(st.integers(0, len(sound) - 1))
+    changed = data.draw(st.binary(max_size=3))
+    mutated = sound[:where] + changed + sound[where + data.draw(st.integers(0, 2)) :]
+    found = ours(mutated)
+    assert found == theirs(mutated)[: len(found)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(conversations, st.integers(1, 50))
+def test_it_does_not_matter_in_which_pieces_bytes_come(data: bytes, size: int):
+    assert ours(data, size) == ours(data)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3])
+def test_sound_requests_are_taken_whole(size: int):
+    data = GET + POST + CHUNKED
+    assert ours(data, size) == theirs(data)
+    assert len(ours(data, size)) == 3
+
+
+# --- what is refused ---------------------------------------------------------------------------
+
+HOST = b"\r\nHost: here\r\n"
+REFUSED = {
+    b"GET / HTTP/1.1\r\n\r\n": 400,
+    b"GET / HTTP/1.1" + HOST + b"Host: there\r\n\r\n": 400,
+    b"POST / HTTP/1.1" + HOST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd": 400,
+    b"POST / HTTP/1.1" + HOST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n": 400,
+    b"POST / HTTP/1.1" + HOST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n": 400,
+    b"POST / HTTP/1.1" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n": 501,
+    b"POST / HTTP/1.0" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n": 400,
+    b"POST / HTTP/1.1" + HOST + b"Content-Length: +3\r\n\r\nabc": 400,
+    b"GET / HTTP/1.1" + HOST + b" folded\r\n\r\n": 400,
+    b"GET / HTTP/1.1\nHost: here\n\n": 400,
+    b"GET / HTTP/1.1\r\nHost : here\r\n\r\n": 400,
+    b"GET / HTTP/1.1" + HOST + b"X: a\x01\r\n\r\n": 400,
+    b"CONNECT here:1 HTTP/1.1" + HOST + b"\r\n": 501,
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": 400,
+    b"GET / HTTP/0.9" + HOST + b"\r\n": 505,
+}
+
+
+@pytest.mark.parametrize("data", REFUSED, ids=lambda data: repr(data)[2:60])
+def test_what_can_be_read_in_two_ways_is_refused(data: bytes):
+    parser = parsed(data)
+    assert not [request for request in parser.requests if request.complete]
+    assert parser.error is not None
+    assert parser.error.status == REFUSED[data]
+
+
+def test_what_follows_an_error_is_not_read():
+    parser = parsed(GET + b"\0\r\n")
+    parser.feed(memoryview(GET))
+    assert len(parser.requests) == 1
+    assert parser.error is not None
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"\r\n",
+        b"x",
+        b"GET /" + b"x" * 100,
+        b"GET / HTTP/1.1\r\nX: " + b"y" * 100,
+        b"POST / HTTP/1.1" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * 100,
+        b"POST / HTTP/1.1" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"y" * 100,
+    ],
+)
+def test_what_never_ends_is_bounded(endless: bytes):
+    parser = parsed(endless)
+    fed = 0
+    while parser.error is None:
+        parser.feed(memoryview(endless[-2:] * 500))
+        fed += 1000
+        assert fed <= LIMIT + 2000
+    assert parser.error.status in {400, 431}
+
+
+def test_large_bodies_are_no_large_heads():
+    parser = parsed(b"POST / HTTP/1.1" + HOST + b"Content-Length: 50000\r\n\r\n")
+    for _ in range(5):
+        parser.feed(memoryview(b"x" * 10_000))
+    (request,) = parser.requests
+    assert request.complete
+    assert len(request.take_body()) == 50_000
+    assert parser.error is None
+
+
+OFFER = b"Upgrade: h2c\r\nConnection: upgrade\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [0, 1, 5])
+@pytest.mark.parametrize(
+    ("offer", "body"),
+    [
+        (b"GET / HTTP/1.1" + HOST + OFFER, b""),
+        (b"POST / HTTP/1.1" + HOST + b"Content-Length: 3\r\n" + OFFER + b"abc", b"abc"),
+        (b"POST / HTTP/1.1" + HOST + b"Content-Length: 0\r\n" + OFFER, b""),
+        (
+            b"POST / HTTP/1.1" + HOST + b"Transfer-Encoding: chunked\r\n" + OFFER
+            + b"3\r\nabc\r\n0\r\n\r\n",
+            b"abc",
+        ),
+    ],
+)  # fmt: skip
+def test_an_offer_to_upgrade_is_passed_over(offer: bytes, body: bytes, size: int):
+    found = ours(offer + POST, size)
+    assert [each[-1] for each in found] == [body, b"abc"]
+    assert found == theirs(offer + POST)
+
+
+def test_the_body_behind_an_offer_to_upgrade_is_waited_for():
+    parser = parsed(b"POST / HTTP/1.1" + HOST + b"Content-Length: 3\r\n" + OFFER)
+    (request,) = parser.requests
+    assert not request.complete
+    parser.feed(memoryview(b"abc" + GET))
+    assert request.complete
+    assert request.take_body() == b"abc"
+    assert len(parser.requests) == 2
+
+
+def test_it_is_idle_between_requests_only():
+    parser = parsed(GET)
+    assert parser.is_idle
+    parser.feed(memoryview(b"\r\n"))
+    assert parser.is_idle
+    parser.feed(memoryview(POST[:1]))
+    assert not parser.is_idle
+    parser.feed(memoryview(POST[1:-1]))
+    assert not parser.is_idle
+    parser.feed(memoryview(POST[-1:]))
+    assert parser.is_idle
+
+
+@pytest.mark.parametrize(
+    ("head", "keeps_alive"),
+    [
+        (b"GET / HTTP/1.1" + HOST, True),
+        (b"GET / HTTP/1.1" + HOST + b"Connection: close\r\n", False),
+        (b"GET / HTTP/1.0" + HOST, False),
+        (b"GET / HTTP/1.0" + HOST + b"Connection: keep-alive\r\n", False),
+    ],
+)
+def test_who_keeps_connections(head: bytes, *, keeps_alive: bool):
+    (request,) = parsed(head + b"\r\n").requests
+    assert request.keep_alive is keeps_alive
