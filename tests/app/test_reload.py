@@ -23,6 +23,9 @@ from tests.frontend.site import HEADERS, request
 HANDSHAKE = request("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}})
 DEMO = {"command": sys.executable, "args": ["-P", "-m", "onemcp.demo"]}
 
+IN_FORCE = {Reloaded.APPLIED, Reloaded.UNCHANGED}
+"""What a reload may say where the watcher of the file may have been first."""
+
 
 class World:
     """A gateway that watches a file, and what it reports."""
@@ -99,7 +102,7 @@ async def test_a_configuration_whose_keys_cannot_be_used_changes_nothing(tmp_pat
         [rejected] = world.of(ConfigurationRejected)
         assert "auth.mode" in str(rejected.problems[0])
         (world.state / "keys.json").unlink()
-        assert await world.reload() is Reloaded.APPLIED
+        assert await world.reload() in IN_FORCE
         assert await world.status() == 401
 
 
@@ -126,7 +129,7 @@ async def test_the_address_moves_and_stays_where_the_new_one_is_taken(tmp_path):
             await world.reload()
             assert world.of(AddressRefused)[-1].port == port
             assert await world.status(url=before) == 200
-        assert await world.reload() is Reloaded.APPLIED
+        assert await world.reload() in IN_FORCE
         assert world.of(AddressChanged)[-1].url == world.gateway.url
         assert world.gateway.url.endswith(f":{port}/mcp")
         assert await world.status() == 200
