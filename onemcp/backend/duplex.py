@@ -31,7 +31,7 @@ from onemcp.protocol.errors import (
 from onemcp.protocol.fields import Fields, join, raw
 from onemcp.protocol.framing import Oversized
 from onemcp.protocol.methods import CANCELLED
-from onemcp.protocol.revisions import allows_batches
+from onemcp.protocol.revisions import Era, allows_batches
 
 from .call import Call, outgoing_params
 from .connection import ConnectionLost, NotificationHandler, ServerDescription
@@ -275,11 +275,19 @@ class DuplexConnection:
         except ProtocolError as error:
             self._on_noise(data, error)
             return
+        if isinstance(message, jsonrpc.Request) and self._is_modern:
+            # There is nothing that a client of this era may write back (2026-07-28, stdio).
+            self._on_nonsense("it sent a request, which its revision doesn't have")
+            return
         self._nonsense = 0
         try:
             self._inbound.take(message)
         except InvalidParams as error:
             self._on_nonsense(error.message)
+
+    @property
+    def _is_modern(self) -> bool:
+        return self.server is not None and self.server.era is Era.MODERN
 
     def _on_noise(self, data: bytes | Raw, error: ProtocolError) -> None:
         said = bytes(data)[:80]

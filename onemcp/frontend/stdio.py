@@ -28,7 +28,7 @@ from onemcp.protocol.errors import (
     Overloaded,
     ProtocolError,
 )
-from onemcp.protocol.fields import split
+from onemcp.protocol.fields import raw, split
 from onemcp.protocol.framing import LineDecoder, Oversized
 from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, RequestId, Response
 from onemcp.protocol.methods import CANCELLED, DISCOVER, LISTEN, PING, SET_LEVEL
@@ -288,8 +288,12 @@ class StdioFrontend:
         try:
             while True:
                 message = await reply.receive()
+                is_last = isinstance(message, Response | Failure)
+                if is_last and request.method == LISTEN:
+                    # Here it is the server that ends the subscription (Cancellation).
+                    await self._outbox.put(cancellation(request.id))
                 await self._outbox.put(message)
-                if isinstance(message, Response | Failure):
+                if is_last:
                     return
         finally:
             reply.close()
@@ -297,3 +301,8 @@ class StdioFrontend:
     async def _hold(self, request: Request) -> None:
         if request.method not in _ABOUT_ONEMCP:
             await self._ready()
+
+
+def cancellation(request_id: RequestId) -> Notification:
+    """Return what tells the client that its subscription is torn down."""
+    return Notification(CANCELLED, raw({"requestId": request_id}))

@@ -56,7 +56,8 @@ class Contents:
             self._sources = [self._source(backend) for backend in self.backends]
             self._table = build(self._sources)
             self._pages = {
-                kind: ListPages(kind, section) for kind, section in self._table.sections.items()
+                kind: ListPages(kind, section, self.server_info)
+                for kind, section in self._table.sections.items()
             }
         return self._table
 
@@ -85,6 +86,11 @@ class Contents:
         return self._pages[kind].page(params, era)
 
     # --- what is declared --------------------------------------------------------------------
+
+    @property
+    def server_info(self) -> Raw:
+        """Who answers here: an ``Implementation`` object."""
+        return self._multiplexer.identity.info
 
     @property
     def capabilities(self) -> dict[str, Any]:

@@ -65,7 +65,8 @@ async def _discover(view: View, origin: Origin, params: Fields, caller: Caller) 
 async def _listen(view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
     del caller
     lists, uris = read_filter(plain(params.get("notifications")))
-    return ListenReply(origin.id, await view.subscribe(lists, uris))
+    subscriber = await view.subscribe(lists, uris)
+    return ListenReply(origin.id, subscriber, view.contents.server_info)
 
 
 async def _list(

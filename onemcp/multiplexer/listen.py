@@ -6,6 +6,7 @@ Implements 2026-07-28, Subscriptions.
 from __future__ import annotations
 
 import trio
+from msgspec import Raw
 
 from onemcp.backend import Answer, Incoming
 from onemcp.protocol import meta
@@ -19,9 +20,10 @@ from .subscriptions import Subscriber, describe_filter, stamped
 class ListenReply:
     """A subscription that lasts until the client, or the server, ends it."""
 
-    def __init__(self, request_id: RequestId, subscriber: Subscriber) -> None:
+    def __init__(self, request_id: RequestId, subscriber: Subscriber, server_info: Raw) -> None:
         """Deliver what `subscriber` hears of under the id of the request that subscribed."""
         self._id = request_id
+        self._server_info = server_info
         self._subscriber = subscriber
         self._acknowledged = False
 
@@ -36,8 +38,8 @@ class ListenReply:
             return stamped(await self._subscriber.receive(), self._id)
         except trio.EndOfChannel:
             self.close()
-            ended = {"resultType": "complete", "_meta": {meta.SUBSCRIPTION_ID: self._id}}
-            return Response(self._id, raw(ended))
+            about = {meta.SUBSCRIPTION_ID: self._id, meta.SERVER_INFO: self._server_info}
+            return Response(self._id, raw({"resultType": "complete", "_meta": about}))
 
     def answer(self, answer: Answer) -> bool:  # noqa: ARG002 - nothing is asked here
         """Refuse: nothing is asked on a subscription."""

@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from onemcp.protocol.errors import InvalidParams
 from onemcp.protocol.fields import Fields, join, raw, value_of
+from onemcp.protocol.meta import META, SERVER_INFO
 from onemcp.protocol.methods import TOOLS, Catalogue
 from onemcp.protocol.revisions import Era
 from onemcp.protocol.translation import CACHE_SCOPE, COMPLETE, RESULT_TYPE, TTL, strip_tool
@@ -30,8 +31,11 @@ _STALE: Final = "the cursor belongs to a list that has changed since; list again
 class ListPages:
     """The pages of one list, in both eras."""
 
-    def __init__(self, kind: Catalogue, section: Section, page_size: int = PAGE_SIZE) -> None:
+    def __init__(
+        self, kind: Catalogue, section: Section, server_info: Raw, page_size: int = PAGE_SIZE
+    ) -> None:
         """Prepare a list; its pages are written when they are first asked for."""
+        self._server_info = server_info
         self._kind = kind
         self._section = section
         self._page_size = page_size
@@ -91,4 +95,5 @@ class ListPages:
             result[RESULT_TYPE] = COMPLETE
             result[TTL] = raw(self._section.ttl_ms)
             result[CACHE_SCOPE] = raw("public" if self._section.is_public else "private")
+            result[META] = join({SERVER_INFO: self._server_info})
         return join(result)

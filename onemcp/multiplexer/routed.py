@@ -23,18 +23,20 @@ from msgspec import Raw
 from onemcp.backend import Answer, Backend, Exchange, Incoming
 from onemcp.protocol import translation
 from onemcp.protocol.errors import (
+    HOP_ERRORS,
     BackendProtocolError,
     DeadlineExceeded,
     InteractionNotPossible,
     InvalidParams,
     LocalError,
     ProtocolError,
+    RemoteError,
     RequestCancelled,
 )
 from onemcp.protocol.fields import join, plain, raw, split, value_of
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, RequestId, Response
 from onemcp.protocol.methods import CANCELLED, ELICITATION_COMPLETE, LOG_MESSAGE, PROGRESS
-from onemcp.protocol.questions import ASKING, required_urls
+from onemcp.protocol.questions import ASKING, URL_REQUIRED, required_urls
 from onemcp.protocol.revisions import Era
 
 from .inquiry import MAX_ROUNDS, Inquiry, Origin, refusal_of
@@ -243,8 +245,9 @@ class RoutedCall:
                 self._call.method, result, source, caller.era, info
             )
         except InvalidParams as error:
+            name, method = self._backend.name, self._call.method
             raise BackendProtocolError(
-                f"backend {self._backend.name!r} answered {self._call.method} with no object"
+                f"backend {name!r} answered {method} with nonsense: {error}"
             ) from error
         return self._end(Response(self._origin.id, result))
 
@@ -266,9 +269,26 @@ class RoutedCall:
         lacking = None if self._inquiry is None else self._inquiry.handed_on(error)
         if lacking is not None:
             return self._fail(lacking)
+        self._check_meant(RemoteError(error))
         uri = value_of(self._call.params, "uri", str)
         translated = translation.translate_error(method, error, caller.era, uri)
         return self._end(Failure(self._origin.id, translated))
+
+    def _check_meant(self, error: RemoteError) -> None:
+        """Make sure that an error means the same to the client as to the backend.
+
+        Raises:
+            BackendProtocolError: It is about how onemcp has sent the request, or has a code that
+                the client's revision forbids (2026-07-28, Overview, Error Codes).
+        """
+        server, to = self._backend.server, self._call.caller.era
+        within_legacy = to is Era.LEGACY and server is not None and server.era is Era.LEGACY
+        is_of_hop = error.code in HOP_ERRORS and not within_legacy
+        if is_of_hop or (error.code == URL_REQUIRED and to is Era.MODERN):
+            raise BackendProtocolError(
+                f"backend {self._backend.name!r} answered {self._call.method} with the error "
+                f"{error.code}, which is none of the client's: {error.message[:200]}"
+            )
 
     def _on_notification(self, note: Notification) -> Notification | None:
         if note.method == LOG_MESSAGE:

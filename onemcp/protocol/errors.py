@@ -30,6 +30,10 @@ MODERN_ERRORS: Final = frozenset(
 """Codes that only a modern server sends: they identify its era."""
 
 
+HOP_ERRORS: Final = frozenset({HEADER_MISMATCH, UNSUPPORTED_PROTOCOL_VERSION})
+"""Codes that are about how a request was sent to the server, and not about what it asks for."""
+
+
 class ErrorObject(msgspec.Struct, frozen=True, omit_defaults=True):
     """The ``error`` member of a JSON-RPC response.
 
@@ -208,7 +212,7 @@ class Overloaded(LocalError):
 
 
 class BackendProtocolError(LocalError):
-    """The backend answered with something that is not MCP."""
+    """The backend answered with something that is not MCP, or not meant for the client."""
 
     code = -33005
 

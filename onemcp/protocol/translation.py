@@ -60,15 +60,18 @@ def translate_result(
         type: it counts as complete (2026-07-28, Schema, Result), and clients insist on it.
 
     Raises:
-        InvalidParams: It is no JSON object.
+        InvalidParams: It is no JSON object, or of a type that legacy clients have no form for.
     """
     if source is target is Era.LEGACY:
         return result
-    fields = split(result, "result")
+    fields = split(result, "the result")
     if source is target and RESULT_TYPE in fields:
         return result
     if target is Era.MODERN:
         return join(complete(method, fields, server_info))
+    if RESULT_TYPE in fields and value_of(fields, RESULT_TYPE, str) != "complete":
+        kind = bytes(fields[RESULT_TYPE])[:80].decode(errors="replace")
+        raise InvalidParams(f"a result of type {kind} means nothing in legacy revisions")
     return join(strip(method, fields))
 
 
@@ -139,19 +142,19 @@ def translate_error(method: str, error: Raw, target: Era, uri: str | None = None
     """Give an unknown resource the code that the receiver's revision has for it.
 
     ``-32002`` up to 2025-11-25, ``-32602`` with the URI in ``data`` since (2026-07-28,
-    Resources, Error Handling). Other errors keep code, message and data.
+    Resources, Error Handling), whatever the method: the old code must not be sent any more.
+    Other errors keep code, message and data.
     """
-    if method != RESOURCES_READ or uri is None:
-        return error
     try:
         fields = split(error, "error")
     except InvalidParams:
         return error
-    code = value_of(fields, "code", int)
+    code, read = value_of(fields, "code", int), uri if method == RESOURCES_READ else None
     if target is Era.MODERN and code == RESOURCE_NOT_FOUND:
         fields["code"] = raw(INVALID_PARAMS)
-        fields["data"] = _with_uri(fields.get("data"), uri)
-    elif target is Era.LEGACY and code == INVALID_PARAMS and _uri_of(fields) == uri:
+        if read is not None:
+            fields["data"] = _with_uri(fields.get("data"), read)
+    elif target is Era.LEGACY and code == INVALID_PARAMS and read and _uri_of(fields) == read:
         fields["code"] = raw(RESOURCE_NOT_FOUND)
     else:
         return error

@@ -123,3 +123,8 @@ def test_a_configuration_can_be_hashed():
 def test_a_backend_is_its_own_prefix_unless_told_otherwise():
     assert Backend(name="a", transport=PROGRAM).prefix == "a"
     assert Backend(name="a", prefix="", transport=PROGRAM).prefix == ""
+
+
+@pytest.mark.requirement("basic/transports/streamable-http#security-endpoint-3")
+def test_loopback_is_the_default():
+    assert Server().host == "127.0.0.1"

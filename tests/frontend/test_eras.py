@@ -150,6 +150,16 @@ async def test_doubled_headers_of_a_session_are_refused(site: Site, name: str):
     assert answer.json["id"] == 1
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#case-sensitivity-1")
+async def test_names_of_headers_may_be_written_in_any_case(site: Site):
+    data = json.dumps(with_meta(CALL))
+    fields = {**modern_headers(CALL), "host": site.host, "content-length": str(len(data))}
+    client = await site.connect()
+    head = [f"{key.swapcase().title()}: {value}" for key, value in fields.items()]
+    await client.begin_raw("\r\n".join(["POST /mcp HTTP/1.1", *head, "", data]).encode())
+    assert (await client.answer()).status == 200
+
+
 @pytest.mark.requirement(
     "basic/transports/streamable-http#protocol-version-header-3",
     "basic/transports/streamable-http#value-encoding-4",

@@ -86,6 +86,33 @@ async def test_a_notification_that_comes_first_opens_a_stream(site: Site):
     assert (await client.ask("GET")).status == 405  # the connection lives on
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#receiving-messages-1")
+async def test_nothing_but_its_own_comes_on_the_stream_of_a_call(site: Site):
+    site.server.handlers["tools/call"] = nothing
+    client = await site.begin_modern(CALL, progressToken="p")
+    await wait_for(site.server)
+    for method in ("tools/list_changed", "resources/list_changed", "message", "unheard_of"):
+        site.server.announce(f"notifications/{method}", level="error", data="x")
+    site.server.announce("notifications/resources/updated", uri="x://r")
+    say(site, "one")
+    await client.stream_begins()
+    assert (await client.message())["params"]["message"] == "one"
+    finish({"said": "x"})(site.server.last)
+    assert (await client.message())["result"]["said"] == "x"
+
+
+@pytest.mark.requirement("server/tools#capabilities-3")
+async def test_the_list_is_the_same_for_every_connection(site: Site):
+    listing = request("tools/list")
+    first = await site.post_modern(listing)
+    await site.open()
+    client = await site.connect()
+    for message in (CALL, call(2), listing):
+        headers, body = modern_headers(message), with_meta(message)
+        answer = await client.ask("POST", "/mcp", headers, body)
+    assert answer.json == first.json
+
+
 @pytest.mark.requirement("basic/transports/streamable-http#receiving-messages-3")
 async def test_an_error_can_end_a_stream(site: Site):
     site.server.handlers["tools/call"] = nothing

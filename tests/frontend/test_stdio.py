@@ -428,7 +428,9 @@ async def test_subscriptions_do_not_hold_up_the_end_and_are_ended_in_order():
         listen = request("subscriptions/listen", {"notifications": {"toolsListChanged": True}}, 5)
         await line.ask(with_meta(listen))
         await line.hang_up()
-        ended = await line.hear()
+        torn_down, ended = await line.hear(), await line.hear()
+        assert torn_down["method"] == "notifications/cancelled"
+        assert torn_down["params"] == {"requestId": 5}
         assert (ended["id"], ended["result"]["resultType"]) == (5, "complete")
         assert await line.hear() is None
 

@@ -30,6 +30,20 @@ async def test_discover_names_onemcp_its_revisions_and_its_caching(world: World)
     }
 
 
+@pytest.mark.requirement("basic/index#meta-13")
+@pytest.mark.parametrize(
+    "method",
+    ["server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list"],
+)
+async def test_every_result_of_onemcp_says_who_it_is(world: World, method: str):
+    view = await world.show(Server())
+    found = await ask(view, method)
+    about = {"name": "onemcp", "version": "1.2.3"}
+    assert found["_meta"] == {"io.modelcontextprotocol/serverInfo": about}
+    if method != "server/discover":
+        assert "_meta" not in await ask(view, method, caller=legacy())
+
+
 @pytest.mark.parametrize("revision", LEGACY_REVISIONS)
 async def test_initialize_answers_in_the_agreed_revision_without_modern_fields(
     world: World, revision: str

@@ -21,7 +21,7 @@ from onemcp.protocol.errors import (
 )
 from onemcp.protocol.fields import raw
 from onemcp.protocol.headers import MirroredParameter
-from onemcp.protocol.jsonrpc import Failure, Request, Response
+from onemcp.protocol.jsonrpc import Failure, Notification, Request, Response
 from tests.multiplexer.fakes import (
     Server,
     World,
@@ -306,6 +306,21 @@ async def test_a_call_without_an_answer_ends_at_its_deadline_and_is_cancelled_up
     assert trio.current_time() == pytest.approx(2.5)
     assert server.cancelled == server.calls
     assert world.multiplexer.in_flight == 0
+
+
+@pytest.mark.requirement("basic/patterns/cancellation#timeouts-4")
+async def test_progress_does_not_put_the_deadline_off(world: World, autojump_clock: MockClock):
+    server = Server(tools=[tool("t")], call_timeout=2.5)
+    server.handlers["tools/call"] = nothing
+    reply = await send(await world.show(server), "tools/call", {"name": "alpha__t"})
+    note = Notification("notifications/progress", raw({"progressToken": 1, "progress": 1}))
+    for _ in range(4):
+        await trio.sleep(0.5)
+        server.last.deliver(note)
+    *before, last = await receive_all(reply)
+    assert trio.current_time() == pytest.approx(2.5)
+    assert before
+    assert decoded(last.error)["code"] == -33003
 
 
 async def test_the_limit_of_calls_in_flight_is_kept_and_nothing_else_is(

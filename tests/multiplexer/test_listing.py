@@ -18,6 +18,8 @@ from onemcp.protocol.methods import PROMPTS, TOOLS
 from onemcp.protocol.revisions import Era
 from tests.multiplexer.fakes import Server, World, ask, decoded, legacy, modern, tool
 
+INFO = raw({"name": "onemcp", "version": "1.2.3"})
+
 
 def section(count: int, *, ttl: int = 5, public: bool = True, extra: str = "") -> Section:
     definitions = tuple(raw({"name": f"t{number}{extra}"}) for number in range(count))
@@ -26,7 +28,7 @@ def section(count: int, *, ttl: int = 5, public: bool = True, extra: str = "") -
 
 
 def pages(count: int, size: int = 2, **more) -> ListPages:
-    return ListPages(TOOLS, section(count, **more), size)
+    return ListPages(TOOLS, section(count, **more), INFO, size)
 
 
 def walk(lists: ListPages, era: Era) -> list[list[str]]:
@@ -71,6 +73,7 @@ def test_a_modern_page_has_its_era_fields_and_a_legacy_one_does_not():
         "resultType": "complete",
         "ttlMs": 5,
         "cacheScope": "public",
+        "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "onemcp", "version": "1.2.3"}},
     }
     assert decoded(pages(1).page({}, Era.LEGACY)) == {"tools": [{"name": "t0"}]}
 
@@ -137,16 +140,16 @@ def test_a_page_is_written_once_for_each_era():
 
 def test_legacy_clients_get_no_output_schema_that_they_refuse_the_list_for():
     ours = raw({"name": "t", "outputSchema": {"type": "array"}})
-    lists = ListPages(TOOLS, Section({}, (ours,), 0, is_public=False))
+    lists = ListPages(TOOLS, Section({}, (ours,), 0, is_public=False), INFO)
     assert decoded(lists.page({}, Era.LEGACY))["tools"] == [{"name": "t"}]
     assert b'"outputSchema":{"type":"array"}' in bytes(lists.page({}, Era.MODERN))
-    prompts = ListPages(PROMPTS, Section({}, (ours,), 0, is_public=False))
+    prompts = ListPages(PROMPTS, Section({}, (ours,), 0, is_public=False), INFO)
     assert b"outputSchema" in bytes(prompts.page({}, Era.LEGACY))
 
 
 def test_definitions_are_spliced_in_byte_for_byte():
     odd = Raw(rb'{"name":"\u0074","x":1.0e5,  "y":{ "z":[1,2] }}')
-    lists = ListPages(TOOLS, Section({}, (odd,), 0, is_public=False))
+    lists = ListPages(TOOLS, Section({}, (odd,), 0, is_public=False), INFO)
     assert b'"tools":[' + bytes(odd) + b"]" in bytes(lists.page({}, Era.LEGACY))
 
 

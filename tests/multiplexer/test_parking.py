@@ -146,7 +146,9 @@ async def test_questions_within_a_moment_make_one_round_and_later_ones_another(
         assert [each.id for each in b.server.answers] == [1, 2, 3]
 
 
-@pytest.mark.requirement("basic/patterns/mrtr#error-handling-4")
+@pytest.mark.requirement(
+    "basic/patterns/mrtr#error-handling-3", "basic/patterns/mrtr#error-handling-4"
+)
 async def test_only_missing_answers_are_asked_for_again(world: World, autojump_clock):
     async with bench(world) as b:
         first = await b.client.call_asked(question(1), question(2))
@@ -477,7 +479,7 @@ NEEDS_ROOTS = {"requiredCapabilities": {"roots": {}}}
 NEEDS_TOOLS = {"requiredCapabilities": {"sampling": {"tools": {}}}}
 
 
-@pytest.mark.requirement("basic/index#meta-11")
+@pytest.mark.requirement("basic/index#meta-11", "client/elicitation#capabilities-3")
 @pytest.mark.parametrize(
     ("refused", "error", "data"),
     [

@@ -483,13 +483,13 @@ async def test_a_client_without_urls_is_told_what_it_lacks(
 @pytest.mark.parametrize(
     "data", [None, {}, {"elicitations": []}, {"elicitations": 5}, {"elicitations": [{}]}, 5]
 )
-async def test_an_error_that_names_no_url_stays_what_it_is(
+async def test_an_error_that_names_no_url_is_the_backends_fault(
     world: World, autojump_clock, old: Server, data
 ):
     old.handlers["tools/call"] = failure(-32042, "odd", data)
     async with bench(world, server=old) as b:
         (answer,) = await b.client.call()
-        assert decoded(answer.error)["code"] == -32042
+        assert decoded(answer.error)["code"] == -33005
 
 
 async def test_a_legacy_client_gets_the_error_as_it_is(world: World, autojump_clock, old: Server):

@@ -236,3 +236,23 @@ async def test_a_resources_argument_is_completed_by_the_owner(world: World, uri:
     view = await world.show(one, two)
     params = {"ref": {"type": "ref/resource", "uri": uri}, "argument": {"name": "id", "value": ""}}
     assert (await ask(view, "completion/complete", params))["said"] == owner
+
+
+@pytest.mark.requirement("server/utilities/completion#error-handling-1")
+@pytest.mark.parametrize(
+    "reference",
+    [
+        {"type": "ref/prompt", "name": "alpha__none"},
+        {"type": "ref/prompt"},
+        {"type": "ref/resource", "uri": "y://none"},
+        {"type": "ref/resource"},
+        {"type": "ref/odd", "name": "p"},
+        {},
+        "p",
+    ],
+)
+async def test_completion_of_nothing_is_refused(world: World, reference: object):
+    view = await world.show(Server(prompts=[{"name": "p"}], resources=[resource("x://1")]))
+    params = {"ref": reference, "argument": {"name": "a", "value": ""}}
+    with pytest.raises(InvalidParams):
+        await send(view, "completion/complete", params)

@@ -84,6 +84,7 @@ def server() -> Server:
 @pytest.mark.requirement(
     "basic/patterns/mrtr#inputrequiredresult-1",
     "basic/patterns/mrtr#client-requirements-basic-workflow-2",
+    "basic/patterns/mrtr#client-requirements-basic-workflow-5",
 )
 async def test_a_question_is_put_and_its_answer_goes_back_with_the_state_untouched(
     world: World, server: Server

@@ -119,17 +119,71 @@ async def test_a_result_that_is_no_object_is_the_backends_fault(world: World, bo
     error = await ask_for_error(await world.show(server), *CALL)
     assert error == {
         "code": -33005,
-        "message": "backend 'alpha' answered tools/call with no object",
+        "message": "backend 'alpha' answered tools/call with nonsense: "
+        "the result must be a JSON object",
     }
 
 
-async def test_an_error_of_a_tool_keeps_its_code_in_the_other_era(world: World, old: Server):
-    old.handlers["tools/call"] = failure(-32002, "gone", {"uri": "x:"})
+@pytest.mark.requirement("basic/index#resulttype-1", "basic/index#resulttype-2")
+@pytest.mark.parametrize("kind", ['"task"', '"odd"', "null", "7"])
+async def test_a_result_of_an_unknown_type_is_no_result_for_a_legacy_client(
+    world: World, kind: str
+):
+    server = Server(tools=[tool("t")])
+    server.handlers["tools/call"] = result(Raw(b'{"resultType":%b}' % kind.encode()))
+    error = await ask_for_error(await world.show(server), *CALL, legacy())
+    assert error["code"] == -33005
+    assert kind in error["message"]
+
+
+@pytest.mark.parametrize("code", [-32000, -32603, -33001, -32021, 7])
+async def test_an_error_of_a_tool_keeps_its_code_in_the_other_era(
+    world: World, old: Server, code: int
+):
+    old.handlers["tools/call"] = failure(code, "gone", {"uri": "x:"})
     view = await world.show(old)
     assert await ask_for_error(view, *CALL) == {
-        "code": -32002,
+        "code": code,
         "message": "gone",
         "data": {"uri": "x:"},
+    }
+
+
+@pytest.mark.requirement("basic/index#error-codes-6")
+@pytest.mark.parametrize(("code", "new"), [(-32002, -32602), (-32042, -33005)])
+async def test_codes_that_modern_servers_must_not_send_do_not_reach_modern_clients(
+    world: World, old: Server, code: int, new: int
+):
+    old.handlers["tools/call"] = old.handlers["completion/complete"] = failure(
+        code, "gone", {"a": 1}
+    )
+    old.lists["prompts"] = [{"name": "p"}]
+    view = await world.show(old)
+    completion = {"ref": {"type": "ref/prompt", "name": "alpha__p"}, "argument": {}}
+    for request in (CALL, ("completion/complete", completion)):
+        error = await ask_for_error(view, *request)
+        assert error["code"] == new
+        assert "gone" in error["message"]
+        assert (await ask_for_error(view, *request, legacy()))["code"] == code
+
+
+@pytest.mark.requirement("basic/index#error-codes-4")
+@pytest.mark.parametrize("code", [-32020, -32022])
+@pytest.mark.parametrize(
+    ("revision", "caller"),
+    [(LATEST_MODERN, modern()), (LATEST_MODERN, legacy()), (LATEST_LEGACY, modern())],
+)
+async def test_what_is_wrong_between_onemcp_and_a_backend_is_no_error_of_the_client(
+    world: World, revision: str, caller, code: int
+):
+    """The client would correct its own request, or go back to an older revision."""
+    server = Server(revision=revision, tools=[tool("t")])
+    server.handlers["tools/call"] = failure(code, "wrong", {"supported": ["2025-11-25"]})
+    error = await ask_for_error(await world.show(server), *CALL, caller)
+    assert error == {
+        "code": -33005,
+        "message": f"backend 'alpha' answered tools/call with the error {code}, "
+        "which is none of the client's: wrong",
     }
 
 

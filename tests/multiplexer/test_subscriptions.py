@@ -34,6 +34,7 @@ TOOLS = "notifications/tools/list_changed"
 PROMPTS = "notifications/prompts/list_changed"
 RESOURCES = "notifications/resources/list_changed"
 UPDATED = "notifications/resources/updated"
+SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 URI = "x://1"
 
 
@@ -133,7 +134,8 @@ async def test_everything_carries_the_id_and_the_acknowledgement_comes_first(
     end = await reply.receive()
     assert isinstance(end, Response)
     assert end.id == request_id
-    assert decoded(end.result) == {"resultType": "complete", "_meta": {ID: request_id}}
+    about = {ID: request_id, SERVER_INFO: {"name": "onemcp", "version": "1.2.3"}}
+    assert decoded(end.result) == {"resultType": "complete", "_meta": about}
 
 
 async def test_only_what_some_backend_has_is_granted(world: World):

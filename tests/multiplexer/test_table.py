@@ -71,6 +71,13 @@ def test_lists_are_in_configuration_order_then_in_the_backends_own():
     assert names(TOOLS, first, second) == ["b__z", "b__a", "m", "c"]
 
 
+@pytest.mark.requirement("server/tools#tool-names-2")
+def test_names_are_told_apart_by_their_case():
+    table = build([source("a", "a__", tools=["t", "T"])])
+    assert not table.conflicts
+    assert [table.route(TOOLS, name) for name in ("a__T", "A__t")] == [Route("a", "T"), None]
+
+
 def test_only_the_name_of_a_definition_changes():
     definition = (
         rb'{"name":"t","description":"caf\u00e9 \ud83d\ude00","inputSchema":{"a": 1.0e2,"a":[ ]},'

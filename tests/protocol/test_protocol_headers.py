@@ -378,6 +378,17 @@ def test_what_only_looks_like_an_annotation_is_none(whole):
     assert mirrored_parameters(whole) == ()
 
 
+@pytest.mark.requirement("basic/index#ref-resolution-1")
+@pytest.mark.parametrize("reference", ["https://a.example/s", "file:///etc/passwd", "#/$defs/s"])
+def test_a_schema_is_searched_without_following_its_references(reference):
+    schema = {
+        "$ref": reference,
+        "properties": {"a": {"$ref": reference}, "b": {"$dynamicRef": reference}},
+        "$defs": {"s": {"type": "string"}},
+    }
+    assert mirrored_parameters(schema) == ()
+
+
 @pytest.mark.requirement("basic/index#composition-keyword-resource-use-1")
 def test_a_schema_of_too_many_subschemas_is_refused(monkeypatch):
     monkeypatch.setattr(h, "MAX_SCHEMA_NODES", 10)

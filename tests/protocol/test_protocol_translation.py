@@ -339,9 +339,9 @@ def test_error_members_cross_byte_for_byte():
 @pytest.mark.parametrize(
     ("method", "source", "target", "uri"),
     [
-        ("tools/call", error(RESOURCE_NOT_FOUND), Era.MODERN, URI),
+        ("tools/call", error(RESOURCE_NOT_FOUND), Era.LEGACY, URI),
         ("tools/call", error(INVALID_PARAMS, data={"uri": URI}), Era.LEGACY, URI),
-        ("resources/read", error(RESOURCE_NOT_FOUND), Era.MODERN, None),
+        ("resources/read", error(INVALID_PARAMS), Era.LEGACY, None),
         ("resources/read", error(RESOURCE_NOT_FOUND), Era.LEGACY, URI),
         ("resources/read", error(INVALID_PARAMS, data={"uri": URI}), Era.MODERN, URI),
         ("resources/read", error(INVALID_PARAMS), Era.LEGACY, URI),

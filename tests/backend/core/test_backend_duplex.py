@@ -227,7 +227,10 @@ async def test_progress_that_was_not_asked_for_is_dropped(autojump_clock, legacy
 
 
 @pytest.mark.requirement(
-    "basic/patterns/cancellation#introduction-1", "basic/transports/stdio#cancellation-1"
+    "basic/patterns/cancellation#introduction-1",
+    "basic/patterns/cancellation#behavior-requirements-4",
+    "basic/patterns/cancellation#timing-considerations-1",
+    "basic/transports/stdio#cancellation-1",
 )
 async def test_a_cancelled_call_is_cancelled_at_the_backend_by_its_mapped_id(
     autojump_clock, legacy
@@ -306,6 +309,21 @@ async def test_an_unknown_request_is_refused(autojump_clock, legacy):
     refusal = await legacy.peer.next()
     assert (refusal["id"], refusal["error"]["code"]) == (0, -32601)
     assert len(refusal["error"]["message"]) < 200
+
+
+@pytest.mark.requirement("basic/transports/stdio#sending-messages-1")
+@pytest.mark.parametrize("method", ["ping", "elicitation/create", "roots/list", "x"])
+async def test_requests_of_a_modern_backend_are_not_answered(autojump_clock, modern, method):
+    ann = caller("ann", "2026-07-28", capabilities=EVERYTHING)
+    exchange = modern.connection.open(call(caller=ann))
+    request = await modern.peer.next()
+    modern.peer.say(asks(method))
+    await settle()
+    assert modern.peer.rest() == []
+    assert unread(exchange) == []
+    assert "sent a request" in modern.connection.last_violation
+    modern.peer.answer(request, 1)
+    assert bytes((await exchange.receive()).result) == b"1"
 
 
 @pytest.mark.parametrize("method", ["elicitation/create", "sampling/createMessage", "roots/list"])

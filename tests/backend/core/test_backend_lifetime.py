@@ -594,6 +594,28 @@ async def test_a_list_that_fails_is_tried_again_later_and_later(autojump_clock, 
     assert len(connection.opened) == asked, "now changes are announced again"
 
 
+@pytest.mark.requirement("server/utilities/caching#interaction-with-pagination-3")
+async def test_a_list_whose_cursor_is_refused_is_fetched_from_the_start(autojump_clock, world):
+    connection = await world.up(old(**ANNOUNCING))
+    pages = iter([tools("a", nextCursor="x"), failure(-32602), tools("b")])
+    connection.answers["tools/list"] = lambda _: next(pages)
+    world.backend.notification_handler(CHANGED)
+    await settle()
+    assert world.names() == ["t"]
+    await refetched(world, connection)
+    await settle()
+    assert world.names() == ["b"]
+    assert connection.asked("tools/list")[-3:] == [{}, {"cursor": "x"}, {}]
+
+
+@pytest.mark.requirement("server/utilities/caching#freshness-calculation-3")
+async def test_polling_is_spread_over_time(autojump_clock, world, monkeypatch):
+    monkeypatch.setattr(module.random, "uniform", lambda _, most: most)
+    connection = await world.up()
+    longest = module.REFRESH * (1 + module.JITTER)
+    assert longest <= await refetched(world, connection) <= longest + 1
+
+
 @pytest.mark.requirement("basic/patterns/cancellation#timeouts-1")
 async def test_a_fetch_that_is_never_answered_is_given_up(autojump_clock, world):
     connection = await world.up(old(**ANNOUNCING))

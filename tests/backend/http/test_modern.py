@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import contextvars
+import json
 
 import pytest
 import trio
@@ -187,6 +188,18 @@ async def test_a_stream_brings_notifications_before_the_answer() -> None:
     assert plain(log.params)["data"] == "wanted"
     assert plain(answer.result) == {"ok": True}
     assert live.notes == []
+
+
+@pytest.mark.requirement("basic/transports/streamable-http#case-sensitivity-1")
+async def test_answers_are_read_whatever_the_case_of_their_headers() -> None:
+    async def shout(visit: Visit) -> None:
+        await visit.begin(200, ("CONTENT-TYPE", "application/json"))
+        await visit.write(json.dumps(visit.response({"ok": True})).encode(), more=False)
+
+    async with connected(Modern(**{"tools/call": shout})) as live:
+        answer = await live.open("tools/call", name="t").receive()
+    assert isinstance(answer, Response)
+    assert plain(answer.result) == {"ok": True}
 
 
 async def test_changes_come_on_the_listen_stream_until_it_is_closed() -> None:
