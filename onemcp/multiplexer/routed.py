@@ -235,8 +235,8 @@ class RoutedCall:
     def _on_result(self, result: Raw) -> Incoming | None:
         caller, server = self._call.caller, self._backend.server
         source = Era.LEGACY if server is None else server.era
-        crosses = source is Era.MODERN and caller.era is Era.LEGACY
-        if crosses and translation.is_input_required(result):
+        may_not_pass = caller.era is Era.LEGACY or self._call.method not in ASKING
+        if source is Era.MODERN and may_not_pass and translation.is_input_required(result):
             self._begin_round(result)
             return None
         info = None if server is None else server.info
@@ -252,6 +252,9 @@ class RoutedCall:
         return self._end(Response(self._origin.id, result))
 
     def _begin_round(self, result: Raw) -> None:
+        if self._call.method not in ASKING:
+            name, method = self._backend.name, self._call.method
+            raise BackendProtocolError(f"backend {name!r} asked for input in answer to {method}")
         self._rounds += 1
         if self._rounds > MAX_ROUNDS:
             raise InteractionNotPossible(

@@ -132,9 +132,7 @@ class Raw:
         return result, rounds
 
 
-@pytest.mark.requirement(
-    "basic/index#statelessness-3", "basic/transports/streamable-http#receiving-messages-2"
-)
+@pytest.mark.requirement("basic/transports/streamable-http#receiving-messages-2")
 async def test_raw_requests_go_round_until_the_result(gateway: Server):
     with trio.fail_after(PATIENCE):
         client = Raw(gateway.url)

@@ -101,7 +101,7 @@ async def test_nothing_but_its_own_comes_on_the_stream_of_a_call(site: Site):
     assert (await client.message())["result"]["said"] == "x"
 
 
-@pytest.mark.requirement("server/tools#capabilities-3")
+@pytest.mark.requirement("basic/index#statelessness-3", "server/tools#capabilities-3")
 async def test_the_list_is_the_same_for_every_connection(site: Site):
     listing = request("tools/list")
     first = await site.post_modern(listing)

@@ -18,6 +18,7 @@ from onemcp.frontend.session import streams as streams_module
 from onemcp.frontend.session.session import DEFAULT_LEVEL, MAX_IN_FLIGHT
 from onemcp.frontend.session.streams import KEPT_STREAMS
 from onemcp.multiplexer.routed import RoutedCall
+from onemcp.protocol import meta
 from onemcp.protocol.errors import RequestCancelled
 from onemcp.protocol.fields import raw
 from onemcp.protocol.jsonrpc import Notification, Request
@@ -110,6 +111,15 @@ async def test_a_session_has_so_many_requests_in_flight_and_no_more(
         await session.begin(call(number))
     await wait_for(site.server, 2)
     assert (await session.post(call(3))).code == -33004
+
+
+@pytest.mark.requirement("basic/index#meta-9", "client/elicitation#capabilities-1")
+async def test_a_modern_backend_is_told_who_the_client_is_and_what_it_can_do(site: Site):
+    session = await site.open(capabilities={"roots": {}})
+    await session.post(CALL)
+    about = site.server.sent[-1]["_meta"]
+    assert about[meta.CLIENT_INFO] == {"name": "test", "version": "1"}
+    assert about[meta.CLIENT_CAPABILITIES] == {"roots": {}}
 
 
 async def test_the_log_level_belongs_to_the_session(site: Site, session: SessionClient):

@@ -37,6 +37,7 @@ ASKED_ONCE = {"elicitation-1": {"method": ELICIT, "params": {"message": "Questio
 
 
 @pytest.mark.requirement(
+    "basic/index#statelessness-3",
     "basic/index#statelessness-5",
     "basic/patterns/index#introduction-1",
     "basic/patterns/mrtr#introduction-1",

@@ -282,7 +282,6 @@ async def state_of_another_instance(world: World, server: Server) -> dict[str, A
         return asked(await b.client.call())
 
 
-@pytest.mark.requirement("server/tools#tool-2")
 @pytest.mark.parametrize("annotations", SAFE)
 async def test_a_safe_call_is_made_again_with_the_answers_already_given(
     world: World, autojump_clock, annotations

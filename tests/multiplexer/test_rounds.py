@@ -25,6 +25,7 @@ from tests.multiplexer.fakes import (
     ask,
     decoded,
     legacy,
+    modern,
     nothing,
     result,
     send,
@@ -214,6 +215,18 @@ async def test_other_methods_ask_as_well(world: World):
     server.handlers["prompts/get"] = script(asking(None, STATE), result(DONE))
     view = await world.show(server)
     assert await ask(view, "prompts/get", {"name": "alpha__p"}, legacy()) == {"done": True}
+
+
+@pytest.mark.requirement("basic/patterns/mrtr#supported-requests-1")
+@pytest.mark.parametrize("make", [legacy, modern])
+async def test_a_completion_can_not_ask(world: World, make):
+    server = Server(prompts=[{"name": "p"}])
+    server.handlers["completion/complete"] = asking({"a": ELICIT}, STATE)
+    params = {"ref": {"type": "ref/prompt", "name": "alpha__p"}, "argument": {}}
+    reply = await send(
+        await world.show(server), "completion/complete", params, make(capabilities=ANSWERING)
+    )
+    assert (await end_of(reply))["code"] == -33005
 
 
 # --- what can't be answered ------------------------------------------------------------------

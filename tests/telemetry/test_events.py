@@ -61,7 +61,6 @@ def test_events_are_named_after_their_class_with_their_fields(lines):
     }
 
 
-@pytest.mark.requirement("basic/transports/streamable-http#schema-extension-11")
 def test_levels_and_messages_are_those_registered(lines):
     lines.events.register(ToolVanished, "warning", "A tool has gone")
     for event in (ToolVanished("a", "b"), ToolVanishedAgain("a", "b")):
@@ -80,7 +79,6 @@ def test_events_below_the_level_are_not_written():
     assert lines.of(Event(supervisor="x", child="y", what=What.STARTED, at=0.0)) is None
 
 
-@pytest.mark.requirement("basic/transports/stdio#introduction-2")
 def test_lines_of_programs_stand_under_their_name_and_do_no_harm(lines):
     @attrs.frozen
     class BackendStderr:

@@ -1,0 +1,33 @@
+"""What is logged at which level."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from onemcp.backend import BackendStderr, ItemRejected
+from onemcp.cli.events import new_log
+from onemcp.config import Log
+from onemcp.telemetry import configure_logging
+
+
+@pytest.mark.requirement(
+    "basic/transports/stdio#introduction-2", "basic/transports/streamable-http#schema-extension-11"
+)
+@pytest.mark.parametrize(
+    ("event", "level", "fields"),
+    [
+        (ItemRejected("b", "t", "why"), "warning", {"item": "t", "reason": "why"}),
+        (BackendStderr("b", "ERROR: x"), "info", {"line": "ERROR: x"}),
+    ],
+)
+def test_events_of_backends_have_their_level(event: object, level: str, fields: dict[str, Any]):
+    stream = StringIO()
+    new_log(configure_logging(Log(level="debug", format="json"), stream))(event)
+    line = json.loads(stream.getvalue())
+    assert line["level"] == level
+    assert line["backend"] == "b"
+    assert line.items() >= fields.items()
