@@ -111,8 +111,21 @@ class TokenVerifier:
             self._remembered.move_to_end(digest)
         return verified.principal
 
+    def inspect(self, token: str, now: float) -> Principal:
+        """Tell whom a token would let in, wherever it is good (RFC 7662, section 2).
+
+        Raises:
+            InvalidToken: It lets nobody in, nowhere.
+        """
+        verified = self._check(_encode(token))
+        self._check_standing(verified, now)
+        return verified.principal
+
     def _check_use(self, verified: _Verified, now: float, resource: Resource) -> None:
         verified.issuer.check_use(verified.principal, resource)
+        self._check_standing(verified, now)
+
+    def _check_standing(self, verified: _Verified, now: float) -> None:
         # Written so that integers of any size are compared, never converted.
         if now - self.skew >= verified.principal.expires_at:
             raise InvalidToken(Reason.EXPIRED)

@@ -5,7 +5,7 @@ Most of it is kept by clients, which get it sealed: a `Sealer` makes texts that 
 """
 
 from onemcp.state._errors import StateError
-from onemcp.state._files import read_or_create
+from onemcp.state._files import read_or_create, read_private, update
 from onemcp.state._sealing import (
     KEY_BYTES,
     Keyring,
@@ -22,4 +22,6 @@ __all__ = [
     "StateError",
     "is_sealed",
     "read_or_create",
+    "read_private",
+    "update",
 ]

@@ -15,8 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from onemcp.state._errors import StateError
+
+T = TypeVar("T")
 
 MAX_FILE_BYTES = 65_536
 LOCK_PATIENCE = 10.0
@@ -70,8 +73,37 @@ def read_or_create(path: Path, create: Callable[[], bytes]) -> bytes:
     return data
 
 
-def read_private(path: Path) -> bytes | None:
+def update(
+    path: Path,
+    change: Callable[[bytes | None], tuple[bytes | None, T]],
+    *,
+    max_bytes: int = MAX_FILE_BYTES,
+) -> T:
+    """Change a secret file of the state directory, as the only one to do so meanwhile.
+
+    Args:
+        path: The file; the lock for it stands beside it. Its directory is made if need be.
+        change: Gets the content, None where there is no file; gives the new content, None to leave
+            it as it is, and what to return. What it raises leaves the file as it is.
+        max_bytes: How large the file may be.
+
+    Raises:
+        StateError: It cannot be read, trusted or written.
+    """
+    prepare_directory(path.parent)
+    with locked(path.with_suffix(".lock")):
+        data, result = change(read_private(path, max_bytes))
+        if data is not None:
+            write_private(path, data)
+    return result
+
+
+def read_private(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes | None:
     """Read a file that is its owner's only.
+
+    Args:
+        path: The file.
+        max_bytes: How large it may be.
 
     Returns:
         The content, or None where there is no such file.
@@ -89,13 +121,13 @@ def read_private(path: Path) -> bytes | None:
     try:
         _check_private(path, os.fstat(descriptor))
         with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(max_bytes + 1)
     except OSError as error:
         raise _unreadable(path, error) from error
     finally:
         os.close(descriptor)
-    if len(data) > MAX_FILE_BYTES:
-        raise StateError(f"{path} is larger than {MAX_FILE_BYTES} bytes. Restore it from a backup.")
+    if len(data) > max_bytes:
+        raise StateError(f"{path} is larger than {max_bytes} bytes. Restore it from a backup.")
     return data
 
 

@@ -1,0 +1,122 @@
+"""What a token is good for, as a value: parsed once, compared by meaning.
+
+==========================  ================================================================
+scope                       opens
+==========================  ================================================================
+``mcp``                     everything
+``backend:NAME``            what one backend offers
+``tag:NAME``                what carries a tag
+``view:NAME``               what one named view shows
+``tool:BACKEND/PATTERN``    the tools of a backend whose own names match; ``*`` is any text
+==========================  ================================================================
+
+All but the last may end in ``:read``: then only tools that say they are read-only, resources and
+prompts. What can't be parsed is good for nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+import attrs
+
+MAX_SCOPES: Final = 64
+READ: Final = ":read"
+
+_SCOPE: Final = re.compile(
+    r"(?:(?P<everything>mcp)|(?P<kind>backend|tag|view):(?P<name>[A-Za-z0-9_.-]{1,64}))"
+    r"(?P<read>:read)?"
+    r"|tool:(?P<backend>[A-Za-z0-9_.-]{1,64})/(?P<pattern>[A-Za-z0-9_.*/-]{1,128})"
+)
+
+
+class Kind(enum.StrEnum):
+    """What a scope names."""
+
+    EVERYTHING = "mcp"
+    BACKEND = "backend"
+    TAG = "tag"
+    VIEW = "view"
+    TOOL = "tool"
+
+
+@attrs.frozen(kw_only=True)
+class Scope:
+    """One scope.
+
+    Attributes:
+        kind: What it names.
+        name: The name of that; with tools, of their backend; empty for everything.
+        pattern: Which tools.
+        read_only: Whether it opens only what changes nothing.
+    """
+
+    kind: Kind
+    name: str = ""
+    pattern: str = ""
+    read_only: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Scope | None:
+        """Read a scope; None if it is none of ours."""
+        match = _SCOPE.fullmatch(text)
+        if match is None:
+            return None
+        found = match.groupdict(default="")
+        if found["backend"]:
+            return cls(kind=Kind.TOOL, name=found["backend"], pattern=found["pattern"])
+        kind = Kind(found["everything"] or found["kind"])
+        return cls(kind=kind, name=found["name"], read_only=bool(found["read"]))
+
+    def __str__(self) -> str:
+        if self.kind is Kind.TOOL:
+            return f"tool:{self.name}/{self.pattern}"
+        text = self.kind if self.kind is Kind.EVERYTHING else f"{self.kind}:{self.name}"
+        return f"{text}{READ if self.read_only else ''}"
+
+    def implies(self, other: Scope) -> bool:
+        """Tell whether whoever has this has the other too (MCP, "Step-Up Authorization Flow")."""
+        if self.read_only and not other.read_only:
+            return False
+        if self.kind is Kind.EVERYTHING:
+            return True
+        if self.kind is Kind.BACKEND and other.kind is Kind.TOOL:
+            return self.name == other.name
+        if (self.kind, self.name) != (other.kind, other.name):
+            return False
+        return self.kind is not Kind.TOOL or self.opens_tools_like(other.pattern)
+
+    def opens_tools_like(self, pattern: str) -> bool:
+        """Tell whether every tool that matches the pattern, or is it, matches this one's."""
+        # With "*" read as a letter of its own: what any text matches, the asterisk does too.
+        return self.pattern == pattern or _regex(self.pattern).fullmatch(pattern) is not None
+
+
+@lru_cache(maxsize=1024)
+def _regex(pattern: str) -> re.Pattern[str]:
+    # Runs of asterisks are one, so that matching stays linear enough.
+    parts = re.split(r"\*+", pattern)
+    return re.compile(".*".join(map(re.escape, parts)), re.DOTALL)
+
+
+def parse_scopes(words: Iterable[str]) -> frozenset[Scope]:
+    """Read scopes; what is none of ours is left out."""
+    found = (Scope.parse(word) for word in words)
+    return frozenset(scope for scope in found if scope is not None)
+
+
+def meet(asked: Iterable[Scope], allowed: Iterable[Scope]) -> frozenset[Scope]:
+    """Return what is both asked for and allowed."""
+    asked, allowed = frozenset(asked), frozenset(allowed)
+    both = {scope for scope in asked if any(other.implies(scope) for other in allowed)}
+    both |= {scope for scope in allowed if any(other.implies(scope) for other in asked)}
+    return frozenset(both)
+
+
+def in_words(scopes: Iterable[Scope]) -> str:
+    """Write scopes as the one string that OAuth has them in (RFC 6749, section 3.3)."""
+    return " ".join(sorted(map(str, scopes)))

@@ -1,0 +1,53 @@
+"""What is written down about who was let in to what."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+
+class What(enum.StrEnum):
+    """What has happened."""
+
+    LOGIN = "login"
+    LOGIN_REFUSED = "login refused"
+    CONSENT = "consent"
+    CONSENT_REFUSED = "consent refused"
+    REQUEST_REFUSED = "authorization request refused"
+    TOKEN = "token issued"  # noqa: S105  (no password)
+    TOKEN_REFUSED = "token refused"  # noqa: S105
+    REGISTRATION = "client registered"
+    REGISTRATION_REFUSED = "registration refused"
+    REVOCATION = "revocation"
+    INTROSPECTION = "introspection"
+    ACCESS_REFUSED = "access refused"
+
+
+@attrs.frozen(kw_only=True)
+class Audited:
+    """One line of the audit log. Nothing in it opens anything.
+
+    Attributes:
+        what: What has happened.
+        address: Where the request came from.
+        client: The client's id, as far as it is known.
+        client_name: What it is called.
+        subject: The person.
+        resource: What access is to.
+        scopes: What was granted, or is needed.
+        grant: The id of the consent.
+        how: By which means.
+        reason: Why something was refused.
+    """
+
+    what: What
+    address: str = ""
+    client: str = ""
+    client_name: str = ""
+    subject: str = ""
+    resource: str = ""
+    scopes: str = ""
+    grant: str = ""
+    how: str = ""
+    reason: str = ""

@@ -1,0 +1,409 @@
+"""The authorization server: everything but HTTP and pages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from onemcp.auth._errors import InvalidToken
+from onemcp.auth._keys import KeyStore
+from onemcp.auth._principal import Principal
+from onemcp.auth._scopes import Scope, in_words, meet
+from onemcp.auth._verifier import TokenVerifier
+from onemcp.auth.server._audit import Audited, What
+from onemcp.auth.server._authorization import AuthorizationRequest, read_request
+from onemcp.auth.server._clients import Client, Credentials, refused
+from onemcp.auth.server._codes import Codes
+from onemcp.auth.server._errors import (
+    ACCESS_DENIED,
+    INVALID_CLIENT,
+    TEMPORARILY_UNAVAILABLE,
+    OAuthError,
+    RedirectedError,
+)
+from onemcp.auth.server._forms import Form
+from onemcp.auth.server._issuing import Issuer
+from onemcp.auth.server._ledger import Ledger
+from onemcp.auth.server._limits import RateLimit
+from onemcp.auth.server._people import Door, LogIn, LoginCode
+from onemcp.auth.server._policy import Policy
+from onemcp.auth.server._records import Records, Registration
+from onemcp.auth.server._redirects import with_answer
+from onemcp.auth.server._registration import read_object, register
+
+FetchClient: TypeAlias = Callable[[str], Awaitable[Client]]
+"""Finds the client that a metadata document describes, by its address."""
+
+MINUTE: Final = 60.0
+HOUR: Final = 3600.0
+
+
+async def _no_documents(_client_id: str) -> Client:
+    raise OAuthError(INVALID_CLIENT, "the client is unknown")
+
+
+class AuthorizationServer:
+    """Lets people let clients in. Owned by one task.
+
+    Attributes:
+        ledger: What was granted.
+        policy: What the operator wants; replaced when the configuration changes.
+        keys: What tokens are signed with; replaced when there are others.
+    """
+
+    def __init__(
+        self,
+        keys: KeyStore,
+        ledger: Ledger,
+        policy: Policy,
+        *,
+        clock: Callable[[], float] = time.time,
+        audit: Callable[[Audited], object] = lambda _: None,
+        login_code: LoginCode | None = None,
+        fetch_client: FetchClient = _no_documents,
+    ) -> None:
+        """Put everything together.
+
+        Args:
+            keys: What tokens are signed with.
+            ledger: What was granted.
+            policy: What the operator wants.
+            clock: Tells the time, in seconds since the epoch.
+            audit: Takes what is written down.
+            login_code: The code on the terminal, if there is one.
+            fetch_client: Finds clients that are described by a document, where the policy lets.
+        """
+        self.ledger = ledger
+        self._issuer = Issuer(keys, policy, ledger, Codes(), clock)
+        self._clock = clock
+        self._audit = audit
+        self._door = Door(login_code)
+        self._fetch_client = fetch_client
+        self._token_limits = RateLimit(120, MINUTE), RateLimit(120, MINUTE)
+        self._registration_limits = RateLimit(20, HOUR), RateLimit(200, HOUR)
+
+    @property
+    def keys(self) -> KeyStore:
+        """What tokens are signed with."""
+        return self._issuer.keys
+
+    @keys.setter
+    def keys(self, keys: KeyStore) -> None:
+        self._issuer.keys = keys
+
+    @property
+    def policy(self) -> Policy:
+        """What the operator wants."""
+        return self._issuer.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._issuer.policy = policy
+
+    @property
+    def has_code(self) -> bool:
+        """Whether there is a code on the terminal to log in with."""
+        return self._door.code is not None
+
+    # --- clients --------------------------------------------------------------------------------
+
+    async def find_client(self, client_id: str) -> Client:
+        """Find a client.
+
+        Raises:
+            OAuthError: There is none of that id.
+        """
+        known = self._known_client(client_id)
+        if known is not None:
+            return known
+        if self.policy.documents and client_id.startswith("https://"):
+            return await self._fetch_client(client_id)
+        raise OAuthError(INVALID_CLIENT, "the client is unknown")
+
+    def _known_client(self, client_id: str) -> Client | None:
+        configured = self.policy.clients.get(client_id)
+        if configured is not None:
+            return configured
+        registration = self.ledger.records.clients.get(client_id)
+        return None if registration is None else Client.registered(registration)
+
+    async def register(self, data: bytes, address: str) -> dict[str, Any]:
+        """Register a client (RFC 7591, section 3).
+
+        Args:
+            data: What it says about itself.
+            address: Where it is.
+
+        Raises:
+            OAuthError: It is not registered.
+        """
+        try:
+            return await self._register(data, address)
+        except OAuthError as error:
+            self._audit(
+                Audited(what=What.REGISTRATION_REFUSED, address=address, reason=error.reason)
+            )
+            raise
+
+    async def _register(self, data: bytes, address: str) -> dict[str, Any]:
+        if not self.policy.registration:
+            raise OAuthError(ACCESS_DENIED, "clients are registered by the operator", status=403)
+        by_address, by_all = self._registration_limits
+        by_address.check(address, self._clock())
+        by_all.check("", self._clock())
+        registration, answer = register(read_object(data), self._clock())
+        await self.ledger.change(lambda records: (self._with(records, registration), None))
+        self._audit(
+            Audited(
+                what=What.REGISTRATION,
+                address=address,
+                client=registration.id,
+                client_name=registration.name,
+            )
+        )
+        return answer
+
+    def _with(self, records: Records, registration: Registration) -> Records:
+        if len(records.clients) >= self.policy.max_registrations:
+            in_use = {grant.client_id for grant in records.grants.values()}
+            unused = (each for each in records.clients.values() if each.id not in in_use)
+            oldest = min(unused, key=lambda each: each.created, default=None)
+            if oldest is None:
+                raise OAuthError(
+                    TEMPORARILY_UNAVAILABLE, "too many clients are registered", status=503
+                )
+            kept = {key: each for key, each in records.clients.items() if key != oldest.id}
+            records = attrs.evolve(records, clients=kept)
+        return records.with_client(registration)
+
+    # --- people ---------------------------------------------------------------------------------
+
+    async def begin(self, form: Form, issuer: str, address: str) -> AuthorizationRequest:
+        """Check an authorization request; see `read_request`."""
+        try:
+            return await read_request(form, self.find_client, issuer)
+        except (OAuthError, RedirectedError) as error:
+            cause = error.error if isinstance(error, RedirectedError) else error
+            self._audit(Audited(what=What.REQUEST_REFUSED, address=address, reason=cause.reason))
+            raise
+
+    async def log_in(self, attempt: LogIn) -> str:
+        """Tell who somebody is; see `Door.open`."""
+        how = "code" if attempt.code else "password"
+        try:
+            subject = await self._door.open(attempt, self.policy, self._clock())
+        except OAuthError as error:
+            self._audit(
+                Audited(
+                    what=What.LOGIN_REFUSED,
+                    address=attempt.address,
+                    subject=attempt.name if attempt.name in self.policy.people else "",
+                    how=how,
+                    reason=error.reason,
+                )
+            )
+            raise
+        self._audit(Audited(what=What.LOGIN, address=attempt.address, subject=subject, how=how))
+        return subject
+
+    def offer(self, request: AuthorizationRequest, subject: str) -> frozenset[Scope]:
+        """Return what of a request a person may agree to."""
+        return meet(request.scopes, self.policy.rights_of(subject))
+
+    def agree(
+        self, request: AuthorizationRequest, subject: str, scopes: Iterable[Scope], address: str
+    ) -> str:
+        """Let a client in, as a person has decided.
+
+        Args:
+            request: What was asked for.
+            subject: The person, who has logged in.
+            scopes: What the person agrees to; what was not offered is left out.
+            address: Where the browser is.
+
+        Returns:
+            Where to send the browser (OAuth 2.1, section 4.1.2; RFC 9207).
+        """
+        granted = meet(scopes, self.offer(request, subject))
+        if not granted:
+            return self.refuse(request, subject, address)
+        code = self._issuer.codes.new(request, subject, granted, self._clock())
+        self._audit(_about(What.CONSENT, request, subject, address, in_words(granted)))
+        answer = [("code", code), ("state", request.state), ("iss", request.issuer)]
+        return with_answer(request.redirect_uri, answer)
+
+    def refuse(self, request: AuthorizationRequest, subject: str, address: str) -> str:
+        """Tell a client that a person doesn't want it.
+
+        Returns:
+            Where to send the browser.
+        """
+        scopes = in_words(request.scopes)
+        self._audit(_about(What.CONSENT_REFUSED, request, subject, address, scopes))
+        error = OAuthError(ACCESS_DENIED, "the request was denied")
+        return answer_error(
+            RedirectedError(error, request.redirect_uri, request.state), request.issuer
+        )
+
+    # --- tokens ---------------------------------------------------------------------------------
+
+    async def token(
+        self, form: Form, authorization: str | None, issuer: str, address: str
+    ) -> dict[str, Any]:
+        """Answer a token request (RFC 6749, section 3.2).
+
+        Args:
+            form: Its parameters.
+            authorization: Its Authorization header, if it has one.
+            issuer: The issuer that is asked.
+            address: Where the client is.
+
+        Raises:
+            OAuthError: There is no token for it.
+        """
+        about = Audited(what=What.TOKEN_REFUSED, address=address, how=form.get("grant_type") or "")
+        try:
+            client = await self._authenticate(form, authorization, address)
+            about = attrs.evolve(about, client=client.id, client_name=client.name)
+            issued = await self._issuer.issue(form, client, issuer)
+        except OAuthError as error:
+            self._audit(attrs.evolve(about, reason=error.reason))
+            raise
+        grant = issued.grant
+        self._audit(
+            attrs.evolve(
+                about,
+                what=What.TOKEN,
+                subject=grant.subject,
+                resource=grant.resource,
+                scopes=issued.answer["scope"],
+                grant=grant.id,
+            )
+        )
+        return issued.answer
+
+    async def revoke(self, form: Form, authorization: str | None, address: str) -> None:
+        """Revoke a token, if it is one of the client's (RFC 7009, section 2).
+
+        Raises:
+            OAuthError: The request is malformed, or the client is none.
+        """
+        client = await self._authenticate(form, authorization, address)
+        token, how = form.need("token"), "access token"
+        principal = self._inspect(token)
+        if principal is None:
+            how = "refresh token"
+            grant_id = self._grant_of(token, client)
+            await self.ledger.change(
+                lambda records: (records.without_grants(lambda grant: grant.id == grant_id), None)
+            )
+        elif principal.client_id == client.id:
+            found = principal
+            await self.ledger.change(
+                lambda records: (records.without_token(found.token_id, found.expires_at), None)
+            )
+        self._audit(
+            Audited(
+                what=What.REVOCATION,
+                address=address,
+                client=client.id,
+                client_name=client.name,
+                subject="" if principal is None else principal.subject,
+                how=how,
+            )
+        )
+
+    async def introspect(
+        self, form: Form, authorization: str | None, address: str
+    ) -> dict[str, Any]:
+        """Tell a client about a token of its own (RFC 7662, section 2).
+
+        Raises:
+            OAuthError: The request is malformed, or the client has no secret.
+        """
+        client = await self._authenticate(form, authorization, address)
+        if not client.secret:
+            raise refused("only clients with a secret may ask", basic=True)
+        principal = self._inspect(form.need("token"))
+        self._audit(
+            Audited(
+                what=What.INTROSPECTION,
+                address=address,
+                client=client.id,
+                client_name=client.name,
+                subject="" if principal is None else principal.subject,
+            )
+        )
+        if principal is None or principal.client_id != client.id:
+            return {"active": False}
+        return {
+            "active": True,
+            "scope": " ".join(sorted(principal.scopes)),
+            "client_id": principal.client_id,
+            "username": principal.subject,
+            "sub": principal.subject,
+            "token_type": "Bearer",
+            "iss": principal.issuer,
+            "aud": sorted(principal.audiences),
+            "exp": principal.expires_at,
+            "iat": principal.issued_at,
+            "jti": principal.token_id,
+        }
+
+    def stands(self, principal: Principal) -> bool:
+        """Tell whether a token of our own counts: it is not revoked, and its person still may."""
+        if not self.ledger.records.stands(principal):
+            return False
+        grant = self.ledger.records.grants.get(principal.grant_id)
+        if grant is None or grant.service:
+            return True
+        return bool(self.policy.rights_of(grant.subject))
+
+    async def _authenticate(self, form: Form, authorization: str | None, address: str) -> Client:
+        by_address, by_client = self._token_limits
+        now = self._clock()
+        by_address.check(address, now)
+        credentials = Credentials.read(form, authorization)
+        by_client.check(credentials.client_id, now)
+        client = self._known_client(credentials.client_id)
+        if client is None and self.policy.documents and not credentials.secret:
+            client = await self.find_client(credentials.client_id)
+        return credentials.check(client)
+
+    def _inspect(self, token: str) -> Principal | None:
+        try:
+            return TokenVerifier(self.keys, stands=self.stands).inspect(token, self._clock())
+        except InvalidToken:
+            return None
+
+    def _grant_of(self, refresh_token: str, client: Client) -> str | None:
+        grant = self.ledger.records.grants.get(refresh_token.partition(".")[0])
+        return grant.id if grant is not None and grant.client_id == client.id else None
+
+
+def answer_error(refusal: RedirectedError, issuer: str) -> str:
+    """Return where to send the browser with an error (OAuth 2.1, section 4.1.2.1; RFC 9207)."""
+    answer = [
+        ("error", refusal.error.code),
+        ("error_description", refusal.error.description),
+        ("state", refusal.state),
+        ("iss", issuer),
+    ]
+    return with_answer(refusal.redirect_uri, answer)
+
+
+def _about(
+    what: What, request: AuthorizationRequest, subject: str, address: str, scopes: str
+) -> Audited:
+    return Audited(
+        what=what,
+        address=address,
+        client=request.client.id,
+        client_name=request.client.name,
+        subject=subject,
+        resource=request.resource.uri,
+        scopes=scopes,
+    )
