@@ -110,11 +110,20 @@ def parse_scopes(words: Iterable[str]) -> frozenset[Scope]:
 
 
 def meet(asked: Iterable[Scope], allowed: Iterable[Scope]) -> frozenset[Scope]:
-    """Return what is both asked for and allowed."""
+    """Return what is both asked for and allowed; what was asked for by name keeps its name."""
     asked, allowed = frozenset(asked), frozenset(allowed)
-    both = {scope for scope in asked if any(other.implies(scope) for other in allowed)}
-    both |= {scope for scope in allowed if any(other.implies(scope) for other in asked)}
-    return frozenset(both)
+    named = asked | allowed
+    reading = {attrs.evolve(each, read_only=True) for each in named if each.kind is not Kind.TOOL}
+    both = {
+        scope for scope in named | reading if _implied(scope, asked) and _implied(scope, allowed)
+    }
+    return frozenset(
+        scope for scope in both if scope in asked or not _implied(scope, both - {scope})
+    )
+
+
+def _implied(scope: Scope, by: Iterable[Scope]) -> bool:
+    return any(other.implies(scope) for other in by)
 
 
 def in_words(scopes: Iterable[Scope]) -> str:

@@ -91,14 +91,7 @@ class Issuer:
 
     async def _redeem(self, form: Form, client: Client, issuer: str) -> Issued:
         now = self.clock()
-        try:
-            code = self.codes.take(form.need("code"), now)
-        except Replayed as replayed:
-            used = replayed.used.grant_id
-            await self.ledger.change(
-                lambda records: (records.without_grants(lambda grant: grant.id == used), None)
-            )
-            raise
+        code = await self._take(form.need("code"), now)
         resource = _check_code(code, form, client, issuer)
         scopes = meet(code.scopes, self.policy.rights_of(code.subject))
         if not scopes:
@@ -118,6 +111,18 @@ class Issuer:
         )
         await self.ledger.change(lambda records: (records.with_grant(grant), None))
         return self._answer(grant, refresh, scopes, issuer, resource)
+
+    async def _take(self, text: str, now: float) -> Code:
+        replayed: Replayed
+        try:
+            return self.codes.take(text, now)
+        except Replayed as error:
+            replayed = error
+        used = replayed.used.grant_id
+        await self.ledger.change(
+            lambda records: (records.without_grants(lambda grant: grant.id == used), None)
+        )
+        raise replayed
 
     # --- a refresh token (OAuth 2.1, section 4.3) -----------------------------------------------
 

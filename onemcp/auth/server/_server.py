@@ -41,10 +41,6 @@ MINUTE: Final = 60.0
 HOUR: Final = 3600.0
 
 
-async def _no_documents(_client_id: str) -> Client:
-    raise OAuthError(INVALID_CLIENT, "the client is unknown")
-
-
 class AuthorizationServer:
     """Lets people let clients in. Owned by one task.
 
@@ -63,7 +59,7 @@ class AuthorizationServer:
         clock: Callable[[], float] = time.time,
         audit: Callable[[Audited], object] = lambda _: None,
         login_code: LoginCode | None = None,
-        fetch_client: FetchClient = _no_documents,
+        fetch_client: FetchClient | None = None,
     ) -> None:
         """Put everything together.
 
@@ -119,8 +115,9 @@ class AuthorizationServer:
         known = self._known_client(client_id)
         if known is not None:
             return known
-        if self.policy.documents and client_id.startswith("https://"):
-            return await self._fetch_client(client_id)
+        fetch = self._fetch_client if self.policy.documents else None
+        if fetch is not None and client_id.startswith("https://"):
+            return await fetch(client_id)
         raise OAuthError(INVALID_CLIENT, "the client is unknown")
 
     def _known_client(self, client_id: str) -> Client | None:
