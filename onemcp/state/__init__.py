@@ -1,11 +1,14 @@
 """Room of onemcp: what outlives the process.
 
 Most of it is kept by clients, which get it sealed: a `Sealer` makes texts that only the same
-`Keyring` opens, each kind of them for a purpose of its own. The rest is in the state directory.
+`Keyring` opens, each kind of them for a purpose of its own. The rest is in the state directory:
+the keys, and a `Ledger` of what has become of what was sealed.
 """
 
-from onemcp.state._errors import StateError
+from onemcp.state._errors import StateError, StateUnwritable
 from onemcp.state._files import read_or_create, read_private, update
+from onemcp.state._keyfile import load_keyring, load_or_create_keyring
+from onemcp.state._ledger import Forgotten, Ledger, Note, ledger_in_memory, open_ledger
 from onemcp.state._sealing import (
     KEY_BYTES,
     Keyring,
@@ -16,11 +19,19 @@ from onemcp.state._sealing import (
 
 __all__ = [
     "KEY_BYTES",
+    "Forgotten",
     "Keyring",
+    "Ledger",
+    "Note",
     "SealBroken",
     "Sealer",
     "StateError",
+    "StateUnwritable",
     "is_sealed",
+    "ledger_in_memory",
+    "load_keyring",
+    "load_or_create_keyring",
+    "open_ledger",
     "read_or_create",
     "read_private",
     "update",

@@ -6,3 +6,7 @@ class StateError(Exception):
 
     It speaks to the operator, and never holds any part of a secret.
     """
+
+
+class StateUnwritable(StateError):
+    """The state directory cannot be written to, or not be made at all."""

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from onemcp.state._errors import StateError
+from onemcp.state._errors import StateError, StateUnwritable
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def prepare_directory(directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         mode = stat.S_IMODE(directory.stat().st_mode)
     except OSError as error:
-        raise StateError(
+        raise StateUnwritable(
             f"Cannot use {directory} as the state directory: {error.strerror}. "
             "Choose a directory that this user may write to."
         ) from error
@@ -167,7 +167,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _unlockable(path: Path, error: OSError) -> StateError:
-    return StateError(
+    return StateUnwritable(
         f"Cannot lock {path}: {error.strerror}. "
         "Choose a state directory on a local disk that this user may write to."
     )
@@ -209,7 +209,7 @@ def write_private(path: Path, data: bytes) -> None:
         temporary.replace(path)
         _sync_directory(path.parent)
     except OSError as error:
-        raise StateError(
+        raise StateUnwritable(
             f"Cannot write {path}: {error.strerror}. Make room, or make the directory writable."
         ) from error
 
