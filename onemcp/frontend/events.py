@@ -1,4 +1,4 @@
-"""What goes wrong with requests, as typed events."""
+"""What happens to requests and sessions, as typed events."""
 
 from __future__ import annotations
 
@@ -30,4 +30,41 @@ class RequestDenied:
 
     path: str
     status: int
+    reason: str
+
+
+@attrs.frozen
+class SessionTakenOver:
+    """A session that was opened before a restart, or elsewhere, goes on here.
+
+    Attributes:
+        principal: Whose it is.
+        revision: The revision that was agreed on.
+    """
+
+    principal: str
+    revision: str
+
+
+@attrs.frozen
+class SessionUnknown:
+    """A request names a session that there is not, or not for its sender.
+
+    Attributes:
+        principal: Who has sent it.
+        why: What is wrong with the session id, for the operator alone.
+    """
+
+    principal: str
+    why: str
+
+
+@attrs.frozen
+class SessionNotNoted:
+    """What has become of a session could not be written down: a restart will not know of it.
+
+    Attributes:
+        reason: What is wrong with the ledger.
+    """
+
     reason: str

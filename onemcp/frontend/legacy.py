@@ -47,7 +47,7 @@ from .asgi import (
 from .own import OWN
 from .resumable import KEEP_ALIVE, send_log
 from .session import Opening, Session, Sessions
-from .streams import EventLog, split_event_id
+from .streams import EventLog
 
 EMPTY: Final = Raw(b"{}")
 _ONLY_POST: Final = ((b"allow", b"POST"),)
@@ -79,9 +79,9 @@ class LegacyFrontend:
             if message.method == INITIALIZE:
                 await self._initialize(message, http)
             else:
-                session = self._session(http, message.id)
+                session = await self._session(http, message.id)
                 await self._serve_request(session, message, http)
-        elif _take(self._session(http), message):
+        elif _take(await self._session(http), message):
             await respond(http.send, 202)
         else:
             raise HttpRefusal(400, InvalidRequest("no question with this id is open"))
@@ -97,7 +97,7 @@ class LegacyFrontend:
         version = header(http.headers, mcp_headers.PROTOCOL_VERSION)
         if version is not None:
             _check_batches(version.decode("latin-1"))
-        session = self._session(http)
+        session = await self._session(http)
         _check_batches(session.opening.revision)
         requests: list[Request] = []
         failures: list[Failure] = []
@@ -115,7 +115,7 @@ class LegacyFrontend:
             await respond(http.send, 202)
             return
         with http.slots.slot():
-            log = session.streams.new(answers=len(requests) + len(failures))
+            log = session.streams.new([each.id for each in requests], len(failures))
             for failure in failures:
                 await log.write_answer(failure)
             for request in requests:
@@ -136,11 +136,11 @@ class LegacyFrontend:
         answer = jsonrpc.encode_response(request.id, result)
         await respond(http.send, 200, answer, [(mcp_headers.SESSION_ID, session.id.encode())])
 
-    def _session(self, http: HttpRequest, request_id: RequestId | None = None) -> Session:
+    async def _session(self, http: HttpRequest, request_id: RequestId | None = None) -> Session:
         """Find the session that a request belongs to.
 
         Raises:
-            HttpRefusal: It names none, or one that isn't there for its sender.
+            HttpRefusal: It names none, or one that isn't there for its sender, or can't be now.
         """
         try:
             session_id = mcp_headers.single(http.headers, mcp_headers.SESSION_ID)
@@ -156,7 +156,12 @@ class LegacyFrontend:
                 "or send the _meta that revision 2026-07-28 asks for"
             )
             raise HttpRefusal(400, error, (), request_id)
-        session = self.sessions.find(session_id.decode("latin-1"), http.principal, http.view)
+        try:
+            session = await self.sessions.find(
+                session_id.decode("latin-1"), http.principal, http.view
+            )
+        except Overloaded as full:
+            raise HttpRefusal(503, full, [(b"retry-after", b"5")], request_id) from full
         if session is None:
             error = InvalidRequest("Session not found: it has ended; send initialize again")
             raise HttpRefusal(404, error, (), request_id)
@@ -173,7 +178,7 @@ class LegacyFrontend:
         try:
             first = await self._first(session, reply, http.wire)
         except trio.BrokenResourceError:  # the client has gone, but it may come back
-            session.pump(request.id, reply, session.streams.new())
+            session.pump(request.id, reply, session.streams.new([request.id]))
             raise
         except BaseException:
             session.end(request.id)
@@ -184,7 +189,7 @@ class LegacyFrontend:
             return
         try:
             with http.slots.slot(request.id):
-                log = session.streams.new()
+                log = session.streams.new([request.id])
                 session.pump(request.id, reply, log, first=first)
                 await self._send(session, log, http)
         except HttpRefusal:
@@ -210,19 +215,18 @@ class LegacyFrontend:
         Raises:
             HttpRefusal: It isn't accepted.
         """
-        session = self._session_of(http, "GET")
+        session = await self._session_of(http, "GET")
         if not accepts(http.headers, EVENT_STREAM):
             raise HttpRefusal(406, InvalidRequest("GET needs Accept: text/event-stream"))
         last = header(http.headers, b"last-event-id")
         if last is None:
             log, reader = session.streams.standalone, session.streams.standalone.read()
         else:
-            place = split_event_id(last.decode("latin-1"))
-            found = None if place is None else session.streams.find(place[0])
-            if place is None or found is None or place[1] > found.last:
+            place = await session.streams.come_back(last.decode("latin-1"))
+            if place is None:
                 error = InvalidRequest("the Last-Event-ID names no event of this session")
                 raise HttpRefusal(400, error)
-            log, reader = found, found.read(after=place[1])
+            log, reader = place[0], place[0].read(after=place[1])
         try:
             with http.slots.slot():
                 await send_log(log, reader, http.wire)
@@ -236,14 +240,16 @@ class LegacyFrontend:
         Raises:
             HttpRefusal: There is no such session.
         """
-        self._session_of(http, "DELETE").close()
+        session = await self._session_of(http, "DELETE")
+        session.close()
+        await session.forgotten.wait()  # and noted: a restart does not bring it back
         await respond(http.send, 204)
 
-    def _session_of(self, http: HttpRequest, method: str) -> Session:
+    async def _session_of(self, http: HttpRequest, method: str) -> Session:
         if header(http.headers, mcp_headers.SESSION_ID) is None:
             error = InvalidRequest(f"{method} needs the Mcp-Session-Id of a session")
             raise HttpRefusal(405, error, _ONLY_POST)
-        return self._session(http)
+        return await self._session(http)
 
     async def _send(self, session: Session, log: EventLog, http: HttpRequest) -> None:
         primed = _is_resumable(session)

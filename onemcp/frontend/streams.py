@@ -30,7 +30,7 @@ UNREAD_LIMIT: Final = 64
 """How many events a reader may lag behind before the writer waits."""
 
 
-_EVENT_ID = re.compile(r"([0-9]{1,15})-([0-9]{1,15})")
+_EVENT_ID = re.compile(r"([0-9A-Za-z._-]{1,300})-([0-9]{1,15})")
 
 
 @attrs.frozen

@@ -321,6 +321,10 @@ class SessionClient:
     def session(self) -> Any:
         return self.site.sessions._sessions[self.id]
 
+    def event_id(self, stream: str, event: int) -> str:
+        """Return the id that a client was told of an event of one of its streams."""
+        return self.session.streams.find(stream).event_id(event)
+
     async def post(self, message: Any, **headers: str) -> Answer:
         return await self.site.ask("POST", "/mcp", self.headers | headers, message)
 

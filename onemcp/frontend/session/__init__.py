@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .memory import SessionMemory
+from .passport import Passports
 from .registry import Sessions
 from .session import MAX_IN_FLIGHT, Session
 from .terms import Deadlines, Opening
@@ -10,6 +12,8 @@ __all__ = [
     "MAX_IN_FLIGHT",
     "Deadlines",
     "Opening",
+    "Passports",
     "Session",
+    "SessionMemory",
     "Sessions",
 ]

@@ -1,16 +1,29 @@
-"""All sessions of legacy clients, under their supervisor."""
+"""All sessions of legacy clients, under their supervisor.
+
+Theory of operation: a session is found by its id in a dictionary, which is all that most requests
+need. An id that is not in it may still be of a session: one that was opened before a restart, or at
+another instance with the same sealing key. Then the id itself says what the session is, the ledger
+that it has not ended, and it goes on here as a session like any other. An id that was not sealed
+with the key costs no more than to find that out.
+"""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Final
 
+import attrs
 import trio
 
+from onemcp.frontend.events import SessionNotNoted, SessionTakenOver, SessionUnknown
 from onemcp.multiplexer import View
 from onemcp.protocol.errors import Overloaded
+from onemcp.state import Keyring, ledger_in_memory
 from onemcp.supervision import ChildSpec, DynamicSupervisor, Restart, SupervisionError
 
+from .memory import Record, SessionMemory
+from .passport import Passports, SessionRefused, gist, opening_of
 from .session import Session
 from .terms import Deadlines, Opening
 
@@ -19,6 +32,11 @@ MAX_SESSIONS: Final = 1_000_000
 
 ABANDONED: Final = 60.0
 """After so many seconds without a request or a stream a session may make room for a new one."""
+
+NOTING: Final = 10.0
+"""How long the end of a session may take to be noted, in seconds."""
+
+SessionEvent = SessionTakenOver | SessionUnknown | SessionNotNoted
 
 
 class Sessions:
@@ -30,12 +48,33 @@ class Sessions:
         deadlines: When those that are opened from now on end by themselves.
     """
 
-    def __init__(self, limit: int, deadlines: Deadlines) -> None:
-        """Allow up to `limit` sessions at a time."""
+    def __init__(
+        self,
+        limit: int,
+        deadlines: Deadlines,
+        *,
+        passports: Passports | None = None,
+        memory: SessionMemory | None = None,
+        on_event: Callable[[SessionEvent], object] = lambda _: None,
+    ) -> None:
+        """Begin without sessions.
+
+        Args:
+            limit: How many there may be at a time.
+            deadlines: When they end by themselves.
+            passports: What issues their ids; by default with a key that ends with the process.
+            memory: Where it is noted what their ids don't say; by default it, too, ends with the
+                process.
+            on_event: Takes what happens to them.
+        """
         self.supervisor = DynamicSupervisor("sessions", max_children=MAX_SESSIONS)
         self.limit = limit
         self.deadlines = deadlines
+        self._passports = passports or Passports(Keyring.ephemeral())
+        self._memory = memory or SessionMemory(ledger_in_memory(), on_event)
+        self._on_event = on_event
         self._sessions: dict[str, Session] = {}
+        self._taking_over = trio.Lock()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -44,13 +83,56 @@ class Sessions:
         """Open a session.
 
         Raises:
+            InvalidParams: The client says too much of itself.
             Overloaded: There are too many, or the gateway is being stopped.
         """
+        if opening.outbox is not None:  # it ends with what carries it
+            return await self._start(Session(secrets.token_urlsafe(24), opening, self.deadlines))
+        if opening.client_info is not None:
+            opening = attrs.evolve(opening, client_info=gist(opening.client_info))
+        session_id, passport = self._passports.issue(opening, self.deadlines.lifetime)
+        record = Record(self._memory, passport)
+        return await self._start(Session(session_id, opening, self.deadlines, record))
+
+    async def find(self, session_id: str, principal: str, view: View) -> Session | None:
+        """Return the session of a principal at an endpoint; None where there is none such.
+
+        Raises:
+            Overloaded: It has to be taken over, and there are too many.
+        """
+        session = self._sessions.get(session_id)
+        if session is None:
+            try:
+                session = await self._take_over(session_id, principal, view)
+            except SessionRefused as refused:
+                self._on_event(SessionUnknown(principal, str(refused)))
+                return None
+        opening = session.opening
+        if session.is_over or opening.principal != principal or opening.view is not view:
+            return None
+        session.touch()
+        return session
+
+    async def _take_over(self, session_id: str, principal: str, view: View) -> Session:
+        passport = self._passports.read(session_id, principal, view)
+        async with self._taking_over:  # once, though several requests come for it
+            session = self._sessions.get(session_id)
+            if session is not None:
+                return session
+            notes = await self._memory.recall(passport)
+            opening = opening_of(passport, principal, view)
+            left = passport.expires - self._passports.now()
+            deadlines = attrs.evolve(self.deadlines, lifetime=left)
+            record = Record(self._memory, passport, notes)
+            session = await self._start(Session(session_id, opening, deadlines, record))
+        self._on_event(SessionTakenOver(principal, passport.revision))
+        return session
+
+    async def _start(self, session: Session) -> Session:
         if len(self._sessions) >= self.limit:
             self._make_room()
-        session = Session(secrets.token_urlsafe(24), opening, self.deadlines)
         spec = ChildSpec(
-            id=session.id[:8] + secrets.token_hex(4),
+            id=secrets.token_hex(8),
             start=_Registered(session, self._sessions),
             restart=Restart.TEMPORARY,
         )
@@ -71,27 +153,26 @@ class Sessions:
             raise Overloaded(f"{len(self._sessions)} sessions are open, the limit")
         oldest.close()
 
-    def find(self, session_id: str, principal: str, view: View) -> Session | None:
-        """Return a live session of a principal at an endpoint; None where there is none such."""
-        session = self._sessions.get(session_id)
-        if session is None or session.opening.principal != principal:
-            return None
-        if session.opening.view is not view:
-            return None
-        session.touch()
-        return session
-
 
 class _Registered:
-    """Runs a session, which can be found by its id as long as it runs."""
+    """Runs a session, which can be found by its id as long as it runs.
+
+    That it is over is noted before it cannot be found any more: nobody can take it over in between.
+    Where it is not over, but stopped, it can be.
+    """
 
     def __init__(self, session: Session, registry: dict[str, Session]) -> None:
         self._session = session
         self._registry = registry
 
     async def __call__(self, *, task_status: trio.TaskStatus[Session]) -> None:
-        self._registry[self._session.id] = self._session
+        session = self._session
+        self._registry[session.id] = session
         try:
-            await self._session.run(task_status=task_status)
+            await session.run(task_status=task_status)
         finally:
-            self._registry.pop(self._session.id, None)
+            if session.is_over:
+                with trio.move_on_after(NOTING, shield=True):
+                    await session.record.end()
+            self._registry.pop(session.id, None)
+            session.forgotten.set()

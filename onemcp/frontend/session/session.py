@@ -8,6 +8,7 @@ has been idle, or alive, for too long. Everything that a session holds is bounde
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import math
 from collections.abc import Awaitable, Callable
@@ -19,14 +20,20 @@ from onemcp.backend import Answer, Caller, Incoming
 from onemcp.frontend.streams import EventLog
 from onemcp.multiplexer import ALL_LISTS, Reply, Subscriber
 from onemcp.protocol import jsonrpc
-from onemcp.protocol.errors import InvalidRequest, Overloaded
-from onemcp.protocol.jsonrpc import Failure, Notification, RequestId, Response
+from onemcp.protocol.errors import InvalidRequest, Overloaded, ProtocolError, ShuttingDown
+from onemcp.protocol.jsonrpc import Failure, Notification, RequestId, Response, notification
+from onemcp.protocol.methods import RESOURCE_UPDATED
 
+from .memory import Record
 from .streams import Streams
 from .terms import Deadlines, Opening
 
 MAX_IN_FLIGHT: Final = 256
 """How many requests of one session may be in flight."""
+
+RETRY_INITIAL: Final = 0.5
+RETRY_MAXIMUM: Final = 60.0
+"""How long to wait until resources that can't be subscribed to are tried again, in seconds."""
 
 DEFAULT_LEVEL: Final = "info"
 """The level of log messages that a client gets before it asks for another."""
@@ -39,15 +46,32 @@ class Session:
         id: What the client names it by.
         opening: What was agreed on when it was opened.
         streams: What goes to the client.
-        level: The lowest level of log messages that the client wants.
+        record: What is noted of it.
+        forgotten: Set when nothing of it is left here.
+        is_over: Whether it has ended for good, rather than been stopped with the gateway.
     """
 
-    def __init__(self, session_id: str, opening: Opening, deadlines: Deadlines) -> None:
-        """Describe a session; `run` makes it live."""
+    def __init__(
+        self,
+        session_id: str,
+        opening: Opening,
+        deadlines: Deadlines,
+        record: Record | None = None,
+    ) -> None:
+        """Describe a session; `run` makes it live.
+
+        Args:
+            session_id: What the client names it by.
+            opening: What was agreed on when it was opened.
+            deadlines: When it ends by itself.
+            record: What is noted of it; by default it ends with the process.
+        """
         self.id = session_id
         self.opening = opening
-        self.streams = Streams(opening.outbox)
-        self.level = DEFAULT_LEVEL
+        self.record = record or Record()
+        self.streams = Streams(opening.outbox, taken_over=self.record.is_recalled)
+        self.forgotten = trio.Event()
+        self.is_over = False
         self._deadlines = deadlines
         self._in_flight: dict[RequestId, Reply | trio.CancelScope] = {}
         self._subscriber: Subscriber | None = None
@@ -71,6 +95,11 @@ class Session:
         )
 
     @property
+    def level(self) -> str:
+        """The lowest level of log messages that the client wants."""
+        return self.record.notes.level or DEFAULT_LEVEL
+
+    @property
     def in_flight(self) -> int:
         """How many requests are in flight."""
         return len(self._in_flight)
@@ -88,6 +117,8 @@ class Session:
                 self._nursery = nursery
                 self._context = contextvars.copy_context()
                 nursery.start_soon(self._forward, self._subscriber)
+                if self.record.is_recalled:
+                    nursery.start_soon(self._make_up_for, self._subscriber)
                 task_status.started(self)
                 await self._wait_end()
                 nursery.cancel_scope.cancel()
@@ -99,7 +130,8 @@ class Session:
         self._used = trio.current_time()
 
     def close(self) -> None:
-        """End the session."""
+        """End the session for good."""
+        self.is_over = True
         self._closed.set()
 
     def __repr__(self) -> str:
@@ -152,6 +184,34 @@ class Session:
             for work in self._in_flight.values()
             if not isinstance(work, trio.CancelScope)
         )
+
+    # --- what the client sets ----------------------------------------------------------------
+
+    async def set_level(self, level: str) -> None:
+        """Set the lowest level of log messages that the client wants."""
+        await self.record.change(level=level)
+
+    async def subscribe(self, uri: str) -> None:
+        """Let the client hear of a resource.
+
+        Raises:
+            ProtocolError: Nobody offers that, or the owner of the resource refuses.
+        """
+        if self._subscriber is None:
+            raise ShuttingDown("the session has ended")
+        await self.opening.view.subscribe_resource(self._subscriber, uri)
+        await self.record.change(uris=tuple(self.uris | {uri}))
+
+    async def unsubscribe(self, uri: str) -> None:
+        """Let the client hear of a resource no more; unknown ones are ignored."""
+        if self._subscriber is not None:
+            self.opening.view.unsubscribe_resource(self._subscriber, uri)
+        await self.record.change(uris=tuple(self.uris - {uri}))
+
+    @property
+    def uris(self) -> frozenset[str]:
+        """The resources that the client believes it hears of."""
+        return frozenset(self.record.notes.uris)
 
     # --- streams -----------------------------------------------------------------------------
 
@@ -216,7 +276,26 @@ class Session:
             while self._in_flight:
                 self._emptied = trio.Event()
                 await self._emptied.wait()
-            self.close()
+            self._closed.set()
+
+    async def _make_up_for(self, subscriber: Subscriber) -> None:
+        """Give back to a client that was taken over what it takes for granted.
+
+        Anything may have changed meanwhile, so it is told that everything has. A resource can only
+        be subscribed to once its backend is up again.
+        """
+        for changed in sorted(subscriber.lists):
+            subscriber.offer(notification(changed, {}))
+        view, wait = self.opening.view, RETRY_INITIAL
+        while missing := self.uris - subscriber.uris:
+            for uri in sorted(missing):
+                with contextlib.suppress(ProtocolError):
+                    await view.subscribe_resource(subscriber, uri)
+                    subscriber.offer(notification(RESOURCE_UPDATED, {"uri": uri}))
+            for uri in subscriber.uris - self.uris:  # the client has changed its mind meanwhile
+                view.unsubscribe_resource(subscriber, uri)
+            await trio.sleep(wait)
+            wait = min(2 * wait, RETRY_MAXIMUM)
 
     async def _wait_end(self) -> None:
         latest = trio.current_time() + self._deadlines.lifetime
@@ -225,6 +304,7 @@ class Session:
                 self.touch()
             end = min(self._used + self._deadlines.idle, latest)
             if trio.current_time() >= end:
+                self.is_over = True
                 return
             with trio.move_on_at(end):
                 await self._closed.wait()
