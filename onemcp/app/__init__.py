@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from .access import Access
 from .address import Overrides
-from .events import AddressChanged, AddressRefused, ReloadApplied
+from .durable import Durable, open_durable
+from .events import (
+    AddressChanged,
+    AddressRefused,
+    LedgerReplaced,
+    ReloadApplied,
+    StateUnavailable,
+)
 from .gateway import Gateway
 from .identity import NAME, VERSION
 from .issuers import KeysFetched, KeysNotFetched
@@ -24,16 +31,20 @@ __all__ = [
     "Access",
     "AddressChanged",
     "AddressRefused",
+    "Durable",
     "Gateway",
     "KeysFetched",
     "KeysNotFetched",
+    "LedgerReplaced",
     "Overrides",
     "ReloadApplied",
     "RunOptions",
     "Started",
+    "StateUnavailable",
     "StdioOptions",
     "bridge_configuration",
     "demo_configuration",
+    "open_durable",
     "serve",
     "serve_stdio",
 ]

@@ -45,3 +45,25 @@ class AddressRefused:
     host: str
     port: int
     reason: str
+
+
+@attrs.frozen
+class StateUnavailable:
+    """There is nowhere to keep what outlives the process, so nothing of it does.
+
+    Attributes:
+        reason: What is wrong with the state directory.
+    """
+
+    reason: str
+
+
+@attrs.frozen
+class LedgerReplaced:
+    """The ledger of sessions was damaged and is put aside: no session of before goes on.
+
+    Attributes:
+        directory: Where it is.
+    """
+
+    directory: str

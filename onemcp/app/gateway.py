@@ -37,7 +37,6 @@ from onemcp.multiplexer import (
     SelfDescription,
 )
 from onemcp.protocol.fields import raw
-from onemcp.state import Keyring
 from onemcp.supervision import (
     Backoff,
     ChildSpec,
@@ -54,6 +53,7 @@ from onemcp.supervision import (
 from .access import Access
 from .address import NO_OVERRIDES, Overrides
 from .connecting import Connector, stop_seconds
+from .durable import Durable
 from .events import ReloadApplied
 from .front import EventHook, OpenFront
 from .http import HttpFront
@@ -75,7 +75,7 @@ class Gateway:
         configuration: Configuration,
         *,
         access: Access,
-        keyring: Keyring | None = None,
+        durable: Durable | None = None,
         path: Path | None = None,
         overrides: Overrides = NO_OVERRIDES,
         on_event: EventHook = lambda _: None,
@@ -86,8 +86,7 @@ class Gateway:
         Args:
             configuration: What to serve.
             access: Who may come in; prepared for the configuration.
-            keyring: What clients are given to keep is sealed with it; by default a new one, so
-                that none of that outlives the process.
+            durable: What outlives the process; by default nothing does.
             path: The configuration file to watch, or None.
             overrides: What the command line says about the address.
             on_event: Takes every event.
@@ -96,6 +95,7 @@ class Gateway:
         Raises:
             OSError: The address can't be listened on.
         """
+        durable = durable or Durable.ephemeral()
         self.configuration = configuration
         self._access = access
         self._on_event = on_event
@@ -111,7 +111,7 @@ class Gateway:
             separator=configuration.naming.separator,
             in_flight=configuration.limits.in_flight,
             parking=Parking(
-                keyring or Keyring.ephemeral(),
+                durable.keyring,
                 _parking_limits(configuration),
                 on_event=on_event,
             ),
@@ -120,7 +120,9 @@ class Gateway:
         self.reloader = None if path is None else self._reloader(path)
         self._supervisor = Supervisor("backends", self._prepare(configuration))
         self._show()
-        open_front = open_front or partial(HttpFront, access=access, overrides=overrides)
+        open_front = open_front or partial(
+            HttpFront, access=access, overrides=overrides, durable=durable
+        )
         self._front = open_front(self.multiplexer, configuration, on_event)
         self.sessions = self._front.sessions
         self._frontend = Supervisor("frontend", [self._front.child()])

@@ -8,13 +8,22 @@ import trio
 
 from onemcp.auth import Gate
 from onemcp.config import Configuration
-from onemcp.frontend import PATH, Application, LegacyFrontend, Sessions, StreamSlots
+from onemcp.frontend import (
+    PATH,
+    Application,
+    LegacyFrontend,
+    Passports,
+    SessionMemory,
+    Sessions,
+    StreamSlots,
+)
 from onemcp.multiplexer import Multiplexer
 from onemcp.supervision import ChildSpec
 
 from . import listener as listening
 from .access import Access
 from .address import Address, Overrides
+from .durable import Durable
 from .events import AddressChanged, AddressRefused
 from .front import EventHook, Replace, deadlines_of
 
@@ -38,6 +47,7 @@ class HttpFront:
         *,
         access: Access,
         overrides: Overrides,
+        durable: Durable,
     ) -> None:
         """Bind the address; nothing runs yet.
 
@@ -47,6 +57,7 @@ class HttpFront:
             on_event: Takes every event.
             access: Who may come in; prepared for the configuration.
             overrides: What the command line says about the address.
+            durable: What sessions outlive the process with.
 
         Raises:
             OSError: The address can't be listened on.
@@ -59,7 +70,13 @@ class HttpFront:
         self._grace = configuration.server.shutdown_grace
         self._address = overrides.address(configuration)
         self._listener = listening.listen(self._address.host, self._address.port)
-        self.sessions = Sessions(configuration.limits.sessions, deadlines_of(configuration))
+        self.sessions = Sessions(
+            configuration.limits.sessions,
+            deadlines_of(configuration),
+            passports=Passports(durable.keyring),
+            memory=SessionMemory(durable.ledger, on_event),
+            on_event=on_event,
+        )
         self._application = Application(
             multiplexer,
             LegacyFrontend(self.sessions, configuration.server.poll_after or None),

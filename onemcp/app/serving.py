@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from onemcp.config import Configuration
 
 from .access import Access
 from .address import Overrides
+from .durable import Durable, open_durable
 from .events import ReloadApplied
 from .front import EventHook
 from .gateway import Gateway
@@ -104,19 +106,21 @@ async def serve(
     on_configuration(configuration)
     access = _access(environ)
     await access.prepare(configuration)
-    gateway = Gateway(
-        configuration,
-        access=access,
-        path=path,
-        overrides=Overrides(options.host, options.port),
-        on_event=_hearing(on_event, on_configuration),
-    )
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_obey_signals, gateway)
-        await nursery.start(gateway.run)
-        announce(_started(gateway, access.keys, path))
-        await gateway.wait_ended()
-        nursery.cancel_scope.cancel()
+    with contextlib.closing(await _durable(configuration, environ, on_event)) as durable:
+        gateway = Gateway(
+            configuration,
+            access=access,
+            durable=durable,
+            path=path,
+            overrides=Overrides(options.host, options.port),
+            on_event=_hearing(on_event, on_configuration),
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_obey_signals, gateway)
+            await nursery.start(gateway.run)
+            announce(_started(gateway, access.keys, path))
+            await gateway.wait_ended()
+            nursery.cancel_scope.cancel()
 
 
 @attrs.frozen
@@ -205,6 +209,17 @@ async def serve_stdio(
 
 def _access(environ: Mapping[str, str]) -> Access:
     return Access(lambda: load_or_create_keys(config.state_directory(environ)))
+
+
+async def _durable(
+    configuration: Configuration, environ: Mapping[str, str], on_event: EventHook
+) -> Durable:
+    events: list[object] = []
+    directory, key_file = config.state_directory(environ), configuration.server.sealing_key_file
+    durable = await trio.to_thread.run_sync(open_durable, directory, key_file, events.append)
+    for event in events:
+        on_event(event)
+    return durable
 
 
 def _find(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, Configuration]:

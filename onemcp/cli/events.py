@@ -9,7 +9,9 @@ from onemcp.app import (
     AddressRefused,
     KeysFetched,
     KeysNotFetched,
+    LedgerReplaced,
     ReloadApplied,
+    StateUnavailable,
 )
 from onemcp.backend import (
     BackendDown,
@@ -20,7 +22,13 @@ from onemcp.backend import (
     ListFailed,
 )
 from onemcp.config import LogLevel
-from onemcp.frontend import RequestDenied, RequestFailed
+from onemcp.frontend import (
+    RequestDenied,
+    RequestFailed,
+    SessionNotNoted,
+    SessionTakenOver,
+    SessionUnknown,
+)
 from onemcp.multiplexer import (
     CallParked,
     CallResumed,
@@ -51,6 +59,15 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(RequestFailed, "error")
     log.register(KeysFetched, "debug")
     log.register(KeysNotFetched, "warning", "The keys that are known stay in use")
+    log.register(SessionTakenOver, "debug")
+    log.register(SessionUnknown, "info")
+    log.register(
+        SessionNotNoted, "error", "What becomes of a session is not written down; see reason"
+    )
+    log.register(StateUnavailable, "warning", "Nothing outlives this process: sessions end with it")
+    log.register(
+        LedgerReplaced, "warning", "sessions.db was damaged; sessions of before have ended"
+    )
     log.register(ReloadApplied, "info")
     log.register(AddressChanged, "info")
     log.register(AddressRefused, "error", "onemcp goes on listening where it did")

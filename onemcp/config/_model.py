@@ -216,6 +216,7 @@ class Server:
         poll_after: Seconds of silence after which a client of revision 2025-11-25 polls the
             stream of its request; 0 keeps it open.
         shutdown_grace: Seconds that calls under way get when onemcp stops.
+        sealing_key_file: The keys that sealed session ids are shared with, if not onemcp's own.
         name: The name onemcp tells its clients.
         instructions: What onemcp tells models about itself, if anything.
     """
@@ -229,6 +230,7 @@ class Server:
     allowed_origins: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
     poll_after: float = attrs.field(default=0.0, validator=rules.at_least(0))
     shutdown_grace: float = attrs.field(default=10.0, validator=rules.at_least(0))
+    sealing_key_file: Path | None = attrs.field(default=None, validator=rules.without_nul)
     name: str = attrs.field(default="onemcp", validator=rules.not_blank)
     instructions: str | None = None
 

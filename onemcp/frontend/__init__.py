@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from .application import Application
 from .asgi import StreamSlots
-from .events import RequestDenied, RequestFailed
+from .events import (
+    RequestDenied,
+    RequestFailed,
+    SessionNotNoted,
+    SessionTakenOver,
+    SessionUnknown,
+)
 from .legacy import LegacyFrontend
-from .session import Deadlines, Sessions
+from .session import Deadlines, Passports, SessionMemory, Sessions
 from .stdio import StdioFrontend
 from .wellknown import PATH
 
@@ -19,8 +25,13 @@ __all__ = [
     "Application",
     "Deadlines",
     "LegacyFrontend",
+    "Passports",
     "RequestDenied",
     "RequestFailed",
+    "SessionMemory",
+    "SessionNotNoted",
+    "SessionTakenOver",
+    "SessionUnknown",
     "Sessions",
     "StdioFrontend",
     "StreamSlots",

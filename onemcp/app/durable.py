@@ -1,0 +1,78 @@
+"""What of one gateway outlives its process: the keys that it seals with, and its ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from onemcp.state import (
+    Keyring,
+    Ledger,
+    StateUnwritable,
+    ledger_in_memory,
+    load_keyring,
+    load_or_create_keyring,
+    open_ledger,
+)
+
+from .events import LedgerReplaced, StateUnavailable
+
+
+@attrs.frozen
+class Durable:
+    """What outlives the process, where there is anywhere to keep it.
+
+    Attributes:
+        keyring: What clients are given to keep is sealed with it.
+        ledger: What has become of that.
+    """
+
+    keyring: Keyring
+    ledger: Ledger
+
+    @classmethod
+    def ephemeral(cls) -> Durable:
+        """Return what ends with the process."""
+        return cls(Keyring.ephemeral(), ledger_in_memory())
+
+    def close(self) -> None:
+        """Close the files."""
+        self.ledger.close()
+
+
+def open_durable(
+    state_directory: Path,
+    key_file: Path | None,
+    on_event: Callable[[StateUnavailable | LedgerReplaced], object],
+) -> Durable:
+    """Read the sealing keys and open the ledger. Blocks on the disk.
+
+    Where there is no state directory, and none can be made, onemcp does without: then sessions and
+    parked calls end with the process, and the operator is told.
+
+    Args:
+        state_directory: Where onemcp keeps its state.
+        key_file: The sealing keys that are shared with other instances, or None for its own.
+        on_event: Takes what the operator is to know.
+
+    Raises:
+        StateError: A file is there, but can't be trusted or read; or the shared one isn't.
+    """
+    try:
+        shared = None if key_file is None else load_keyring(key_file)
+        keyring = shared or load_or_create_keyring(state_directory)
+    except StateUnwritable as error:
+        on_event(StateUnavailable(str(error)))
+        return Durable.ephemeral()
+    try:
+        ledger = open_ledger(state_directory)
+    except StateUnwritable as error:
+        on_event(StateUnavailable(str(error)))
+        # Which sessions have ended is not known: none that was opened before goes on.
+        return Durable(keyring, ledger_in_memory(forgotten=time.time()))
+    if ledger.was_damaged:
+        on_event(LedgerReplaced(str(state_directory)))
+    return Durable(keyring, ledger)
