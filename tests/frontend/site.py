@@ -14,11 +14,20 @@ import trio
 
 from onemcp.app import listener as listening
 from onemcp.auth import Gate
-from onemcp.frontend import Application, Deadlines, LegacyFrontend, Sessions, StreamSlots
+from onemcp.frontend import (
+    Application,
+    Deadlines,
+    LegacyFrontend,
+    Passports,
+    SessionMemory,
+    Sessions,
+    StreamSlots,
+)
 from onemcp.protocol import meta
 from onemcp.protocol.methods import NAMED
 from onemcp.protocol.revisions import LATEST_LEGACY, LATEST_MODERN
 from onemcp.protocol.sse import Event, EventDecoder
+from onemcp.state import Ledger
 from tests.multiplexer.fakes import Server, World, tool
 
 LIMIT = 64 * 1024
@@ -365,6 +374,8 @@ async def open_site(
     streams: int = 1000,
     deadlines: Deadlines = Deadlines(3600.0, 86400.0),  # noqa: B008 - frozen
     grace: float = 1.0,
+    passports: Passports | None = None,
+    ledger: Ledger | None = None,
 ) -> AsyncIterator[Site]:
     """Serve scripted backends until the end of the block."""
     server = server or Server(tools=[tool("t")])
@@ -372,7 +383,13 @@ async def open_site(
     async with trio.open_nursery() as nursery:
         world = World(nursery)
         await world.show(server, *others)
-        kept = Sessions(sessions, deadlines)
+        kept = Sessions(
+            sessions,
+            deadlines,
+            passports=passports,
+            memory=None if ledger is None else SessionMemory(ledger, events.append),
+            on_event=events.append,
+        )
         await nursery.start(kept.supervisor.run)
         with listening.listen("127.0.0.1", 0) as listener:
             application = Application(
