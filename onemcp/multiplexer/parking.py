@@ -268,6 +268,10 @@ class Parking:
             raise self._refused(caller, method, "it has been used, or the call is over", USED)
         return state
 
+    def is_own(self, state: State) -> bool:
+        """Tell whether a state was issued by this process, which knows if it has been used."""
+        return state.instance == self._instance
+
     def find(self, state: State) -> ParkedCall | None:
         """Return the call that waits for a verified state; None where it is not held here."""
         return self._calls.get(state.call)
@@ -292,11 +296,7 @@ class Parking:
     # --- within ------------------------------------------------------------------------------
 
     def _is_over(self, state: State) -> bool:
-        return (
-            bool(state.call)
-            and state.instance == self._instance
-            and state.call not in (self._calls)
-        )
+        return bool(state.call) and self.is_own(state) and state.call not in self._calls
 
     def _check_room(self, inquiry: Inquiry) -> None:
         limits, backend, principal = self.limits, inquiry.backend, inquiry.caller.principal

@@ -61,7 +61,7 @@ async def come_back(
     parked = parking.find(state)
     if parked is None:
         parking.use_up(origin)
-        return _again(origin, state, responses)
+        return _again(origin, state, responses, is_repeatable=parking.is_own(state))
     inquiry = parked.inquiry
     exchange = inquiry.exchange
     token = meta.progress_token(meta.meta_of(origin.params))
@@ -123,11 +123,18 @@ def _is_of_onemcp(origin: Origin) -> bool:
     return text is not None and is_sealed(text)
 
 
-def _again(origin: Origin, state: State, responses: Fields) -> Origin:
-    """Return the request with which a call is made again."""
+def _again(origin: Origin, state: State, responses: Fields, *, is_repeatable: bool) -> Origin:
+    """Return the request with which a call is made again.
+
+    Args:
+        origin: The retry.
+        state: What it was sealed with.
+        responses: The answers it brings.
+        is_repeatable: Whether it is known here that the state has not been used before.
+    """
     if not state.call:
         _check_accepted(state, responses)
-        return attrs.evolve(origin, is_retry=True, round=state.round)
+        return attrs.evolve(origin, is_retry=True, is_repeatable=is_repeatable, round=state.round)
     answers = (
         (digest, bytes(responses[key])) for key, digest in state.asked.items() if key in responses
     )

@@ -441,6 +441,27 @@ async def test_required_urls_are_asked_for_and_the_call_is_made_again(
         assert (await refused(b, retried(state)))["message"] == USED
 
 
+@pytest.mark.parametrize(("annotations", "is_made"), [(SAFE[0], True), ({}, False)])
+async def test_after_a_restart_nobody_knows_whether_the_call_was_made_again_already(
+    world: World, autojump_clock, old: Server, annotations, is_made
+):
+    old.lists["tools"] = [tool("t", annotations=annotations)]
+    async with bench(world, server=old) as b:
+        state = asked(await b.client.call())
+        agreed = {key: {"action": "accept"} for key in state["inputRequests"]}
+        old.handlers = {}
+        (answer,) = await b.client.retry(state, agreed)
+        assert isinstance(answer, Response)
+    async with bench(world, server=old) as b:
+        if is_made:
+            (answer,) = await b.client.retry(state, agreed)
+            assert isinstance(answer, Response)
+        else:
+            error = await refused(b, retried(state, agreed))
+            assert error["code"] == -33002
+        assert len(old.calls) == (3 if is_made else 2)
+
+
 @pytest.mark.requirement(
     "client/elicitation#error-handling-1", "client/elicitation#error-handling-2"
 )
