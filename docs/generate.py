@@ -116,7 +116,8 @@ Everything that revision {REVISION} says a client, a server or an intermediary M
 page by page in our own words: which tests pin it, why it doesn't apply to onemcp or isn't followed,
 which issue brings it, or which other one it repeats. To its clients onemcp is a server, to its
 backends a client, and between them an intermediary. `tests/requirements` holds this as data, and
-tests see to it that the manifest and the tests agree.
+tests see to it that the manifest and the tests agree. Whoever has the specification at hand can ask
+what the manifest lacks: `python -m tests.requirements.check_source PATH_TO_SPECIFICATION`.
 
 """
 

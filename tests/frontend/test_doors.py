@@ -236,7 +236,6 @@ async def test_a_message_that_is_none_is_answered_by_its_id(site: Site):
     assert (await site.post(b'{"id":7,')).json.get("id") is None
 
 
-@pytest.mark.requirement("basic/transports/streamable-http#sending-messages-8")
 @pytest.mark.parametrize("kind", [None, "text/plain", "application/jsonx", "application/json+x"])
 async def test_other_types_of_content_are_refused(site: Site, kind: str | None):
     headers = {"accept": BOTH} | ({} if kind is None else {"content-type": kind})
@@ -288,10 +287,7 @@ def bearer(keys: KeyStore, subject: str = "ada") -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-@pytest.mark.requirement(
-    "basic/transports/streamable-http#security-endpoint-4",
-    "basic/transports/streamable-http#sending-messages-8",
-)
+@pytest.mark.requirement("basic/transports/streamable-http#security-endpoint-4")
 async def test_a_token_lets_in_and_none_or_a_bad_one_does_not(keys: KeyStore):
     async with open_site(gate=gate_of(keys)) as site:
         without = await site.post(CALL)

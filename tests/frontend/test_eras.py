@@ -258,6 +258,24 @@ async def test_modern_notifications_are_accepted(site: Site):
     assert (answer.status, answer.body) == (202, b"")
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#sending-messages-8")
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content-type": "text/plain"}, 415),
+        ({"accept": "text/html"}, 406),
+        ({"origin": "http://evil.example.com"}, 403),
+    ],
+)
+async def test_notifications_that_are_not_accepted_get_an_http_error(
+    site: Site, headers: dict[str, str], status: int
+):
+    sent = HEADERS | {"mcp-protocol-version": LATEST_MODERN} | headers
+    answer = await site.ask("POST", headers=sent, body=notification("notifications/x"))
+    assert answer.status == status
+    assert "id" not in answer.json
+
+
 @pytest.mark.requirement(
     "basic/patterns/index#introduction-1", "basic/transports/streamable-http#sending-messages-6"
 )

@@ -73,7 +73,7 @@ def test_no_error_has_a_code_that_the_latest_revision_forbids_to_send():
     assert all(not -32019 <= kind.code <= -32000 for kind in LOCAL)
 
 
-@pytest.mark.requirement("basic/index#error-responses-2", "schema#error-message-1")
+@pytest.mark.requirement("basic/index#error-responses-2")
 @pytest.mark.parametrize("kind", LOCAL, ids=lambda kind: kind.__name__)
 def test_every_local_error_says_what_it_means(kind):
     assert kind.__doc__
