@@ -20,6 +20,7 @@ from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import (
     METHOD_NOT_FOUND,
     MODERN_ERRORS,
+    UNSUPPORTED_PROTOCOL_VERSION,
     BackendLost,
     BackendProtocolError,
     BackendUnavailable,
@@ -105,6 +106,17 @@ class Problem(Exception):
     def is_modern(self) -> bool:
         """Whether only a backend of the modern era answers like this."""
         return isinstance(self.error, RemoteError) and self.error.code in MODERN_ERRORS
+
+    @property
+    def for_client(self) -> ProtocolError:
+        """What a client's request fails with.
+
+        The revision is a matter between onemcp and the backend: the client may speak another.
+        """
+        error = self.error
+        if isinstance(error, RemoteError) and error.code == UNSUPPORTED_PROTOCOL_VERSION:
+            return BackendUnavailable("it no longer speaks the revision that was agreed on")
+        return error
 
     @property
     def reason(self) -> str:
@@ -238,7 +250,8 @@ def judge(
         needs = BackendUnavailable(f'it needs a login or a token; set one in "headers" ({said})')
         return Problem(needs, status, doubtful=status == UNAUTHORIZED)
     if failure is not None and error is not None and _passes_on(failure, error, request_id):
-        doubtful = status in DOUBTFUL and not own and error.code not in MODERN_ERRORS
+        strange = status in DOUBTFUL and not own and error.code not in MODERN_ERRORS
+        doubtful = strange or error.code == UNSUPPORTED_PROTOCOL_VERSION
         return Problem(error, status, doubtful=doubtful)
     return Problem(_LOCAL.get(status, _nonsense)(said), status, doubtful=status in DOUBTFUL)
 

@@ -229,9 +229,10 @@ class StreamableConnection:
                 self._inbound.drop(exchange)
                 if self.server is None:
                     self._on_handshake_problem(problem, exchange.call.method)
+                    exchange.fail(problem.error)
                 else:
                     self._on_problem(problem)
-                exchange.fail(problem.error)
+                    exchange.fail(problem.for_client)
 
     async def _listen(self) -> None:
         try:

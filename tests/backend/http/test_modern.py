@@ -425,6 +425,27 @@ async def test_a_modern_backend_that_forgets_its_era_is_probed_again() -> None:
         assert live.memory.era is None
 
 
+async def test_a_backend_that_drops_the_revision_is_agreed_with_anew() -> None:
+    async def unsupported(visit: Visit) -> None:
+        await visit.error(-32022, 400, {"supported": ["2025-11-25"], "requested": "2026-07-28"})
+
+    server = Modern()
+    async with connected(server) as live:
+        server.on("tools/call", unsupported)
+        error = await live.error("tools/call", name="t")
+        assert error["code"] == BackendUnavailable.code  # the client may speak it all the same
+        await server.seen("server/discover", 2)
+        assert await live.result("tools/list") == {"did": "tools/list"}  # it was this call alone
+        assert live.lost is None
+
+        server.on("server/discover", unsupported)
+        await live.error("tools/call", name="t")
+        await live.over.wait()
+        assert live.lost is not None
+        assert "as agreed" in live.lost.reason
+        assert live.memory.era is None
+
+
 async def test_one_refused_request_ends_nothing() -> None:
     async def refuse(visit: Visit) -> None:
         await visit.answer(400, b"<html><body>Bad <b>request</b></body></html>", "text/html")
