@@ -9,10 +9,7 @@ wait for the next incarnation within their own deadlines.
 
 from __future__ import annotations
 
-import math
-import random
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import attrs
@@ -20,40 +17,21 @@ import trio
 from msgspec import Raw
 
 from onemcp import config
-from onemcp.protocol.errors import BackendUnavailable, Overloaded, ProtocolError, ShuttingDown
+from onemcp.protocol.errors import BackendUnavailable, Overloaded, ShuttingDown
 from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.jsonrpc import Notification
-from onemcp.protocol.methods import (
-    CATALOGUES,
-    LIST_CHANGED,
-    RESOURCE_UPDATED,
-    TOOLS,
-    Catalogue,
-)
-from onemcp.protocol.revisions import Era
+from onemcp.protocol.methods import RESOURCE_UPDATED, Catalogue
 
-from . import catalogue as catalogues
 from .attribution import INTERNAL
 from .call import Call, Caller
-from .catalogue import Listing, Listings
+from .catalogue import Listings
 from .connection import Connection, ConnectionLost, HandshakeFailed, ServerDescription
-from .events import BackendDown, BackendEvent, BackendReady, ItemRejected, ListFailed
+from .events import BackendDown, BackendEvent, BackendReady
 from .exchange import Exchange
 from .handshake import EraMemory
+from .keeping import Keeper
 from .level import LogLevel
 from .upstream import Upstream
-
-REFRESH: Final = 300.0
-"""How often lists are fetched from backends that don't announce changes, in seconds."""
-
-MAX_REFRESH: Final = 3600.0
-"""How long that may grow when fetching fails again and again, in seconds."""
-
-JITTER: Final = 0.1
-"""By how much, at most, it is longer by chance, so that backends aren't asked all at once."""
-
-SETTLE: Final = 0.25
-"""How long changes gather before a list is fetched again, when it has just been, in seconds."""
 
 
 class BackendObserver(Protocol):
@@ -94,7 +72,6 @@ class Backend:
 
     Attributes:
         config: How it is configured.
-        listings: What it listed last.
         server: What it said about itself last, or None before the first handshake.
         memory: Which era it speaks, as far as known.
         failure: Why it is not connected, or None.
@@ -112,7 +89,6 @@ class Backend:
     ) -> None:
         """Describe a backend; `serve` brings it up."""
         self.config = config
-        self.listings: Listings = catalogues.NOTHING
         self.server: ServerDescription | None = None
         self.memory = EraMemory()
         self.failure: str | None = None
@@ -120,19 +96,28 @@ class Backend:
         self.on_event = on_event
         self._connect = connect
         self._observer = observer
-        self._caller = identity.caller
         self._connection: Connection | None = None
         self._up = trio.Event()
         self._given_up = False
         self._draining = False
-        self._dirty = {catalogue: trio.Event() for catalogue in CATALOGUES}
-        self._failures: Counter[Catalogue] = Counter()
+        self._keeper = Keeper(
+            config,
+            identity.caller,
+            hears_of=self.upstream.hears_of,
+            on_fetched=self._on_fetched,
+            on_event=on_event,
+        )
         self._level = LogLevel(identity.caller)
 
     @property
     def name(self) -> str:
         """The backend's key in the configuration."""
         return self.config.name
+
+    @property
+    def listings(self) -> Listings:
+        """What the backend listed last."""
+        return self._keeper.listings
 
     @property
     def is_up(self) -> bool:
@@ -185,15 +170,7 @@ class Backend:
 
     def mirrored(self, tool: str) -> tuple[MirroredParameter, ...]:
         """Return which parameters of a tool are repeated in HTTP headers."""
-        for item in self.listings[TOOLS].items:
-            if item.identity == tool:
-                return item.mirrored
-        return ()
-
-    async def wait_up(self) -> None:
-        """Wait until the backend is connected to and its lists are known."""
-        while self._live is None:
-            await self._up.wait()
+        return self._keeper.mirrored(tool)
 
     async def wait_ready(self) -> None:
         """Wait until the backend is up, unless the supervisor gives up before.
@@ -208,7 +185,7 @@ class Backend:
     def give_up(self) -> None:
         """Take note that the supervisor has stopped trying: calls fail, names vanish."""
         self._given_up = True
-        self.listings = catalogues.NOTHING
+        self._keeper.forget()
         self._signal_up()
         self._observer.changed(self)
 
@@ -266,15 +243,14 @@ class Backend:
 
     async def _serve(self, started: float) -> None:
         connection = self._connect(self)
-        self._dirty = {catalogue: trio.Event() for catalogue in CATALOGUES}
+        self._keeper.begin()
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(self.config.timeouts.start) as patience:
                 server = await nursery.start(connection.run)
                 self.server = server
                 self._level.forget()
-                self._failures.clear()
                 await nursery.start(self.upstream.keep, connection, server)
-                await self._fetch_all(connection, CATALOGUES)
+                await self._keeper.fetch(connection, server)
             if patience.cancelled_caught:
                 said = getattr(connection, "last_violation", None)
                 raise HandshakeFailed(
@@ -285,7 +261,7 @@ class Backend:
             if connection.server is None:
                 await trio.sleep_forever()  # it was lost meanwhile: its task is about to say why
             self._come_up(connection, server, trio.current_time() - started)
-            nursery.start_soon(self._keep_current, connection, server)
+            nursery.start_soon(self._keeper.keep_current, connection, server)
 
     def _come_up(self, connection: Connection, server: ServerDescription, seconds: float) -> None:
         self._connection, self.failure = connection, None
@@ -305,84 +281,14 @@ class Backend:
         self._up.set()
         self._up = trio.Event()
 
-    # --- keeping the lists current -----------------------------------------------------------
-
-    async def _keep_current(self, connection: Connection, server: ServerDescription) -> None:
-        async with trio.open_nursery() as nursery:
-            for catalogue in CATALOGUES:
-                if server.has(catalogue.capability):
-                    nursery.start_soon(self._keep_list_current, connection, server, catalogue)
-
-    async def _keep_list_current(
-        self, connection: Connection, server: ServerDescription, catalogue: Catalogue
-    ) -> None:
-        while True:
-            dirty = self._dirty[catalogue]
-            with trio.move_on_after(self._patience(server, catalogue)):
-                await dirty.wait()
-            # Whatever is announced from here on wants another turn.
-            self._dirty[catalogue] = trio.Event()
-            before = self.listings[catalogue]
-            await self._fetch_all(connection, [catalogue])
-            self._observer.changed(self)
-            if dirty.is_set() or self.listings[catalogue].items != before.items:
-                self._observer.announced(self, Notification(catalogue.changed))
-            await trio.sleep(SETTLE)
-
-    def _patience(self, server: ServerDescription, catalogue: Catalogue) -> float:
-        """How long to wait for a change before a list is fetched all the same, in seconds."""
-        failures = self._failures[catalogue]
-        if not failures and self._announces(server, catalogue):
-            return math.inf
-        ttl = self.listings[catalogue].ttl_ms or 0
-        wait = max(ttl / 1000, min(REFRESH * (1 << min(failures, 8)), MAX_REFRESH))
-        return wait * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - no secret
-
-    def _announces(self, server: ServerDescription, catalogue: Catalogue) -> bool:
-        if not server.has(catalogue.capability, "listChanged"):
-            return False
-        return server.era is Era.LEGACY or self.upstream.hears_of(catalogue)
-
-    async def _fetch_all(self, connection: Connection, wanted: Sequence[Catalogue]) -> None:
-        found: dict[Catalogue, Listing] = {}
-        async with trio.open_nursery() as nursery:
-            for catalogue in wanted:
-                nursery.start_soon(self._fetch, connection, catalogue, found)
-        self.listings = {**self.listings, **found}
-
-    async def _fetch(
-        self, connection: Connection, catalogue: Catalogue, found: dict[Catalogue, Listing]
-    ) -> None:
-        if self.server is None or not self.server.has(catalogue.capability):
-            found[catalogue] = catalogues.EMPTY
-            return
-        try:
-            with trio.fail_after(self.config.timeouts.start):
-                found[catalogue] = await catalogues.fetch(
-                    connection,
-                    catalogue,
-                    self._caller,
-                    on_rejected=lambda item, why: self.on_event(ItemRejected(self.name, item, why)),
-                    over_http=isinstance(self.config.transport, config.HttpTransport),
-                )
-            del self._failures[catalogue]
-        except ProtocolError as error:
-            self._fetch_failed(connection, catalogue, str(error))
-        except trio.TooSlowError:
-            timeout = self.config.timeouts.start
-            self._fetch_failed(connection, catalogue, f"it was not answered within {timeout:g} s")
-
-    def _fetch_failed(self, connection: Connection, catalogue: Catalogue, reason: str) -> None:
-        self._failures[catalogue] += 1
-        if connection.server is not None:
-            self.on_event(ListFailed(self.name, catalogue.method, reason))
+    def _on_fetched(self, catalogue: Catalogue, has_changed: bool) -> None:  # noqa: FBT001
+        self._observer.changed(self)
+        if has_changed:
+            self._observer.announced(self, Notification(catalogue.changed))
 
     def _on_notification(self, note: Notification) -> None:
-        if note.method in LIST_CHANGED:
-            for catalogue in CATALOGUES:
-                if catalogue.changed == note.method:
-                    self._dirty[catalogue].set()
-        elif note.method == RESOURCE_UPDATED:
+        self._keeper.announced(note.method)
+        if note.method == RESOURCE_UPDATED:
             self._observer.announced(self, note)
 
     @property

@@ -217,7 +217,7 @@ class World:
             self.scopes.pop(name).cancel()
         self.multiplexer.replace(backends)
         for backend in backends if wait else ():
-            await backend.wait_up()
+            await backend.wait_ready()
         view = self.multiplexer.view()
         assert view is not None
         return view

@@ -118,7 +118,7 @@ async def test_a_backend_not_connected_yet_promises_everything(world: World):
     assert view.contents.capabilities == UNKNOWN
     assert UNKNOWN["tools"] == {"listChanged": True}
     coming.gate.set()
-    await world.multiplexer.backends["coming"].wait_up()
+    await world.multiplexer.backends["coming"].wait_ready()
     assert view.contents.capabilities == {}
 
 

@@ -88,7 +88,7 @@ async def both_eras() -> AsyncIterator[View]:
             for backend in backends:
                 await nursery.start(serve, backend)
             for backend in backends:
-                await backend.wait_up()
+                await backend.wait_ready()
             view = multiplexer.view()
             assert view is not None
             yield view

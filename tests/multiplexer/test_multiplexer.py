@@ -105,7 +105,7 @@ async def test_a_restart_with_equal_lists_is_no_change_and_one_with_others_is(wo
     await world.show(server)
     subscriber = await subscribed(world)
     server.crash(comes_back=True)
-    await world.multiplexer.backends["alpha"].wait_up()
+    await world.multiplexer.backends["alpha"].wait_ready()
     assert await heard(subscriber) == []
     server.lists["tools"] = [tool("u")]
     server.crash(comes_back=True)

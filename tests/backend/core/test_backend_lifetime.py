@@ -20,7 +20,7 @@ from onemcp.backend import (
     ItemRejected,
     ListFailed,
 )
-from onemcp.backend import backend as module
+from onemcp.backend import keeping as module
 from onemcp.backend import level as level_module
 from onemcp.backend.attribution import INTERNAL
 from onemcp.protocol.errors import (
@@ -91,7 +91,7 @@ class World:
     async def up(self, connection: FakeConnection | None = None) -> FakeConnection:
         connection = await self.start(connection or old())
         with trio.fail_after(1000):
-            await self.backend.wait_up()
+            await self.backend.wait_ready()
         return connection
 
     def names(self, kind=TOOLS) -> list[str]:
@@ -128,7 +128,7 @@ async def test_it_acknowledges_first_and_connects_afterwards(autojump_clock, wor
     assert not world.backend.is_up
     assert repr(world.backend) == "<Backend 'b' connecting>"
     connection.startable.set()
-    await world.backend.wait_up()
+    await world.backend.wait_ready()
     assert world.backend.is_up
     assert repr(world.backend) == "<Backend 'b' up>"
     assert world.names() == ["t"]
@@ -249,7 +249,7 @@ async def test_being_stopped_is_no_failure(autojump_clock, world):
     world.connections.append(connection)
     async with trio.open_nursery() as nursery:
         await nursery.start(world.backend.serve)
-        await world.backend.wait_up()
+        await world.backend.wait_ready()
         nursery.cancel_scope.cancel()
     assert not world.backend.is_up
     assert world.backend.failure is None
@@ -333,22 +333,6 @@ async def test_a_backend_that_is_given_up_answers_at_once(autojump_clock, world,
     await world.up()
     assert world.names() == ["t"]
     await world.backend.open(call())
-
-
-async def test_waiting_for_it_to_come_up_survives_a_false_start(autojump_clock, world, nursery):
-    done = []
-
-    async def wait() -> None:
-        await world.backend.wait_up()
-        done.append(True)
-
-    nursery.start_soon(wait)
-    world.backend.give_up()
-    await settle()
-    assert done == []
-    await world.up()
-    await settle()
-    assert done == [True]
 
 
 async def test_calls_in_flight_are_bounded_and_counted(autojump_clock, nursery):

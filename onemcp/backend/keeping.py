@@ -1,0 +1,178 @@
+"""Keeping what a backend lists current, for as long as a connection to it lasts.
+
+Theory of operation: a task for each list waits until the backend announces a change, or for so
+long that a list which is not announced wants another look, and fetches the list again. What was
+known stays when that fails, and while the backend is away.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from onemcp import config
+from onemcp.protocol.errors import ProtocolError
+from onemcp.protocol.headers import MirroredParameter
+from onemcp.protocol.methods import CATALOGUES, TOOLS, Catalogue
+from onemcp.protocol.revisions import Era
+
+from . import catalogue as catalogues
+from .call import Caller
+from .catalogue import Listing, Listings
+from .connection import Connection, ServerDescription
+from .events import BackendEvent, ItemRejected, ListFailed
+
+REFRESH: Final = 300.0
+"""How often lists are fetched from backends that don't announce changes, in seconds."""
+
+MAX_REFRESH: Final = 3600.0
+"""How long that may grow when fetching fails again and again, in seconds."""
+
+JITTER: Final = 0.1
+"""By how much, at most, it is longer by chance, so that backends aren't asked all at once."""
+
+SETTLE: Final = 0.25
+"""How long changes gather before a list is fetched again, when it has just been, in seconds."""
+
+
+class Keeper:
+    """What one backend lists.
+
+    Attributes:
+        listings: What it listed last.
+    """
+
+    def __init__(
+        self,
+        settings: config.Backend,
+        caller: Caller,
+        *,
+        hears_of: Callable[[Catalogue], bool],
+        on_fetched: Callable[[Catalogue, bool], object],
+        on_event: Callable[[BackendEvent], object],
+    ) -> None:
+        """Know of nothing yet.
+
+        Args:
+            settings: How the backend is configured.
+            caller: Who asks for the lists.
+            hears_of: Tells whether a modern backend has agreed to announce changes of a list.
+            on_fetched: Told when a list has been fetched again, and whether it has changed or
+                was announced to have.
+            on_event: Takes what goes wrong.
+        """
+        self.listings: Listings = catalogues.NOTHING
+        self._settings = settings
+        self._caller = caller
+        self._hears_of = hears_of
+        self._on_fetched = on_fetched
+        self._on_event = on_event
+        self._dirty = {catalogue: trio.Event() for catalogue in CATALOGUES}
+        self._failures: Counter[Catalogue] = Counter()
+
+    def mirrored(self, tool: str) -> tuple[MirroredParameter, ...]:
+        """Return which parameters of a tool are repeated in HTTP headers."""
+        for item in self.listings[TOOLS].items:
+            if item.identity == tool:
+                return item.mirrored
+        return ()
+
+    def forget(self) -> None:
+        """List nothing any more."""
+        self.listings = catalogues.NOTHING
+
+    def begin(self) -> None:
+        """Take note of a new connection, on which nothing has been announced or has failed."""
+        self._dirty = {catalogue: trio.Event() for catalogue in CATALOGUES}
+        self._failures.clear()
+
+    def announced(self, method: str) -> None:
+        """Take note of a notification, which may say that a list has changed."""
+        for catalogue in CATALOGUES:
+            if catalogue.changed == method:
+                self._dirty[catalogue].set()
+
+    async def fetch(
+        self,
+        connection: Connection,
+        server: ServerDescription,
+        wanted: Sequence[Catalogue] = CATALOGUES,
+    ) -> None:
+        """Fetch lists, all at once; one that can't be had stays as it was."""
+        found: dict[Catalogue, Listing] = {}
+        async with trio.open_nursery() as nursery:
+            for catalogue in wanted:
+                nursery.start_soon(self._fetch, connection, server, catalogue, found)
+        self.listings = {**self.listings, **found}
+
+    async def keep_current(self, connection: Connection, server: ServerDescription) -> None:
+        """Fetch lists again whenever they may have changed, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for catalogue in CATALOGUES:
+                if server.has(catalogue.capability):
+                    nursery.start_soon(self._keep_list_current, connection, server, catalogue)
+
+    async def _keep_list_current(
+        self, connection: Connection, server: ServerDescription, catalogue: Catalogue
+    ) -> None:
+        while True:
+            dirty = self._dirty[catalogue]
+            with trio.move_on_after(self._patience(server, catalogue)):
+                await dirty.wait()
+            # Whatever is announced from here on wants another turn.
+            self._dirty[catalogue] = trio.Event()
+            before = self.listings[catalogue]
+            await self.fetch(connection, server, [catalogue])
+            changed = self.listings[catalogue].items != before.items
+            self._on_fetched(catalogue, changed or dirty.is_set())
+            await trio.sleep(SETTLE)
+
+    def _patience(self, server: ServerDescription, catalogue: Catalogue) -> float:
+        """How long to wait for a change before a list is fetched all the same, in seconds."""
+        failures = self._failures[catalogue]
+        if not failures and self._announces(server, catalogue):
+            return math.inf
+        ttl = self.listings[catalogue].ttl_ms or 0
+        wait = max(ttl / 1000, min(REFRESH * (1 << min(failures, 8)), MAX_REFRESH))
+        return wait * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - no secret
+
+    def _announces(self, server: ServerDescription, catalogue: Catalogue) -> bool:
+        if not server.has(catalogue.capability, "listChanged"):
+            return False
+        return server.era is Era.LEGACY or self._hears_of(catalogue)
+
+    async def _fetch(
+        self,
+        connection: Connection,
+        server: ServerDescription,
+        catalogue: Catalogue,
+        found: dict[Catalogue, Listing],
+    ) -> None:
+        if not server.has(catalogue.capability):
+            found[catalogue] = catalogues.EMPTY
+            return
+        name, timeout = self._settings.name, self._settings.timeouts.start
+        try:
+            with trio.fail_after(timeout):
+                found[catalogue] = await catalogues.fetch(
+                    connection,
+                    catalogue,
+                    self._caller,
+                    on_rejected=lambda item, why: self._on_event(ItemRejected(name, item, why)),
+                    over_http=isinstance(self._settings.transport, config.HttpTransport),
+                )
+            del self._failures[catalogue]
+        except ProtocolError as error:
+            self._failed(connection, catalogue, str(error))
+        except trio.TooSlowError:
+            self._failed(connection, catalogue, f"it was not answered within {timeout:g} s")
+
+    def _failed(self, connection: Connection, catalogue: Catalogue, reason: str) -> None:
+        self._failures[catalogue] += 1
+        if connection.server is not None:
+            self._on_event(ListFailed(self._settings.name, catalogue.method, reason))
