@@ -42,7 +42,7 @@ class Connector:
             settings.limits,
             terms,
             on_notification=backend.notification_handler,
-            mirrored=backend.mirrored,
+            tools=backend,
         )
 
     def _stdio(

@@ -172,6 +172,10 @@ class Backend:
         """Return which parameters of a tool are repeated in HTTP headers."""
         return self._keeper.mirrored(tool)
 
+    async def relist_tools(self) -> None:
+        """Have the tools listed again, because their definitions seem to have changed."""
+        await self._keeper.relist_tools()
+
     async def wait_ready(self) -> None:
         """Wait until the backend is up, unless the supervisor gives up before.
 

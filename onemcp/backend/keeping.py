@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import attrs
 import trio
 
 from onemcp import config
@@ -38,6 +39,21 @@ JITTER: Final = 0.1
 
 SETTLE: Final = 0.25
 """How long changes gather before a list is fetched again, when it has just been, in seconds."""
+
+
+@attrs.define(eq=False)
+class _Turn:
+    """The next time that a list is fetched.
+
+    Attributes:
+        due: Set when there is a reason for it.
+        announced: Whether the reason is that the backend announced a change.
+        over: Set when it has been fetched, or is not going to be.
+    """
+
+    due: trio.Event = attrs.field(factory=trio.Event)
+    announced: bool = False
+    over: trio.Event = attrs.field(factory=trio.Event)
 
 
 class Keeper:
@@ -72,7 +88,7 @@ class Keeper:
         self._hears_of = hears_of
         self._on_fetched = on_fetched
         self._on_event = on_event
-        self._dirty = {catalogue: trio.Event() for catalogue in CATALOGUES}
+        self._turns = {catalogue: _Turn() for catalogue in CATALOGUES}
         self._failures: Counter[Catalogue] = Counter()
 
     def mirrored(self, tool: str) -> tuple[MirroredParameter, ...]:
@@ -88,14 +104,27 @@ class Keeper:
 
     def begin(self) -> None:
         """Take note of a new connection, on which nothing has been announced or has failed."""
-        self._dirty = {catalogue: trio.Event() for catalogue in CATALOGUES}
+        for turn in self._turns.values():
+            turn.over.set()
+        self._turns = {catalogue: _Turn() for catalogue in CATALOGUES}
         self._failures.clear()
 
     def announced(self, method: str) -> None:
         """Take note of a notification, which may say that a list has changed."""
         for catalogue in CATALOGUES:
             if catalogue.changed == method:
-                self._dirty[catalogue].set()
+                turn = self._turns[catalogue]
+                turn.announced = True
+                turn.due.set()
+
+    async def relist_tools(self) -> None:
+        """Have the tools listed again, and wait until they have been.
+
+        They are not listed more often for that than for changes, whoever asks.
+        """
+        turn = self._turns[TOOLS]
+        turn.due.set()
+        await turn.over.wait()
 
     async def fetch(
         self,
@@ -121,15 +150,18 @@ class Keeper:
         self, connection: Connection, server: ServerDescription, catalogue: Catalogue
     ) -> None:
         while True:
-            dirty = self._dirty[catalogue]
+            turn = self._turns[catalogue]
             with trio.move_on_after(self._patience(server, catalogue)):
-                await dirty.wait()
+                await turn.due.wait()
             # Whatever is announced from here on wants another turn.
-            self._dirty[catalogue] = trio.Event()
+            self._turns[catalogue] = _Turn()
             before = self.listings[catalogue]
-            await self.fetch(connection, server, [catalogue])
+            try:
+                await self.fetch(connection, server, [catalogue])
+            finally:
+                turn.over.set()
             changed = self.listings[catalogue].items != before.items
-            self._on_fetched(catalogue, changed or dirty.is_set())
+            self._on_fetched(catalogue, changed or turn.announced)
             await trio.sleep(SETTLE)
 
     def _patience(self, server: ServerDescription, catalogue: Catalogue) -> float:

@@ -28,7 +28,7 @@ from onemcp.protocol.revisions import Era
 
 from ._client import Peer
 from ._problems import LoginRequired, NotStreamable
-from ._session import Mirrored
+from ._session import Tools
 from ._sse import open_sse_channel
 from ._streamable import StreamableConnection
 
@@ -40,7 +40,7 @@ def connect_http(
     terms: Terms,
     *,
     on_notification: NotificationHandler,
-    mirrored: Mirrored,
+    tools: Tools,
 ) -> Connection:
     """Return a connection to a backend over HTTP; its `run` finds out what it speaks.
 
@@ -52,10 +52,10 @@ def connect_http(
         limits: What it may use.
         terms: How to talk to it for the first time; what is found out is remembered there.
         on_notification: Takes what belongs to no exchange.
-        mirrored: Tells which parameters of a tool are repeated in headers.
+        tools: What is known of the backend's tools.
     """
     peer = Peer(transport, timeouts, limits)
-    return HttpConnection(peer, terms, on_notification, mirrored)
+    return HttpConnection(peer, terms, on_notification, tools)
 
 
 class HttpConnection:
@@ -66,13 +66,13 @@ class HttpConnection:
         peer: Peer,
         terms: Terms,
         on_notification: NotificationHandler,
-        mirrored: Mirrored,
+        tools: Tools,
     ) -> None:
         """Prepare a connection; `run` makes it."""
         self._peer = peer
         self._terms = terms
         self._on_notification = on_notification
-        self._mirrored = mirrored
+        self._tools = tools
         self._current = self._make(sse=next(self._order()))
 
     @property
@@ -134,9 +134,7 @@ class HttpConnection:
 
     def _make(self, *, sse: bool) -> StreamableConnection | DuplexConnection:
         if not sse:
-            return StreamableConnection(
-                self._peer, self._terms, self._on_notification, self._mirrored
-            )
+            return StreamableConnection(self._peer, self._terms, self._on_notification, self._tools)
         pinned = self._terms.pin != "auto" and self._terms.era is Era.LEGACY
         return DuplexConnection(
             lambda: open_sse_channel(self._peer),

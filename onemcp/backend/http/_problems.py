@@ -103,9 +103,14 @@ class Problem(Exception):
         return self.status in REDIRECTS
 
     @property
+    def code(self) -> int | None:
+        """The code of the backend's own error, or None where it gave none."""
+        return self.error.code if isinstance(self.error, RemoteError) else None
+
+    @property
     def is_modern(self) -> bool:
         """Whether only a backend of the modern era answers like this."""
-        return isinstance(self.error, RemoteError) and self.error.code in MODERN_ERRORS
+        return self.code in MODERN_ERRORS
 
     @property
     def for_client(self) -> ProtocolError:
@@ -113,10 +118,9 @@ class Problem(Exception):
 
         The revision is a matter between onemcp and the backend: the client may speak another.
         """
-        error = self.error
-        if isinstance(error, RemoteError) and error.code == UNSUPPORTED_PROTOCOL_VERSION:
+        if self.code == UNSUPPORTED_PROTOCOL_VERSION:
             return BackendUnavailable("it no longer speaks the revision that was agreed on")
-        return error
+        return self.error
 
     @property
     def reason(self) -> str:

@@ -7,8 +7,8 @@ Management and Protocol Version Header.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 import attrs
 
@@ -24,9 +24,6 @@ from ._client import HeaderList
 from ._problems import Problem
 from ._reply import EVENT_STREAM, JSON, Reply
 
-Mirrored = Callable[[str], Sequence[MirroredParameter]]
-"""Tells which parameters of a tool are repeated in headers."""
-
 LAST_EVENT_ID: Final = b"last-event-id"
 MAX_EVENT_ID: Final = 4096
 """Event ids longer than this, in bytes, are not resumed from."""
@@ -36,6 +33,16 @@ _POST: Final[HeaderList] = [
     (b"accept", f"{JSON}, {EVENT_STREAM}".encode()),
     (b"content-type", JSON.encode()),
 ]
+
+
+class Tools(Protocol):
+    """What is known of a backend's tools, as far as it matters to headers."""
+
+    def mirrored(self, tool: str) -> Sequence[MirroredParameter]:
+        """Return which parameters of a tool are repeated in headers."""
+
+    async def relist_tools(self) -> None:
+        """Find out what the backend's tools are now."""
 
 
 @attrs.define
@@ -91,7 +98,7 @@ class Session:
         return headers
 
 
-def modern_headers(call: Call, revision: str, mirrored: Mirrored) -> HeaderList:
+def modern_headers(call: Call, revision: str, tools: Tools) -> HeaderList:
     """Write the headers of a modern request."""
     headers = [
         *_POST,
@@ -102,7 +109,7 @@ def modern_headers(call: Call, revision: str, mirrored: Mirrored) -> HeaderList:
     name = None if key is None else value_of(call.params, key, str)
     if name is not None:
         headers.append((names.NAME, encode_value(name).encode()))
-        parameters = mirrored(name) if call.method == TOOLS_CALL else ()
+        parameters = tools.mirrored(name) if call.method == TOOLS_CALL else ()
         if parameters:
             headers.extend(
                 (header.encode(), value.encode())

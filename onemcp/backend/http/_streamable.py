@@ -34,18 +34,19 @@ from onemcp.backend.handshake import Terms, negotiate
 from onemcp.backend.inbound import Inbound
 from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import (
+    HEADER_MISMATCH,
     BackendLost,
     BackendUnavailable,
     Overloaded,
 )
 from onemcp.protocol.fields import Fields, join, raw
-from onemcp.protocol.methods import CANCELLED, DISCOVER, INITIALIZE, PING
+from onemcp.protocol.methods import CANCELLED, DISCOVER, INITIALIZE, PING, TOOLS_CALL
 from onemcp.protocol.revisions import Era, era_of
 
 from ._client import SPARE_CONNECTIONS, HeaderList, HttpClient, Peer
 from ._courier import Courier
 from ._problems import UNAUTHORIZED, LoginRequired, Problem, as_loss
-from ._session import Mirrored, modern_headers
+from ._session import Tools, modern_headers
 
 Ts = TypeVarTuple("Ts")
 
@@ -73,7 +74,7 @@ class StreamableConnection:
         peer: Peer,
         terms: Terms,
         on_notification: NotificationHandler,
-        mirrored: Mirrored,
+        tools: Tools,
     ) -> None:
         """Prepare a connection; `run` makes it.
 
@@ -81,12 +82,12 @@ class StreamableConnection:
             peer: How to reach the backend.
             terms: How to talk to it for the first time.
             on_notification: Takes what belongs to no exchange.
-            mirrored: Tells which parameters of a tool are repeated in headers.
+            tools: What is known of the backend's tools.
         """
         self.server: ServerDescription | None = None
         self._peer = peer
         self._terms = terms
-        self._mirrored = mirrored
+        self._tools = tools
         self._inbound = Inbound(self._send_answer, on_notification)
         self._client = HttpClient(peer, peer.limits.in_flight + SPARE_CONNECTIONS)
         self._courier = Courier(self._client, self._inbound, self._on_contact)
@@ -224,7 +225,7 @@ class StreamableConnection:
     ) -> None:
         with scope:
             try:
-                await self._courier.ask(exchange, body, headers)
+                await self._ask(exchange, body, headers)
             except Problem as problem:
                 self._inbound.drop(exchange)
                 if self.server is None:
@@ -233,6 +234,26 @@ class StreamableConnection:
                 else:
                     self._on_problem(problem)
                     exchange.fail(problem.for_client)
+
+    async def _ask(self, exchange: Exchange, body: bytes, headers: HeaderList) -> None:
+        """Send a request, and again where a changed tool wants other headers (Client Behavior).
+
+        The backend has refused the first one, so it may have the same id.
+        """
+        call, revision = exchange.call, self._courier.session.revision
+        try:
+            await self._courier.ask(exchange, body, headers)
+        except Problem as problem:
+            if problem.code != HEADER_MISMATCH or call.method != TOOLS_CALL or revision is None:
+                raise
+            refused = problem
+        else:
+            return
+        await self._tools.relist_tools()
+        corrected = self._headers(call, revision)
+        if corrected == headers:
+            raise refused
+        await self._courier.ask(exchange, body, corrected)
 
     async def _listen(self) -> None:
         try:
@@ -297,7 +318,7 @@ class StreamableConnection:
 
     def _headers(self, call: Call, revision: str) -> HeaderList:
         if era_of(revision) is Era.MODERN:
-            return modern_headers(call, revision, self._mirrored)
+            return modern_headers(call, revision, self._tools)
         return self._courier.session.post()
 
     async def _in_background(

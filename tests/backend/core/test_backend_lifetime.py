@@ -447,6 +447,33 @@ async def test_a_backend_that_announces_whenever_it_is_asked_does_not_spin(autoj
     assert len(connection.opened) <= 10 / module.SETTLE + 5
 
 
+async def test_tools_that_seem_outdated_are_listed_again(autojump_clock, world, nursery):
+    connection = await world.up(old(**ANNOUNCING))
+    await world.backend.relist_tools()
+    assert connection.methods() == ["tools/list"] * 2
+    assert world.announcements == [], "nothing has changed"
+    connection.answers["tools/list"] = tools("u")
+    async with trio.open_nursery() as everyone:
+        for _ in range(50):
+            everyone.start_soon(world.backend.relist_tools)
+    assert connection.methods() == ["tools/list"] * 3
+    assert world.names() == ["u"]
+    assert world.announcements == [TOOLS.changed]
+
+
+async def test_a_backend_that_comes_back_keeps_nobody_waiting_for_its_tools(autojump_clock, world):
+    connection = await world.up(old(**ANNOUNCING))
+    connection.answers["tools/list"] = SILENT
+    async with trio.open_nursery() as waiting:
+        waiting.start_soon(world.backend.relist_tools)
+        await settle()
+        waiting.start_soon(world.backend.relist_tools)  # for another turn
+        await settle()
+        connection.lose()
+        await settle()
+        await world.up()
+
+
 async def test_a_change_during_the_first_fetch_is_not_lost(autojump_clock, world):
     connection = old(**ANNOUNCING)
     connection.answers["tools/list"] = SILENT

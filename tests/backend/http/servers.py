@@ -19,9 +19,10 @@ from onemcp.backend.call import Call, Caller
 from onemcp.backend.connection import Connection, ConnectionLost
 from onemcp.backend.exchange import Answer, Exchange
 from onemcp.backend.handshake import EraMemory, Terms, answer_of
-from onemcp.backend.http import connect_http
+from onemcp.backend.http import Tools, connect_http
 from onemcp.config import BackendLimits, HttpTransport, Timeouts, Tls
 from onemcp.protocol.fields import raw
+from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.jsonrpc import Failure, Notification
 from onemcp.protocol.sse import encode_event
 
@@ -269,6 +270,23 @@ def caller(owner: str = "a", **more: Any) -> Caller:
 
 
 @attrs.define
+class Catalogue:
+    """What is known of a backend's tools: their mirrored parameters, now and when asked again."""
+
+    known: dict[str, tuple[MirroredParameter, ...]] = attrs.field(factory=dict)
+    changed: dict[str, tuple[MirroredParameter, ...]] | None = None
+    relisted: int = 0
+
+    def mirrored(self, tool: str) -> tuple[MirroredParameter, ...]:
+        return self.known.get(tool, ())
+
+    async def relist_tools(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.relisted += 1
+        self.known = self.known if self.changed is None else self.changed
+
+
+@attrs.define
 class Live:
     """A running connection."""
 
@@ -317,7 +335,7 @@ async def connecting(
     headers: dict[str, str] | None = None,
     ca_file: Path | None = None,
     memory: EraMemory | None = None,
-    mirrored: Any = None,
+    tools: Tools | None = None,
     limits: BackendLimits | None = None,
     probe: float = LIMIT,
 ) -> AsyncIterator[Live]:
@@ -331,7 +349,7 @@ async def connecting(
         limits or BackendLimits(),
         terms(pin, memory, probe),
         on_notification=live.on_notification,
-        mirrored=mirrored or (lambda _: ()),
+        tools=tools or Catalogue(),
     )
 
     async def run(task_status: Any) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import contextvars
 import json
+from typing import Any
 
 import pytest
 import trio
@@ -21,6 +22,7 @@ from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.jsonrpc import Notification, Response
 from onemcp.protocol.revisions import Era
 from tests.backend.http.servers import (
+    Catalogue,
     Modern,
     Visit,
     caller,
@@ -99,13 +101,8 @@ async def test_names_that_headers_cannot_carry_are_encoded() -> None:
 )
 async def test_annotated_parameters_are_repeated_in_headers() -> None:
     server = Modern()
-    asked = []
-
-    def mirrored(tool: str) -> tuple[MirroredParameter, ...]:
-        asked.append(tool)
-        return (MirroredParameter(("where", "region"), "Region"), MirroredParameter(("x",), "X"))
-
-    async with connected(server, mirrored=mirrored) as live:
+    parameters = (MirroredParameter(("where", "region"), "Region"), MirroredParameter(("x",), "X"))
+    async with connected(server, tools=Catalogue({"sql": parameters})) as live:
         await live.result("tools/call", name="sql", arguments={"where": {"region": "eu"}, "x": 7})
         await live.result("tools/call", name="sql", arguments={"x": None})
         await live.result("prompts/get", name="sql")
@@ -114,7 +111,67 @@ async def test_annotated_parameters_are_repeated_in_headers() -> None:
     assert first.headers["mcp-param-x"] == "7"
     assert not any(name.startswith("mcp-param") for name in second.headers)
     assert not any(name.startswith("mcp-param") for name in third.headers)
-    assert asked == ["sql", "sql"]
+
+
+REGION = (MirroredParameter(("region",), "Region"),)
+
+
+async def wants_region(visit: Visit) -> None:
+    """Refuse a call that doesn't repeat its region, as a server does whose tool has changed."""
+    region = visit.message["params"]["arguments"].get("region")
+    if visit.headers.get("mcp-param-region") == region:
+        await visit.result({"did": region})
+    else:
+        await visit.error(-32020, 400)
+
+
+@pytest.mark.requirement("basic/transports/streamable-http#client-behavior-2")
+async def test_a_call_whose_headers_are_outdated_is_made_again_once_the_tools_are_known() -> None:
+    server = Modern(**{"tools/call": wants_region})
+    tools = Catalogue(changed={"sql": REGION})
+    async with connected(server, tools=tools) as live:
+        outdated = await live.result("tools/call", name="sql", arguments={"region": "eu"})
+        current = await live.result("tools/call", name="sql", arguments={"region": "us"})
+    assert (outdated, current) == ({"did": "eu"}, {"did": "us"})
+    sent = [visit.headers.get("mcp-param-region") for visit in server.of("tools/call")]
+    assert sent == [None, "eu", "us"]
+    assert tools.relisted == 1
+
+
+@pytest.mark.requirement("basic/transports/streamable-http#client-behavior-2")
+@pytest.mark.parametrize(("changed", "attempts"), [(None, 1), ({"sql": REGION}, 2)])
+async def test_a_call_is_made_again_once_and_only_with_other_headers(
+    changed: Any, attempts: int
+) -> None:
+    async def refuse(visit: Visit) -> None:
+        await visit.error(-32020, 400)
+
+    server = Modern(**{"tools/call": refuse, "prompts/get": refuse})
+    tools = Catalogue(changed=changed)
+    async with connected(server, tools=tools) as live:
+        error = await live.error("tools/call", name="sql", arguments={"region": "eu"})
+        assert error == {"code": -32020, "message": "as scripted"}
+        await live.error("prompts/get", name="sql")
+        assert live.lost is None
+    assert len(server.of("tools/call")) == attempts
+    assert len(server.of("prompts/get")) == tools.relisted == 1
+
+
+async def test_a_call_that_is_cancelled_is_not_made_again() -> None:
+    server = Modern(**{"tools/call": wants_region})
+    waiting = trio.Event()
+
+    class Slow(Catalogue):
+        async def relist_tools(self) -> None:
+            waiting.set()
+            await trio.sleep_forever()
+
+    async with connected(server, tools=Slow()) as live:
+        exchange = live.open("tools/call", name="sql", arguments={"region": "eu"})
+        await waiting.wait()
+        exchange.close()
+        assert await live.result("tools/list") == {"did": "tools/list"}
+    assert len(server.of("tools/call")) == 1
 
 
 async def test_configured_headers_never_replace_those_of_the_transport() -> None:
@@ -345,10 +402,7 @@ async def test_tasks_do_not_inherit_the_context_of_a_request() -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody")
     found = []
 
-    def mirrored(_: str) -> tuple[()]:
-        return ()
-
-    async with connected(Modern(), mirrored=mirrored) as live:
+    async with connected(Modern()) as live:
         connection = live.connection._current  # type: ignore[attr-defined]
         carry = connection._carry
 

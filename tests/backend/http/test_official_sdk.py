@@ -11,10 +11,10 @@ import trio
 
 from onemcp.backend.handshake import EraMemory
 from onemcp.protocol.fields import raw
-from onemcp.protocol.headers import mirrored_parameters
+from onemcp.protocol.headers import MirroredParameter, mirrored_parameters
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, Response
 from onemcp.protocol.revisions import Era
-from tests.backend.http.servers import caller, connecting, plain
+from tests.backend.http.servers import Catalogue, caller, connecting, plain
 from tests.support.processes import serving as process
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ async def test_a_stream_that_was_hung_up_is_resumed(streamable: str) -> None:
 
 @pytest.mark.requirement("basic/transports/streamable-http#custom-headers-from-tool-parameters-1")
 async def test_annotated_parameters_reach_the_backend(streamable: str) -> None:
-    found = {}
-    async with connecting(streamable, mirrored=lambda tool: found.get(tool, ())) as live:
+    found: dict[str, tuple[MirroredParameter, ...]] = {}
+    async with connecting(streamable, tools=Catalogue(found)) as live:
         for tool in (await live.result("tools/list"))["tools"]:
             found[tool["name"]] = mirrored_parameters(tool["inputSchema"])
         (annotated,) = [name for name, parameters in found.items() if parameters]
