@@ -35,6 +35,7 @@ from onemcp.multiplexer import (
     Parking,
     ParkingLimits,
     SelfDescription,
+    TaskIds,
 )
 from onemcp.protocol.fields import raw
 from onemcp.supervision import (
@@ -115,6 +116,7 @@ class Gateway:
                 _parking_limits(configuration),
                 on_event=on_event,
             ),
+            tasks=TaskIds(durable.keyring, on_event=on_event),
             on_event=on_event,
         )
         self.reloader = None if path is None else self._reloader(path)

@@ -20,7 +20,12 @@ from onemcp import config
 from onemcp.protocol.errors import BackendUnavailable, Overloaded, ShuttingDown
 from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.jsonrpc import Notification
-from onemcp.protocol.methods import RESOURCE_UPDATED, Catalogue
+from onemcp.protocol.methods import (
+    RESOURCE_UPDATED,
+    TASK_CHANGED,
+    TASK_STATUS,
+    Catalogue,
+)
 
 from .attribution import INTERNAL
 from .call import Call, Caller
@@ -28,10 +33,12 @@ from .catalogue import Listings
 from .connection import Connection, ConnectionLost, HandshakeFailed, ServerDescription
 from .events import BackendDown, BackendEvent, BackendReady
 from .exchange import Exchange
-from .handshake import EraMemory
+from .handshake import OWN_ABILITIES, EraMemory
 from .keeping import Keeper
 from .level import LogLevel
 from .upstream import Upstream
+
+_ANNOUNCED: Final = frozenset({RESOURCE_UPDATED, TASK_CHANGED, TASK_STATUS})
 
 
 class BackendObserver(Protocol):
@@ -41,7 +48,7 @@ class BackendObserver(Protocol):
         """Take note that lists, capabilities or the state have changed."""
 
     def announced(self, backend: Backend, notification: Notification) -> None:
-        """Take note of a changed list or an updated resource, for those who subscribed."""
+        """Take note of a changed list, resource or task, for those who subscribed."""
 
 
 class Connect(Protocol):
@@ -64,7 +71,7 @@ class Identity:
     @property
     def caller(self) -> Caller:
         """Onemcp as a client."""
-        return Caller(INTERNAL, INTERNAL, client_info=self.info)
+        return Caller(INTERNAL, INTERNAL, capabilities=OWN_ABILITIES, client_info=self.info)
 
 
 class Backend:
@@ -292,7 +299,7 @@ class Backend:
 
     def _on_notification(self, note: Notification) -> None:
         self._keeper.announced(note.method)
-        if note.method == RESOURCE_UPDATED:
+        if note.method in _ANNOUNCED:
             self._observer.announced(self, note)
 
     @property

@@ -14,8 +14,11 @@ from onemcp.protocol.meta import RequestMeta
 from onemcp.protocol.methods import LOG_LEVELS
 from onemcp.protocol.questions import INPUT_RESPONSES, REQUEST_STATE
 from onemcp.protocol.revisions import LATEST_MODERN, Era, era_of
+from onemcp.protocol.tasks import TASK, without_extension
 
-_RETRY: Final = frozenset({INPUT_RESPONSES, REQUEST_STATE})
+_NOT_CROSSING: Final = frozenset({INPUT_RESPONSES, REQUEST_STATE, TASK})
+"""What modern clients send, or may not mean anything by, and legacy backends would understand
+otherwise."""
 
 NO_CAPABILITIES: Final = Raw(b"{}")
 
@@ -76,8 +79,8 @@ def outgoing_params(call: Call, revision: str, token: int) -> tuple[Raw, Raw | N
     """Write a call's parameters for the revision of the connection that carries it.
 
     Per-request fields of the modern era are added or removed, and a progress token is replaced
-    by one that is unique on the connection. What makes a request a retry means nothing to legacy
-    backends, and is left out for them.
+    by one that is unique on the connection. What makes a modern request a retry means nothing to
+    legacy backends, and ``task`` nothing to modern clients: both are left out between them.
 
     Args:
         call: The call.
@@ -95,10 +98,11 @@ def outgoing_params(call: Call, revision: str, token: int) -> tuple[Raw, Raw | N
     changes: dict[str, Raw | None] = {}
     if era_of(revision) is Era.MODERN:
         caller = call.caller
+        able = caller.capabilities
+        if caller.era is Era.LEGACY:
+            able = without_extension(able)
         changes.update(
-            meta.modern_members(
-                RequestMeta(revision, caller.capabilities, caller.client_info, caller.log_level)
-            )
+            meta.modern_members(RequestMeta(revision, able, caller.client_info, caller.log_level))
         )
     elif not members.keys().isdisjoint(meta.REQUEST_FIELDS):
         changes.update(meta.LEGACY_MEMBERS)
@@ -106,6 +110,6 @@ def outgoing_params(call: Call, revision: str, token: int) -> tuple[Raw, Raw | N
         changes[meta.PROGRESS_TOKEN] = raw(token)
     params = meta.set_meta(call.params, changes) if changes else call.params
     crosses = call.caller.era is Era.MODERN and era_of(revision) is Era.LEGACY
-    if crosses and not _RETRY.isdisjoint(params):
-        params = {key: value for key, value in params.items() if key not in _RETRY}
+    if crosses and not _NOT_CROSSING.isdisjoint(params):
+        params = {key: value for key, value in params.items() if key not in _NOT_CROSSING}
     return join(params), wanted

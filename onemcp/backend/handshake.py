@@ -31,19 +31,26 @@ from onemcp.protocol.revisions import (
     Era,
     era_of,
 )
+from onemcp.protocol.tasks import EXTENSION
 
 from .attribution import INTERNAL
 from .call import Call, Caller
 from .connection import HandshakeFailed, ServerDescription
 from .exchange import Answer, Exchange
 
+_APPS: Final = {"io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}}
+"""MCP Apps: many servers have tools with a face only for clients that declare it."""
+
 CAPABILITIES: Final = {
     "elicitation": {"form": {}, "url": {}},
+    "extensions": _APPS,
     "roots": {"listChanged": True},
     "sampling": {"context": {}, "tools": {}},
 }
 """What onemcp declares to legacy backends: everything that some client of it may be able to do."""
 
+OWN_ABILITIES: Final = raw({"extensions": {**_APPS, EXTENSION: {}}})
+"""What it declares to modern backends on requests of its own, which are lists and subscriptions."""
 
 _LEGACY: Final = frozenset(LEGACY_REVISIONS)
 

@@ -18,7 +18,7 @@ from typing import Final, TypeGuard
 import trio
 from msgspec import Raw
 
-from onemcp.protocol import meta
+from onemcp.protocol import meta, tasks
 from onemcp.protocol.errors import (
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -36,6 +36,7 @@ from onemcp.protocol.methods import (
     PROGRESS,
     QUESTIONS,
     RESOURCE_UPDATED,
+    TASK_STATUS,
 )
 
 from .attribution import INTERNAL, attribute
@@ -54,8 +55,9 @@ MAX_LINGERING: Final = 1024
 _HOP: Final = frozenset({PROGRESS, LOG_MESSAGE, CANCELLED})
 """Notifications that mean nothing outside of the exchange they belong to."""
 
-_GLOBAL: Final = LIST_CHANGED | {RESOURCE_UPDATED}
-"""Notifications that concern everyone, whatever stream a legacy backend sends them on."""
+_GLOBAL: Final = LIST_CHANGED | {RESOURCE_UPDATED, TASK_STATUS}
+"""Notifications that say themselves what they are about, whatever stream a legacy backend sends
+them on."""
 
 
 class Inbound:
@@ -187,24 +189,48 @@ class Inbound:
         """Find the exchange that a notification belongs to, and write it in the caller's terms."""
         if note.method == PROGRESS:
             return self._on_progress(note, params)
+        if note.method == CANCELLED:
+            return self._cancelled(plain(params.get("requestId"))), note
+        task = tasks.related_task(note.params)
+        if task is not None and note.method not in _GLOBAL:
+            return self._of_task(task, stream), note
         if note.method == LOG_MESSAGE:
             level = value_of(params, "level", str)
             return self._attribute(stream, level=level), note
-        if note.method == CANCELLED:
-            return self._cancelled(plain(params.get("requestId"))), note
+        return self._receiver_of(note, params, stream), note
+
+    def _receiver_of(
+        self, note: Notification, params: Fields, stream: Exchange | None
+    ) -> Exchange | None:
+        """Find the exchange that any other notification belongs to."""
         if stream is not None:
             everyones = note.method in _GLOBAL and stream.call.method != LISTEN
-            return (None if everyones else stream), note
+            return None if everyones else stream
         members = meta.meta_of(params)
         if meta.SUBSCRIPTION_ID in members:
             subscription = self._by_id(plain(members[meta.SUBSCRIPTION_ID]))
             listens = subscription is not None and subscription.call.method == LISTEN
-            return (subscription if listens else None), note
-        return (None if note.method in _GLOBAL else self._attribute(None)), note
+            return subscription if listens else None
+        return None if note.method in _GLOBAL else self._attribute(None)
 
     def _attribute(self, stream: Exchange | None, level: str | None = None) -> Exchange | None:
         found = attribute(self._candidates(stream), level=level)
         return None if found is None or found.finished else found
+
+    def _of_task(self, task_id: str, stream: Exchange | None) -> Exchange | None:
+        """Find the exchange that takes what belongs to a task.
+
+        That is one that asks about this very task (2025-11-25, Tasks, Input Required Status), or
+        the one that makes it, where its own stream tells; whoever else has calls in flight.
+        """
+        for exchange in reversed(list(self.exchanges.values())):
+            call = exchange.call
+            if (
+                call.method in tasks.METHODS
+                and value_of(call.params, tasks.TASK_ID, str) == task_id
+            ):
+                return exchange
+        return stream if stream is not None and tasks.TASK in stream.call.params else None
 
     def _candidates(self, stream: Exchange | None) -> Iterable[Exchange]:
         if stream is not None:
@@ -252,7 +278,8 @@ class Inbound:
             self._refuse(request, METHOD_NOT_FOUND, f"Method not found: {request.method[:80]}")
             return
         # Whether its client can answer is for the call to say.
-        exchange = self._attribute(stream)
+        task = tasks.related_task(request.params)
+        exchange = self._attribute(stream) if task is None else self._of_task(task, stream)
         if exchange is None:
             self._refuse(
                 request, INVALID_REQUEST, f"No single client can answer {request.method} now"

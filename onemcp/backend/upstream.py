@@ -31,6 +31,7 @@ from onemcp.protocol.methods import (
     Catalogue,
 )
 from onemcp.protocol.revisions import Era
+from onemcp.protocol.tasks import TASK_IDS, declares
 
 from .call import Call, Caller
 from .connection import Connection, NotificationHandler, ServerDescription
@@ -63,6 +64,7 @@ class Upstream:
         self._caller = caller
         self._on_notification = on_notification
         self._wanted: Counter[str] = Counter()
+        self._tasks: Counter[str] = Counter()
         self._changed = trio.Event()
         self._connection: Connection | None = None
         self._stream: _Stream | None = None
@@ -77,6 +79,7 @@ class Upstream:
     def adopt(self, other: Upstream) -> None:
         """Take over what another backend's clients want, when this one replaces it."""
         self._wanted.update(other._wanted)
+        self._tasks.update(other._tasks)
         self._change()
 
     async def add(self, uri: str) -> None:
@@ -106,6 +109,19 @@ class Upstream:
         self._wanted[uri] -= 1
         if self._wanted[uri] <= 0:
             del self._wanted[uri]
+            self._change()
+
+    def add_task(self, task_id: str) -> None:
+        """Want to hear of a task, which only modern backends can be asked for."""
+        self._tasks[task_id] += 1
+        if self._tasks[task_id] == 1:
+            self._change()
+
+    def remove_task(self, task_id: str) -> None:
+        """Want to hear of a task no longer, on behalf of one client."""
+        self._tasks[task_id] -= 1
+        if self._tasks[task_id] <= 0:
+            del self._tasks[task_id]
             self._change()
 
     def hears_of(self, catalogue: Catalogue) -> bool:
@@ -236,6 +252,8 @@ class Upstream:
         }
         if self._wanted and server.has("resources", "subscribe"):
             notifications[RESOURCES] = sorted(self._wanted)
+        if self._tasks and declares(server.capabilities):
+            notifications[TASK_IDS] = sorted(self._tasks)
         return notifications
 
     async def _listen(self, stream: _Stream, exchange: Exchange | None) -> None:

@@ -36,6 +36,7 @@ from onemcp.multiplexer import (
     ParkedCallExpired,
     QuestionRefused,
     RetryRefused,
+    TaskRefused,
 )
 from onemcp.telemetry import LogEvents
 
@@ -55,6 +56,7 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(ParkedCallExpired, "info")
     log.register(QuestionRefused, "info")
     log.register(RetryRefused, "warning")
+    log.register(TaskRefused, "warning")
     log.register(RequestDenied, "warning")
     log.register(RequestFailed, "error")
     log.register(KeysFetched, "debug")

@@ -15,12 +15,14 @@ from .events import (
     ParkedCallExpired,
     QuestionRefused,
     RetryRefused,
+    TaskRefused,
 )
 from .multiplexer import Multiplexer
 from .parking import Parking, ParkingLimits
 from .reply import Immediate, Reply
 from .subscriptions import ALL_LISTS, Subscriber
 from .table import Conflict
+from .tasks import TaskIds
 from .view import View
 
 __all__ = [
@@ -40,5 +42,7 @@ __all__ = [
     "RetryRefused",
     "SelfDescription",
     "Subscriber",
+    "TaskIds",
+    "TaskRefused",
     "View",
 ]

@@ -7,31 +7,51 @@ backend's :class:`onemcp.backend.upstream.Upstream`, which outlives its connecti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from typing import Final
 
 from onemcp.backend import Backend
 from onemcp.protocol.jsonrpc import Notification
-from onemcp.protocol.methods import RESOURCE_UPDATED
+from onemcp.protocol.methods import RESOURCE_UPDATED, TASK_CHANGED, TASK_STATUS
+from onemcp.protocol.tasks import task_id_of
 
-from .subscriptions import Subscriber, uri_of
+from .subscriptions import NO_TASKS, Subscriber, TaskFilter, uri_of
+
+_OF_TASKS: Final = frozenset({TASK_CHANGED, TASK_STATUS})
 
 
 class Audience:
     """Everyone who has subscribed to something in a view."""
 
-    def __init__(self, current: Callable[[str], Backend | None]) -> None:
-        """Begin with nobody; `current` gives the backend that has a name just now."""
+    def __init__(
+        self,
+        current: Callable[[str], Backend | None],
+        follower: Callable[[str, str], tuple[Hashable, str] | None] = lambda *_: None,
+    ) -> None:
+        """Begin with nobody.
+
+        Args:
+            current: Gives the backend that has a name just now.
+            follower: Gives the session that has a task of a backend, and its id of it.
+        """
         self._current = current
+        self._follower = follower
         self._subscribers: set[Subscriber] = set()
         self._places: dict[tuple[Subscriber, str], set[str]] = {}
 
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    def join(self, lists: frozenset[str]) -> Subscriber:
-        """Let a new subscriber hear of changed lists."""
-        subscriber = Subscriber(lists, on_close=self._leave)
+    def join(
+        self, lists: frozenset[str], tasks: TaskFilter = NO_TASKS, owner: Hashable = None
+    ) -> Subscriber:
+        """Let a new subscriber hear of changed lists, and of tasks."""
+        subscriber = Subscriber(lists, on_close=self._leave, tasks=tasks, owner=owner)
         self._subscribers.add(subscriber)
+        for name, task_id in tasks:
+            backend = self._current(name)
+            if backend is not None:
+                backend.upstream.add_task(task_id)
         return subscriber
 
     async def add(self, subscriber: Subscriber, uri: str, backend: Backend) -> None:
@@ -71,9 +91,12 @@ class Audience:
         """Pass on a notification to those who want it.
 
         Args:
-            note: A changed list or an updated resource.
-            source: The backend that says so, for an updated resource.
+            note: A changed list, resource or task.
+            source: The backend that says so, for a changed resource or task.
         """
+        if note.method in _OF_TASKS:
+            self._tell_of_task(note, source or "")
+            return
         if note.method != RESOURCE_UPDATED:
             for subscriber in self._subscribers:
                 subscriber.offer(note)
@@ -94,8 +117,27 @@ class Audience:
     def __repr__(self) -> str:
         return f"<Audience subscribers={len(self._subscribers)} resources={len(self._places)}>"
 
+    def _tell_of_task(self, note: Notification, source: str) -> None:
+        task_id = task_id_of(note.params)
+        if task_id is None:
+            return
+        if note.method == TASK_CHANGED:
+            for subscriber in self._subscribers:
+                known = subscriber.tasks.get((source, task_id))
+                if known is not None:
+                    subscriber.offer_task(known, note)
+            return
+        owner, known = self._follower(source, task_id) or (None, "")
+        for subscriber in self._subscribers:
+            if owner is not None and subscriber.owner == owner:
+                subscriber.offer_task(known, note)
+
     def _leave(self, subscriber: Subscriber) -> None:
         self._subscribers.discard(subscriber)
+        for name, task_id in subscriber.tasks:
+            backend = self._current(name)
+            if backend is not None:
+                backend.upstream.remove_task(task_id)
         uris, subscriber.uris = subscriber.uris, frozenset()
         for uri in uris:
             self._release(uri, self._places.pop((subscriber, uri), ()))

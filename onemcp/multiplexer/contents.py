@@ -11,7 +11,7 @@ from onemcp.backend import Backend
 from onemcp.protocol.errors import BackendUnavailable, InvalidParams, MethodNotFound
 from onemcp.protocol.fields import Fields
 from onemcp.protocol.methods import Catalogue
-from onemcp.protocol.revisions import Era
+from onemcp.protocol.revisions import LATEST_MODERN, Era
 
 from . import description
 from .listing import ListPages
@@ -35,7 +35,7 @@ class Contents:
         self._sources: list[Source] = []
         self._table: RoutingTable | None = None
         self._pages: dict[Catalogue, ListPages] = {}
-        self._capabilities: dict[str, Any] | None = None
+        self._declared: dict[str, dict[str, Any]] = {}
 
     @property
     def backends(self) -> Sequence[Backend]:
@@ -67,7 +67,7 @@ class Contents:
         Returns:
             The table until now, where it is to be built anew.
         """
-        self._capabilities = None
+        self._declared = {}
         before = self._table
         if before is None or [self._source(backend) for backend in self.backends] == self._sources:
             return None
@@ -94,10 +94,14 @@ class Contents:
 
     @property
     def capabilities(self) -> dict[str, Any]:
-        """What is declared just now."""
-        if self._capabilities is None:
-            self._capabilities = description.capabilities(self.backends)
-        return self._capabilities
+        """What is declared just now to modern clients."""
+        return self.declared(LATEST_MODERN)
+
+    def declared(self, revision: str) -> dict[str, Any]:
+        """Return what is declared just now to clients of a revision."""
+        if revision not in self._declared:
+            self._declared[revision] = description.capabilities(self.backends, revision)
+        return self._declared[revision]
 
     def discover(self) -> Raw:
         """Answer ``server/discover``."""
@@ -109,7 +113,7 @@ class Contents:
         return description.initialize_result(
             self._multiplexer.identity,
             self.backends,
-            self.capabilities,
+            self.declared(revision),
             revision,
             alone=self.name is not None,
         )

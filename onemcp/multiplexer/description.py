@@ -8,10 +8,11 @@ from typing import Any, Final
 import attrs
 from msgspec import Raw
 
-from onemcp.backend import Backend
+from onemcp.backend import Backend, ServerDescription
 from onemcp.protocol import meta
 from onemcp.protocol.fields import raw
-from onemcp.protocol.revisions import REVISIONS
+from onemcp.protocol.revisions import REVISIONS, V2025_11_25, Era, era_of
+from onemcp.protocol.tasks import EXTENSION
 from onemcp.protocol.translation import union_capabilities
 
 UNKNOWN: Final[dict[str, Any]] = {
@@ -24,10 +25,10 @@ UNKNOWN: Final[dict[str, Any]] = {
 """What is promised for a backend that has not been connected to yet: a legacy client asks only
 once, and must not miss what comes up a moment later."""
 
-_OBJECTS: Final = (*UNKNOWN, "experimental", "extensions")
+TASKS: Final = "tasks"
+EXTENSIONS: Final = "extensions"
+_OBJECTS: Final = (*UNKNOWN, "experimental", EXTENSIONS, TASKS)
 _CHANGING: Final = ("prompts", "resources", "tools")
-_NOT_ROUTED: Final = ("tasks",)
-_EXTENSIONS_NOT_ROUTED: Final = ("io.modelcontextprotocol/tasks",)
 
 
 @attrs.frozen
@@ -50,33 +51,35 @@ class SelfDescription:
         return raw({"name": self.name, "version": self.version})
 
 
-def capabilities(backends: Sequence[Backend]) -> dict[str, Any]:
-    """Unite what the visible backends can do."""
-    declared = [
-        UNKNOWN if backend.server is None else _valid(backend.server.capabilities)
-        for backend in backends
-    ]
-    union = union_capabilities(declared)
-    for name in _NOT_ROUTED:
-        union.pop(name, None)
-    extensions = union.get("extensions", {})
-    for name in _EXTENSIONS_NOT_ROUTED:
-        extensions.pop(name, None)
-    if not extensions:
-        union.pop("extensions", None)
+def capabilities(backends: Sequence[Backend], revision: str) -> dict[str, Any]:
+    """Unite what the visible backends can do for a client of a revision."""
+    union = union_capabilities(
+        [
+            UNKNOWN if backend.server is None else _declared(backend.server, revision)
+            for backend in backends
+        ]
+    )
     for name in _CHANGING:
         if name in union:
             union[name]["listChanged"] = True
     return union
 
 
-def _valid(declared: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what would make clients refuse the whole description for one bad backend."""
-    return {
+def _declared(server: ServerDescription, revision: str) -> dict[str, Any]:
+    """Return what a backend can do, without what would make clients refuse all of it."""
+    declared = {
         name: value
-        for name, value in declared.items()
+        for name, value in server.capabilities.items()
         if name not in _OBJECTS or isinstance(value, dict)
     }
+    listed = declared.pop(TASKS, None)
+    if listed is not None and server.revision == revision == V2025_11_25:
+        # What a backend lists are the tasks of all clients, which it can't tell apart.
+        declared[TASKS] = {key: value for key, value in listed.items() if key != "list"}
+    extensions = declared.pop(EXTENSIONS, {})
+    if not (server.era is Era.MODERN and era_of(revision) is Era.MODERN):
+        extensions = {key: value for key, value in extensions.items() if key != EXTENSION}
+    return {**declared, EXTENSIONS: extensions} if extensions else declared
 
 
 def instructions(identity: SelfDescription, backends: Sequence[Backend], *, alone: bool) -> str:

@@ -83,6 +83,19 @@ class RetryRefused:
 
 
 @attrs.frozen
+class TaskRefused:
+    """A client has named a task that it can't have been given.
+
+    Attributes:
+        principal: Who it was.
+        reason: Why, in more detail than the client is told.
+    """
+
+    principal: str
+    reason: str
+
+
+@attrs.frozen
 class QuestionRefused:
     """A question of a backend was not put to the client.
 
@@ -101,4 +114,4 @@ InteractionEvent: TypeAlias = (
     CallParked | CallResumed | ParkedCallExpired | RetryRefused | QuestionRefused
 )
 
-MultiplexerEvent: TypeAlias = ConflictsChanged | InteractionEvent
+MultiplexerEvent: TypeAlias = ConflictsChanged | InteractionEvent | TaskRefused

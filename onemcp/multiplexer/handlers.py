@@ -6,6 +6,7 @@ for a backend that is just starting. A method that isn't in ``HANDLERS`` doesn't
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -14,7 +15,7 @@ import trio
 from msgspec import Raw
 
 from onemcp.backend import Call, Caller
-from onemcp.protocol.errors import InvalidParams
+from onemcp.protocol.errors import InvalidParams, MethodNotFound
 from onemcp.protocol.fields import Fields, join, plain, raw, split, text, value_of
 from onemcp.protocol.jsonrpc import Response
 from onemcp.protocol.methods import (
@@ -26,18 +27,24 @@ from onemcp.protocol.methods import (
     PROMPTS,
     PROMPTS_GET,
     RESOURCES_READ,
+    TASKS_CANCEL,
+    TASKS_GET,
+    TASKS_RESULT,
+    TASKS_UPDATE,
     TEMPLATES,
     TOOLS,
     TOOLS_CALL,
     Catalogue,
 )
 from onemcp.protocol.revisions import Era
+from onemcp.protocol.tasks import TASK_ID, declares
 
 from .carry import ask_in_turn, carry, not_found
 from .inquiry import Origin
 from .listen import ListenReply
 from .reply import Immediate, Reply
-from .subscriptions import read_filter
+from .subscriptions import read_filter, read_task_ids
+from .tasks import TaskRef, check_declared, offers_tasks, read_task
 
 if TYPE_CHECKING:
     from .view import View
@@ -63,10 +70,26 @@ async def _discover(view: View, origin: Origin, params: Fields, caller: Caller) 
 
 
 async def _listen(view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
-    del caller
-    lists, uris = read_filter(plain(params.get("notifications")))
-    subscriber = await view.subscribe(lists, uris)
+    wanted = plain(params.get("notifications"))
+    lists, uris = read_filter(wanted)
+    ids = read_task_ids(wanted)
+    if ids:
+        check_declared(caller)
+    found = {task_id: _find_task(view, task_id, caller) for task_id in sorted(ids)}
+    tasks = {(ref.backend, ref.id): task_id for task_id, ref in found.items() if ref is not None}
+    subscriber = await view.subscribe(lists, uris, tasks)
     return ListenReply(origin.id, subscriber, view.contents.server_info)
+
+
+def _find_task(view: View, task_id: str, caller: Caller) -> TaskRef | None:
+    """Return a task that can be heard of, None where it can't."""
+    with contextlib.suppress(InvalidParams):
+        ref = view.multiplexer.tasks.open(task_id, caller, view.name)
+        backend = view.multiplexer.backends.get(ref.backend)
+        server = None if backend is None else backend.server
+        if server is not None and server.era is Era.MODERN and declares(server.capabilities):
+            return ref
+    return None
 
 
 async def _list(
@@ -120,6 +143,18 @@ async def _complete(view: View, origin: Origin, params: Fields, caller: Caller) 
     return await carry(view.multiplexer.admit, origin, view.multiplexer.backends[name], call)
 
 
+async def _task(method: str, view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
+    if not offers_tasks(view.contents.declared(caller.revision)):
+        raise MethodNotFound(f"Method not found: no backend here offers {method}")
+    ids = view.multiplexer.tasks
+    ref = read_task(ids, params, caller, view.name)
+    backend = view.multiplexer.backends.get(ref.backend)
+    if backend is None or not view.contents.shows(backend):
+        raise ids.gone(caller)
+    call = Call(method, {**params, TASK_ID: raw(ref.id)}, caller)
+    return await carry(view.multiplexer.admit, origin, backend, call)
+
+
 HANDLERS: Final[Mapping[tuple[str, Era | None], Handler]] = {
     (PING, Era.LEGACY): _ping,
     (DISCOVER, Era.MODERN): _discover,
@@ -129,6 +164,10 @@ HANDLERS: Final[Mapping[tuple[str, Era | None], Handler]] = {
     (RESOURCES_READ, None): _read,
     (COMPLETE, None): _complete,
     **{(method, None): partial(_list, kind) for method, kind in LISTS.items()},
+    (TASKS_GET, None): partial(_task, TASKS_GET),
+    (TASKS_CANCEL, None): partial(_task, TASKS_CANCEL),
+    (TASKS_UPDATE, Era.MODERN): partial(_task, TASKS_UPDATE),
+    (TASKS_RESULT, Era.LEGACY): partial(_task, TASKS_RESULT),
 }
 """What serves a method, for one era or for both."""
 

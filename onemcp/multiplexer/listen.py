@@ -32,7 +32,8 @@ class ListenReply:
         if not self._acknowledged:
             await trio.lowlevel.checkpoint_if_cancelled()
             self._acknowledged = True
-            granted = describe_filter(self._subscriber.lists, self._subscriber.uris)
+            heard = self._subscriber
+            granted = describe_filter(heard.lists, heard.uris, heard.tasks)
             return stamped(Notification(ACKNOWLEDGED, raw({"notifications": granted})), self._id)
         try:
             return stamped(await self._subscriber.receive(), self._id)

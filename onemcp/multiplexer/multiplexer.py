@@ -19,6 +19,7 @@ from .parking import Parking
 from .routed import Terms
 from .subscriptions import unaddressed
 from .table import Conflict
+from .tasks import TaskIds
 from .view import View
 
 SEPARATOR: Final = "__"
@@ -32,6 +33,7 @@ class Multiplexer:
         identity: What onemcp says about itself.
         separator: What stands between a backend's prefix and a name.
         parking: Where calls wait for their clients.
+        tasks: Makes the ids by which clients know tasks.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Multiplexer:
         separator: str = SEPARATOR,
         in_flight: int = 1024,
         parking: Parking | None = None,
+        tasks: TaskIds | None = None,
         on_event: Callable[[MultiplexerEvent], object] = lambda _: None,
     ) -> None:
         """Begin with no backends; `replace` brings them.
@@ -51,6 +54,8 @@ class Multiplexer:
             in_flight: How many calls may be in flight.
             parking: Where calls wait for their clients, under a supervisor that the caller runs;
                 by default one that nobody runs, so that no call can be parked.
+            tasks: Makes the ids by which clients know tasks; by default ones that don't outlive
+                the process.
             on_event: Takes what happens.
         """
         self.backends: Mapping[str, Backend] = {}
@@ -59,6 +64,7 @@ class Multiplexer:
         if parking is None:
             parking = Parking(Keyring.ephemeral(), on_event=on_event)
         self.parking = parking
+        self.tasks = tasks or TaskIds(Keyring.ephemeral(), on_event=on_event)
         self._limit = in_flight
         self._on_event = on_event
         self._in_flight = 0
@@ -122,7 +128,7 @@ class Multiplexer:
             raise Overloaded(f"{self._in_flight} calls are in flight, the limit; try again later")
         self._in_flight += 1
         deadline = trio.current_time() + backend.config.timeouts.call
-        return Terms(deadline, self._next_question, self._release, self.parking)
+        return Terms(deadline, self._next_question, self._release, self.parking, self.tasks)
 
     def check_running(self) -> None:
         """Make sure that new work can be taken.

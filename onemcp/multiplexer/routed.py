@@ -21,7 +21,7 @@ import trio
 from msgspec import Raw
 
 from onemcp.backend import Answer, Backend, Exchange, Incoming
-from onemcp.protocol import translation
+from onemcp.protocol import tasks, translation
 from onemcp.protocol.errors import (
     HOP_ERRORS,
     BackendProtocolError,
@@ -35,13 +35,20 @@ from onemcp.protocol.errors import (
 )
 from onemcp.protocol.fields import join, plain, raw, split, value_of
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, RequestId, Response
-from onemcp.protocol.methods import CANCELLED, ELICITATION_COMPLETE, LOG_MESSAGE, PROGRESS
+from onemcp.protocol.methods import (
+    CANCELLED,
+    ELICITATION_COMPLETE,
+    LOG_MESSAGE,
+    PROGRESS,
+    TASK_CHANGED,
+)
 from onemcp.protocol.questions import ASKING, URL_REQUIRED, required_urls
 from onemcp.protocol.revisions import Era
 
 from .inquiry import MAX_ROUNDS, Inquiry, Origin, refusal_of
 from .parking import Parking
 from .rounds import Round
+from .tasks import TaskIds, TaskNames
 
 
 @attrs.frozen
@@ -53,12 +60,14 @@ class Terms:
         next_question: Makes ids for questions, unique among all that are open.
         on_end: Called once when the call is over.
         parking: Where it can wait for its client.
+        tasks: Makes the ids by which clients know tasks.
     """
 
     deadline: float
     next_question: Callable[[], str]
     on_end: Callable[[], object]
     parking: Parking
+    tasks: TaskIds
 
 
 Admit: TypeAlias = Callable[[Backend], Terms]
@@ -76,6 +85,7 @@ class RoutedCall:
         "_exchange",
         "_first",
         "_inquiry",
+        "_names",
         "_origin",
         "_progress",
         "_round",
@@ -115,6 +125,7 @@ class RoutedCall:
         self._round: Round | None = None
         self._rounds = 0
         self._progress = -math.inf
+        self._names = TaskNames(terms.tasks, origin.endpoint, backend, exchange.call, origin.params)
 
     async def receive(self) -> Incoming:
         """Wait for the next message, in the client's terms.
@@ -148,7 +159,7 @@ class RoutedCall:
         asked = None if answer.id is None else self._asked.pop(answer.id, None)
         if asked is None:
             return False
-        self._exchange.reply(_with_id(answer, asked))
+        self._exchange.reply(self._as_asked(answer, asked))
         return True
 
     def close(self) -> None:
@@ -186,7 +197,8 @@ class RoutedCall:
             case Request():
                 return self._on_question(message)
             case Notification():
-                return self._on_notification(message)
+                note = self._on_notification(message)
+                return None if note is None else self._renamed(note)
 
     async def _receive(self) -> Incoming | None:
         """Return what comes next, None where it is time to ask what has gathered."""
@@ -240,16 +252,28 @@ class RoutedCall:
             self._begin_round(result)
             return None
         info = None if server is None else server.info
+        method, params = self._call.method, self._call.params
         try:
-            result = translation.translate_result(
-                self._call.method, result, source, caller.era, info
-            )
+            self._check_takes_task(result, source)
+            result = translation.translate_result(method, result, source, caller.era, info)
+            result = tasks.rename_in_result(method, params, result, source, self._names.to_client)
         except InvalidParams as error:
-            name, method = self._backend.name, self._call.method
+            name = self._backend.name
             raise BackendProtocolError(
                 f"backend {name!r} answered {method} with nonsense: {error}"
             ) from error
         return self._end(Response(self._origin.id, result))
+
+    def _check_takes_task(self, result: Raw, source: Era) -> None:
+        """Make sure that a client which gets a task has declared that it can deal with one."""
+        method, caller = self._call.method, self._call.caller
+        if source is not caller.era or caller.era is Era.LEGACY or method not in ASKING:
+            return  # in legacy revisions it means nothing at all
+        if tasks.makes_task(result) and not tasks.declares(plain(caller.capabilities)):
+            raise BackendProtocolError(
+                f"backend {self._backend.name!r} answered {method} with a task, "
+                "to a client that has not declared that it can deal with any"
+            )
 
     def _begin_round(self, result: Raw) -> None:
         if self._call.method not in ASKING:
@@ -301,6 +325,8 @@ class RoutedCall:
             return self._on_progress(note)
         if note.method == CANCELLED:
             return self._on_withdrawn(note)
+        if note.method == TASK_CHANGED:
+            return None  # it is for subscriptions alone
         if note.method == ELICITATION_COMPLETE and self._call.caller.era is Era.MODERN:
             return None  # it names what modern clients have no names for
         return note
@@ -340,7 +366,18 @@ class RoutedCall:
             return None
         question_id = self._terms.next_question()
         self._asked[question_id] = question.id
-        return Request(question_id, question.method, question.params)
+        params = tasks.rename_related(question.params, self._names.to_client)
+        return Request(question_id, question.method, params)
+
+    def _renamed(self, note: Notification) -> Notification:
+        renamed = tasks.rename_related(note.params, self._names.to_client)
+        return note if renamed is note.params else Notification(note.method, renamed)
+
+    def _as_asked(self, answer: Answer, asked: RequestId) -> Answer:
+        """Write an answer of the client in the backend's terms."""
+        if isinstance(answer, Failure):
+            return Failure(asked, answer.error)
+        return Response(asked, tasks.rename_related(answer.result, self._names.to_backend))
 
     def _fail(self, error: ProtocolError) -> Answer:
         return self._end(Failure(self._origin.id, error.error))
@@ -348,9 +385,3 @@ class RoutedCall:
     def _end(self, answer: Answer) -> Answer:
         self.close()
         return answer
-
-
-def _with_id(answer: Answer, request_id: RequestId) -> Answer:
-    if isinstance(answer, Response):
-        return Response(request_id, answer.result)
-    return Failure(request_id, answer.error)

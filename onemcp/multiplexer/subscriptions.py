@@ -7,8 +7,9 @@ too many parts of a resource have changed, it is told of the resource as a whole
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Hashable, Mapping
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 import trio
 
@@ -17,12 +18,18 @@ from onemcp.protocol.errors import InvalidParams
 from onemcp.protocol.fields import join, raw, split, value_of
 from onemcp.protocol.jsonrpc import Notification
 from onemcp.protocol.methods import LIST_CHANGED, LISTS, RESOURCE_UPDATED
+from onemcp.protocol.tasks import TASK_IDS, with_task_id
 
 MAX_URIS: Final = 1000
 """How many resources one subscriber may subscribe to."""
 
+TaskFilter: TypeAlias = Mapping[tuple[str, str], str]
+"""Clients' ids of tasks, by the backend and its own id."""
+
+NO_TASKS: Final[TaskFilter] = MappingProxyType({})
+
 MAX_PENDING: Final = 1000
-"""How many updates of parts of resources wait for a slow subscriber."""
+"""How many updates of tasks and parts of resources wait for a slow subscriber."""
 
 _BOUNDARIES: Final = "/?#"
 """What separates the URI of a resource from what is added for a part of it."""
@@ -34,6 +41,8 @@ class Subscriber:
     Attributes:
         lists: The notifications of changed lists that it wants.
         uris: The resources that it wants to hear of.
+        tasks: The tasks that it wants to hear of: its own ids of them, by backend and id there.
+        owner: The session that it is, if it is one.
     """
 
     def __init__(
@@ -41,10 +50,15 @@ class Subscriber:
         lists: frozenset[str],
         uris: frozenset[str] = frozenset(),
         on_close: Callable[[Subscriber], object] = lambda _: None,
+        *,
+        tasks: TaskFilter = NO_TASKS,
+        owner: Hashable = None,
     ) -> None:
         """Subscribe; `on_close` is called once when the subscriber goes away."""
         self.lists = lists
         self.uris = uris
+        self.tasks = tasks
+        self.owner = owner
         self._on_close = on_close
         self._pending: dict[str, Notification] = {}
         self._arrived = trio.Event()
@@ -59,6 +73,15 @@ class Subscriber:
             wanted = self.covering(uri)
             if wanted:
                 self._put_update(uri, wanted[0], note)
+
+    def offer_task(self, task_id: str, note: Notification) -> None:
+        """Pass on what has become of a task, under the subscriber's own id of it.
+
+        Where too much waits already it is left out: whoever wants to be sure asks (Tasks).
+        """
+        key = f"task {task_id}"
+        if key in self._pending or len(self._pending) < MAX_PENDING:
+            self._put(key, Notification(note.method, with_task_id(note.params, task_id)))
 
     def covering(self, uri: str) -> list[str]:
         """Return which of its resources a URI is, or is a part of, that very one first.
@@ -155,6 +178,23 @@ def read_filter(source: object) -> tuple[frozenset[str], frozenset[str]]:
     return lists, frozenset(uris)
 
 
+def read_task_ids(source: object) -> frozenset[str]:
+    """Read which tasks the filter of ``subscriptions/listen`` names (Tasks extension).
+
+    Args:
+        source: The decoded ``notifications`` parameter.
+
+    Raises:
+        InvalidParams: They are malformed, or too many.
+    """
+    ids = source.get(TASK_IDS, []) if isinstance(source, dict) else []
+    if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
+        raise InvalidParams(f"notifications.{TASK_IDS} must be an array of task ids")
+    if len(ids) > MAX_URIS:
+        raise InvalidParams(f"notifications.{TASK_IDS}: at most {MAX_URIS} tasks")
+    return frozenset(ids)
+
+
 def _flag(source: dict[str, object], key: str) -> bool:
     value = source.get(key, False)
     if not isinstance(value, bool):
@@ -162,13 +202,17 @@ def _flag(source: dict[str, object], key: str) -> bool:
     return value
 
 
-def describe_filter(lists: frozenset[str], uris: frozenset[str]) -> dict[str, object]:
+def describe_filter(
+    lists: frozenset[str], uris: frozenset[str], tasks: TaskFilter = NO_TASKS
+) -> dict[str, object]:
     """Write a filter as an acknowledgement repeats it."""
     described: dict[str, object] = {
         kind.filter: True for kind in LISTS.values() if kind.changed in lists
     }
     if uris:
         described["resourceSubscriptions"] = sorted(uris)
+    if tasks:
+        described[TASK_IDS] = sorted(tasks.values())
     return described
 
 

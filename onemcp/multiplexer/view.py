@@ -8,7 +8,7 @@ rebuilt only when some backend's lists have changed; what each method does with 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -30,7 +30,7 @@ from .inquiry import Origin
 from .reply import Reply
 from .retry import come_back, is_retry
 from .routed import RoutedCall
-from .subscriptions import MAX_URIS, Subscriber
+from .subscriptions import MAX_URIS, NO_TASKS, Subscriber, TaskFilter
 
 if TYPE_CHECKING:
     from .multiplexer import Multiplexer
@@ -53,7 +53,7 @@ class View:
         self.name = name
         self.multiplexer = multiplexer
         self.contents = Contents(multiplexer, name)
-        self._audience = Audience(multiplexer.backend)
+        self._audience = Audience(multiplexer.backend, multiplexer.tasks.follower)
 
     def initialize(self, revision: str) -> Raw:
         """Answer ``initialize`` in an agreed revision."""
@@ -86,9 +86,16 @@ class View:
     # --- who listens -------------------------------------------------------------------------
 
     async def subscribe(
-        self, lists: frozenset[str], uris: frozenset[str] = frozenset()
+        self,
+        lists: frozenset[str],
+        uris: frozenset[str] = frozenset(),
+        tasks: TaskFilter = NO_TASKS,
+        owner: Hashable = None,
     ) -> Subscriber:
         """Subscribe to changed lists, and to those of some resources that can be subscribed to.
+
+        And to the tasks that are named; a session, which `owner` tells from others, hears of its
+        own ones without naming them.
 
         Its `lists` and `uris` say what was granted; a backend that doesn't answer within
         ``PATIENCE`` grants nothing. The caller closes the subscriber.
@@ -98,7 +105,7 @@ class View:
         """
         self.multiplexer.check_running()
         _ = self.contents.table  # what changes from here on is told
-        subscriber = self._audience.join(lists & self._listable())
+        subscriber = self._audience.join(lists & self._listable(), tasks, owner)
         try:
             with trio.move_on_after(PATIENCE):
                 await self._subscribe_all(subscriber, uris)

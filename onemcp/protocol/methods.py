@@ -24,6 +24,12 @@ SUBSCRIBE: Final = "resources/subscribe"
 UNSUBSCRIBE: Final = "resources/unsubscribe"
 RESOURCE_UPDATED: Final = "notifications/resources/updated"
 ELICITATION_COMPLETE: Final = "notifications/elicitation/complete"
+TASKS_GET: Final = "tasks/get"
+TASKS_UPDATE: Final = "tasks/update"
+TASKS_CANCEL: Final = "tasks/cancel"
+TASKS_RESULT: Final = "tasks/result"
+TASK_CHANGED: Final = "notifications/tasks"
+TASK_STATUS: Final = "notifications/tasks/status"
 ELICIT: Final = "elicitation/create"
 SAMPLE: Final = "sampling/createMessage"
 ROOTS: Final = "roots/list"
@@ -103,8 +109,16 @@ LISTS: Final = {catalogue.method: catalogue for catalogue in CATALOGUES}
 LIST_CHANGED: Final = frozenset(catalogue.changed for catalogue in CATALOGUES)
 """Notifications that announce a changed list."""
 
-NAMED: Final = {TOOLS_CALL: "name", PROMPTS_GET: "name", RESOURCES_READ: "uri"}
-"""Methods whose ``Mcp-Name`` header repeats a parameter, and which (Standard Request Headers)."""
+NAMED: Final = {
+    TOOLS_CALL: "name",
+    PROMPTS_GET: "name",
+    RESOURCES_READ: "uri",
+    TASKS_GET: "taskId",
+    TASKS_UPDATE: "taskId",
+    TASKS_CANCEL: "taskId",
+}
+"""Methods whose ``Mcp-Name`` header repeats a parameter, and which (Standard Request Headers; Tasks
+extension, Routing Headers)."""
 
 CACHEABLE: Final = frozenset({DISCOVER, RESOURCES_READ, *LISTS})
 """Methods whose complete results carry ``ttlMs`` and ``cacheScope`` (Caching)."""

@@ -236,10 +236,10 @@ async def test_a_stream_that_ends_while_its_session_is_opened_leaves_none(
 ):
     subscribe, asked, go_on = View.subscribe, trio.Event(), trio.Event()
 
-    async def slowly(*args: Any) -> Any:
+    async def slowly(*args: Any, **options: Any) -> Any:
         asked.set()
         await go_on.wait()
-        return await subscribe(*args)
+        return await subscribe(*args, **options)
 
     monkeypatch.setattr(View, "subscribe", slowly)
     async with open_site() as site, trio.open_nursery() as nursery:

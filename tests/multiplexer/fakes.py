@@ -71,6 +71,7 @@ class Server:
         cancelled: Those that were cancelled.
         answers: The answers to its questions.
         subscribed: Each resource that is subscribed to, in both eras.
+        tasks: Each task that is.
         gate: It gets ready only once this is set.
     """
 
@@ -99,6 +100,7 @@ class Server:
         self.cancelled: list[Exchange] = []
         self.answers: list[Response | Failure] = []
         self.subscribed: set[str] = set()
+        self.tasks: set[str] = set()
         self.gate = trio.Event()
         self.gate.set()
         self.connection: FakeConnection | None = None
@@ -134,6 +136,7 @@ class Server:
                 return
         if method == LISTEN:
             self.subscribed = set(params["notifications"].get("resourceSubscriptions", ()))
+            self.tasks = set(params["notifications"].get("taskIds", ()))
             exchange.deliver(Notification("notifications/subscriptions/acknowledged"))
             return
         self.calls.append(exchange)

@@ -92,17 +92,26 @@ async def test_what_one_backend_can_do_all_can_do_together(world: World):
 
 
 @pytest.mark.requirement("basic/versioning#extension-negotiation-2")
-async def test_tasks_are_not_advertised_as_nothing_routes_them(world: World):
+async def test_tasks_are_advertised_in_the_design_that_client_and_backend_share(world: World):
     tasks = "io.modelcontextprotocol/tasks"
-    one = Server(
-        "one", capabilities={"tools": {}, "tasks": {"list": {}}, "extensions": {tasks: {}}}
-    )
-    view = await world.show(one)
-    assert view.contents.capabilities == {"tools": {"listChanged": True}}
-    others = {"io.example/x": {}, tasks: {}}
-    two = Server("two", capabilities={"extensions": others})
-    view = await world.show(one, two)
-    assert view.contents.capabilities["extensions"] == {"io.example/x": {}}
+    old = {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}
+    both = {"tools": {}, "tasks": old, "extensions": {tasks: {}, "io.example/x": {}}}
+    shown = {}
+    for revision in ("2026-07-28", "2025-11-25", "2025-06-18"):
+        view = await world.show(Server(revision, revision=revision, capabilities=both))
+        shown[revision] = {
+            client: view.contents.declared(client)
+            for client in ("2026-07-28", "2025-11-25", "2025-06-18")
+        }
+    other = {"tools": {"listChanged": True}, "extensions": {"io.example/x": {}}}
+    # What a backend lists are everybody's tasks, so that is never offered.
+    experimental = {**other, "tasks": {"cancel": {}, "requests": old["requests"]}}
+    extension = {**other, "extensions": {tasks: {}, "io.example/x": {}}}
+    assert shown == {
+        "2026-07-28": {"2026-07-28": extension, "2025-11-25": other, "2025-06-18": other},
+        "2025-11-25": {"2026-07-28": other, "2025-11-25": experimental, "2025-06-18": other},
+        "2025-06-18": {"2026-07-28": other, "2025-11-25": other, "2025-06-18": other},
+    }
 
 
 async def test_nonsense_of_one_backend_does_not_spoil_the_whole(world: World):

@@ -176,6 +176,9 @@ def standard(method="tools/call", name=None, revision=REVISION):
         ("tools/list", {"name": "unrelated"}, None),
         ("tools/list", {}, "ignored"),
         ("server/discover", {}, None),
+        ("tasks/get", {"taskId": "t"}, "t"),
+        ("tasks/update", {"taskId": "t"}, "t"),
+        ("tasks/cancel", {"taskId": "t"}, "t"),
         ("tools/call", {}, None),
         ("tools/call", {"name": 7}, None),
     ],
@@ -209,6 +212,13 @@ def test_headers_that_repeat_the_body_pass(method, params, name):
 def test_headers_that_are_missing_or_different_are_refused(headers, message):
     with pytest.raises(HeaderMismatch, match=message):
         check_request(headers, "tools/call", {"name": raw("echo")}, REVISION)
+
+
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
+@pytest.mark.parametrize("name", [None, "other"])
+def test_requests_about_a_task_are_routed_by_its_id(method, name):
+    with pytest.raises(HeaderMismatch, match="mcp-name"):
+        check_request(standard(method, name), method, {"taskId": raw("t")}, REVISION)
 
 
 def test_a_mismatch_shows_only_so_much_of_a_value():

@@ -15,11 +15,13 @@ import argparse
 import logging
 import socket
 import warnings
+from collections.abc import Callable
 
 import anyio
 import uvicorn
 from everything_events import MemoryEventStore
 from everything_server import Everything
+from mcp.server import Server
 from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPDeprecationWarning
 
@@ -30,19 +32,14 @@ GRACE = 1
 """Seconds that open streams have to end at a shutdown."""
 
 
-async def serve_stdio() -> None:
-    server = Everything().server()
+async def serve_stdio(server: Server) -> None:
     async with stdio_server() as (incoming, outgoing):
         await server.run(incoming, outgoing, server.create_initialization_options())
 
 
-async def serve_http(port: int) -> None:
-    app = (
-        Everything()
-        .server()
-        .streamable_http_app(
-            host=HOST, event_store=MemoryEventStore(), retry_interval=RETRY_INTERVAL
-        )
+async def serve_http(server: Server, port: int) -> None:
+    app = server.streamable_http_app(
+        host=HOST, event_store=MemoryEventStore(), retry_interval=RETRY_INTERVAL
     )
     listener = socket.create_server((HOST, port), backlog=128)
     # asyncio sets it on sockets of its own making alone; without it every answer waits 40 ms.
@@ -52,7 +49,8 @@ async def serve_http(port: int) -> None:
     await uvicorn.Server(config).serve(sockets=[listener])
 
 
-def main() -> None:
+def main(make: Callable[[], Server]) -> None:
+    """Run a server as the command line says."""
     parser = argparse.ArgumentParser(description="The reference MCP server of the tests.")
     transport = parser.add_mutually_exclusive_group(required=True)
     transport.add_argument("--stdio", action="store_true", help="speak on stdin and stdout")
@@ -62,10 +60,10 @@ def main() -> None:
     # The fixtures are about the deprecated features as well.
     warnings.simplefilter("ignore", MCPDeprecationWarning)
     if arguments.stdio:
-        anyio.run(serve_stdio)
+        anyio.run(serve_stdio, make())
     else:
-        anyio.run(serve_http, arguments.http)
+        anyio.run(serve_http, make(), arguments.http)
 
 
 if __name__ == "__main__":
-    main()
+    main(Everything().server)

@@ -100,7 +100,7 @@ class Report:
     """What a run of the suite at one version found out.
 
     Attributes:
-        version: The revision that it spoke.
+        version: The revision that it spoke, or the scenario that it was limited to.
         scenarios: The scenarios that ran, by name.
         exit_code: The exit code of the suite.
         output: What the suite printed.
@@ -137,7 +137,26 @@ def run(url: str, version: str, *, installation: Installation, output: Path) -> 
         installation: Where the suite is installed.
         output: An empty folder for what it writes.
     """
-    arguments = ("server", "--url", url, "--suite", "all", "--spec-version", version)
+    arguments = ("--suite", "all", "--spec-version", version)
+    return _run(url, version, arguments, installation, output)
+
+
+def run_scenario(url: str, name: str, *, installation: Installation, output: Path) -> Report:
+    """Run one scenario, which may be one of an extension: `run` leaves these out.
+
+    Args:
+        url: The endpoint, which must be on localhost.
+        name: The scenario.
+        installation: Where the suite is installed.
+        output: An empty folder for what it writes.
+    """
+    return _run(url, name, ("--scenario", name), installation, output)
+
+
+def _run(
+    url: str, version: str, which: tuple[str, ...], installation: Installation, output: Path
+) -> Report:
+    arguments = ("server", "--url", url, *which)
     try:
         result = subprocess.run(
             installation.command("conformance", *arguments, "--output-dir", str(output)),

@@ -112,7 +112,7 @@ class Session:
     async def run(self, *, task_status: trio.TaskStatus[Session]) -> None:
         """Live until the session is closed, idle for too long, or too old."""
         try:
-            self._subscriber = await self.opening.view.subscribe(ALL_LISTS)
+            self._subscriber = await self.opening.view.subscribe(ALL_LISTS, owner=self.id)
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 self._context = contextvars.copy_context()

@@ -76,6 +76,9 @@ async def test_initialize_says_who_onemcp_is_and_what_its_clients_may_be_able_to
         "protocolVersion": LATEST_LEGACY,
         "capabilities": {
             "elicitation": {"form": {}, "url": {}},
+            "extensions": {
+                "io.modelcontextprotocol/ui": {"mimeTypes": ["text/html;profile=mcp-app"]}
+            },
             "roots": {"listChanged": True},
             "sampling": {"context": {}, "tools": {}},
         },

@@ -88,9 +88,10 @@ async def test_names_that_headers_cannot_carry_are_encoded() -> None:
         await live.result("resources/read", uri="file:///ä")
         await live.result("prompts/get", name=" padded")
         await live.result("prompts/list", name="unnamed")
+        await live.result("tasks/get", taskId="t-1")
     names = [visit.headers.get("mcp-name") for visit in server.visits[1:]]
     encoded = [base64.b64encode(name.encode()).decode() for name in ("file:///ä", " padded")]
-    assert names == [*(f"=?base64?{name}?=" for name in encoded), None]
+    assert names == [*(f"=?base64?{name}?=" for name in encoded), None, "t-1"]
 
 
 @pytest.mark.requirement(

@@ -1,0 +1,172 @@
+"""Tasks: their methods, and where a task's id stands in messages.
+
+There are two designs. 2025-11-25 has an experimental one, in which the client asks for a task, and
+fetches its outcome with ``tasks/result``. The extension ``io.modelcontextprotocol/tasks`` has
+another one for 2026-07-28: the server decides, and ``tasks/get`` gives everything. They share
+names, and are not compatible on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from msgspec import Raw
+
+from . import meta
+from .errors import InvalidParams
+from .fields import Fields, join, plain, raw, split, value_of
+from .methods import TASKS_CANCEL, TASKS_GET, TASKS_RESULT, TASKS_UPDATE
+from .questions import ASKING
+from .revisions import Era
+from .translation import RESULT_TYPE
+
+EXTENSION: Final = "io.modelcontextprotocol/tasks"
+"""The extension's identifier."""
+
+RELATED: Final = "io.modelcontextprotocol/related-task"
+"""The member of ``_meta`` that names the task that a message belongs to (2025-11-25)."""
+
+TASK: Final = "task"
+"""The member of a request that asks for a task (2025-11-25), and of the result that has made one;
+also the ``resultType`` of such a result (extension)."""
+
+TASK_ID: Final = "taskId"
+TASK_IDS: Final = "taskIds"
+"""The member of a ``subscriptions/listen`` filter that names tasks (extension)."""
+
+REQUIRED: Final[dict[str, Any]] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
+"""What an error says to a client that has not declared the extension."""
+
+METHODS: Final = frozenset({TASKS_GET, TASKS_UPDATE, TASKS_CANCEL, TASKS_RESULT})
+"""The methods that are about one task, which ``taskId`` names."""
+
+Rename: TypeAlias = Callable[[str], str | None]
+"""Gives a task's id in the receiver's terms; None where it has none there."""
+
+_NAMED_IN_RESULT: Final = frozenset({TASKS_GET, TASKS_CANCEL})
+
+
+def declares(capabilities: Any) -> bool:
+    """Tell whether decoded capabilities, of a client or a server, have the extension."""
+    extensions = capabilities.get("extensions") if isinstance(capabilities, dict) else None
+    return isinstance(extensions, dict) and isinstance(extensions.get(EXTENSION), dict)
+
+
+def makes_task(result: Raw) -> bool:
+    """Tell whether a modern result is the handle of a task instead of what was asked for."""
+    text = bytes(result)
+    if b'"task"' not in text and rb"\u" not in text:
+        return False
+    try:
+        return value_of(split(result, "result"), RESULT_TYPE, str) == TASK
+    except InvalidParams:
+        return False
+
+
+def rename_in_result(method: str, params: Fields, result: Raw, era: Era, rename: Rename) -> Raw:
+    """Rename the tasks that a result names.
+
+    Args:
+        method: What was called.
+        params: With which parameters.
+        result: The result, an object.
+        era: The era of the server that sent it.
+        rename: Gives the receiver's ids.
+    """
+    if method in _NAMED_IN_RESULT:
+        return join(_renamed(split(result, "result"), rename))
+    if era is Era.MODERN:
+        made = method in ASKING and makes_task(result)
+        return join(_renamed(split(result, "result"), rename)) if made else result
+    if TASK not in params and not _has_related(result):
+        return result
+    fields = split(result, "result")
+    renamed = _with_related(fields, rename)
+    if TASK in params and TASK in fields:
+        renamed = {**renamed, TASK: _renamed_object(fields[TASK], rename)}
+    return result if renamed is fields else join(renamed)
+
+
+def rename_related(source: Raw, rename: Rename) -> Raw:
+    """Rename the task that a message of 2025-11-25 belongs to, if it names one in ``_meta``.
+
+    Args:
+        source: The message's parameters or result.
+        rename: Gives the receiver's id.
+    """
+    if not _has_related(source):
+        return source
+    try:
+        fields = split(source)
+        renamed = _with_related(fields, rename)
+        return source if renamed is fields else join(renamed)
+    except InvalidParams:
+        return source
+
+
+def related_task(source: Raw) -> str | None:
+    """Return the id of the task that a message belongs to, None where it names none."""
+    if not _has_related(source):
+        return None
+    try:
+        related = meta.meta_of(split(source)).get(RELATED)
+        return None if related is None else value_of(split(related), TASK_ID, str)
+    except InvalidParams:
+        return None
+
+
+def task_id_of(params: Raw) -> str | None:
+    """Return the id of the task that a notification is about, None where there is none."""
+    try:
+        return value_of(split(params), TASK_ID, str)
+    except InvalidParams:
+        return None
+
+
+def with_task_id(params: Raw, task_id: str) -> Raw:
+    """Return the parameters of a notification about a task, with another id for it."""
+    return join({**split(params), TASK_ID: raw(task_id)})
+
+
+def without_extension(capabilities: Raw) -> Raw:
+    """Remove the extension from a client's capabilities.
+
+    It doesn't exist in earlier revisions, whatever a client of one declares (SEP-2663, Backward
+    Compatibility).
+    """
+    if EXTENSION.encode() not in bytes(capabilities) or not declares(plain(capabilities)):
+        return capabilities
+    fields = split(capabilities)
+    extensions = split(fields["extensions"])
+    del extensions[EXTENSION]
+    return join({**fields, "extensions": join(extensions)})
+
+
+def _has_related(source: Raw) -> bool:
+    text = bytes(source)
+    return b"related-task" in text or rb"\u" in text
+
+
+def _with_related(fields: Fields, rename: Rename) -> Fields:
+    related = meta.meta_of(fields).get(RELATED)
+    if related is None:
+        return fields
+    return meta.set_meta(fields, {RELATED: _renamed_object(related, rename)})
+
+
+def _renamed_object(source: Raw, rename: Rename) -> Raw:
+    try:
+        return join(_renamed(split(source), rename))
+    except InvalidParams:
+        return source
+
+
+def _renamed(fields: Fields, rename: Rename) -> Fields:
+    task_id = value_of(fields, TASK_ID, str)
+    if task_id is None:
+        return fields
+    renamed = rename(task_id)
+    if renamed is None:
+        return {key: value for key, value in fields.items() if key != TASK_ID}
+    return {**fields, TASK_ID: raw(renamed)}
