@@ -1,7 +1,6 @@
 """The one configuration file: what it may say, how it is read, and how changes to it are seen."""
 
 from onemcp.config._auth import Auth, AuthMode, Issuer
-from onemcp.config._diff import BackendChange, ConfigurationDiff, diff
 from onemcp.config._files import configuration_directory, find, state_directory
 from onemcp.config._load import load, parse
 from onemcp.config._model import (
@@ -40,11 +39,9 @@ __all__ = [
     "Auth",
     "AuthMode",
     "Backend",
-    "BackendChange",
     "BackendLimits",
     "Backoff",
     "Configuration",
-    "ConfigurationDiff",
     "ConfigurationError",
     "ConfigurationEvent",
     "ConfigurationRejected",
@@ -69,7 +66,6 @@ __all__ = [
     "Tls",
     "Transport",
     "configuration_directory",
-    "diff",
     "find",
     "load",
     "origin_of",

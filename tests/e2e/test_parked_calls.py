@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -59,15 +63,22 @@ def gateway(request, tmp_path_factory) -> Iterator[Server]:
 
 
 def _gateway(tmp_path_factory, backend: dict[str, Any]) -> Iterator[Server]:
-    config = tmp_path_factory.mktemp("parked") / "onemcp.json"
+    with _gateway_in(tmp_path_factory.mktemp("parked"), backend, 1.5) as server:
+        yield server
+
+
+@contextmanager
+def _gateway_in(folder: Path, backend: dict[str, Any], parked_for: float) -> Iterator[Server]:
+    config = folder / "onemcp.json"
     document = {
         "mcpServers": {"ref": {**backend, "prefix": "", "protocol": LEGACY}},
         "auth": {"mode": "none"},
-        "limits": {"parkedFor": 1.5},
+        "limits": {"parkedFor": parked_for},
     }
     config.write_text(json.dumps(document))
     command = [sys.executable, "-m", "onemcp", "run", "--config", str(config), "--port", "0"]
-    with serving(command) as server:
+    environment = {**os.environ, "XDG_STATE_HOME": str(folder / "state")}
+    with serving(command, environment=environment) as server:
         trio.run(_until_listed, server.url)
         yield server
 
@@ -202,3 +213,42 @@ async def test_a_retry_that_comes_late_is_too_late(gateway: Server):
             await trio.sleep(2)
             answer = await client.request("tools/call", **call, requestState=state)
             assert "has expired" in answer["error"]["message"]
+
+
+# --- a restart in between ----------------------------------------------------------------------
+
+RESTARTED = {
+    "a tool that may have acted": (
+        "tools/call",
+        PREFIX + "elicitation",
+        "may or may not have acted",
+    ),
+    "a prompt, which is safe to make again": ("prompts/get", PREFIX + "prompt", "context: tea"),
+}
+
+
+@pytest.mark.parametrize(("method", "name", "said"), RESTARTED.values(), ids=RESTARTED)
+def test_a_call_that_was_parked_before_a_restart(tmp_path, method: str, name: str, said: str):
+    program, *arguments = REFERENCE
+    backend = {"command": program, "args": [*arguments, "--stdio"]}
+    gateway = partial(_gateway_in, tmp_path, backend, 600)
+    with gateway() as server:
+        parked = trio.run(_request, server.url, method, {"name": name})["result"]
+        server.process.kill()
+        server.process.wait()
+    answers = {"action": "accept", "content": {"name": "Ada", "context": "tea"}}
+    with gateway() as server:
+        retry = {
+            "name": name,
+            "requestState": parked["requestState"],
+            "inputResponses": dict.fromkeys(parked["inputRequests"], answers),
+        }
+        answer = trio.run(_request, server.url, method, retry)
+        assert said in json.dumps(answer)
+        assert ("result" in answer) == (method == "prompts/get")
+
+
+async def _request(url: str, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    client = Raw(url)
+    async with client.http:
+        return await client.request(method, **params)
