@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from onemcp import config
-from onemcp.backend import Backend, BackendStderr, Connection, Identity
+from onemcp.backend import BackendStderr, Connection, Identity, Setup
 from onemcp.backend.duplex import DuplexConnection, DuplexLimits
 from onemcp.backend.handshake import Terms
 from onemcp.backend.http import connect_http
@@ -28,27 +28,23 @@ class Connector:
     instance: ProcessInstance
     identity: Identity
 
-    def __call__(self, backend: Backend) -> Connection:
-        """Return a connection for a backend's next incarnation; it isn't running yet."""
-        settings = backend.config
-        terms = Terms(
-            settings.protocol, self.identity.info, settings.timeouts.probe, backend.memory
-        )
+    def __call__(self, setup: Setup) -> Connection:
+        """Return a connection for a backend's next instance; it isn't running yet."""
+        settings = setup.config
+        terms = Terms(settings.protocol, self.identity.info, settings.timeouts.probe, setup.memory)
         if isinstance(settings.transport, config.StdioTransport):
-            return self._stdio(backend, settings.transport, terms)
+            return self._stdio(setup, settings.transport, terms)
         return connect_http(
             settings.transport,
             settings.timeouts,
             settings.limits,
             terms,
-            on_notification=backend.notification_handler,
-            tools=backend,
+            on_notification=setup.notification_handler,
+            tools=setup.tools,
         )
 
-    def _stdio(
-        self, backend: Backend, transport: config.StdioTransport, terms: Terms
-    ) -> Connection:
-        settings = backend.config
+    def _stdio(self, setup: Setup, transport: config.StdioTransport, terms: Terms) -> Connection:
+        settings = setup.config
         spec = ProcessSpec(
             transport.command,
             transport.args,
@@ -63,10 +59,10 @@ class Connector:
                 instance=self.instance,
                 stop=stop_policy(settings.timeouts),
                 limit=limits.message_bytes,
-                on_stderr=lambda line: backend.on_event(BackendStderr(backend.name, line)),
+                on_stderr=lambda line: setup.on_event(BackendStderr(settings.name, line)),
             ),
             terms,
-            backend.notification_handler,
+            setup.notification_handler,
             DuplexLimits(in_flight=limits.in_flight + OWN_CALLS),
         )
 

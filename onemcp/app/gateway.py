@@ -8,7 +8,8 @@
         |-- issuers    fetches the keys of authorization servers elsewhere
         |-- backends (one_for_one)
         |   `-- NAME (pauses on exhaustion)
-        |       `-- connection
+        |       |-- connection
+        |       `-- instances (dynamic): more connections, on demand
         |-- interactions (dynamic): calls that wait for their clients
         |-- sessions (dynamic)
         |-- reload
@@ -202,19 +203,20 @@ class Gateway:
         return list(specs.values())
 
     def _spec(self, settings: config.Backend) -> ChildSpec:
+        stop = stop_seconds(settings.timeouts)
         backend = Backend(
             settings,
             connect=self._connector,
             observer=self.multiplexer,
             identity=self._identity,
             on_event=self._on_event,
+            shutdown=stop,
         )
         restart = settings.restart
-        stop = stop_seconds(settings.timeouts)
         connection = ChildSpec(id="connection", start=backend.serve, shutdown=stop)
         supervisor = Supervisor(
             settings.name,
-            [connection],
+            [connection, ChildSpec.for_supervisor(backend.pool.supervisor)],
             intensity=Intensity(restart.intensity, restart.period),
             backoff=Backoff(initial=restart.backoff.initial, maximum=restart.backoff.maximum),
             on_exhaustion=Pause(restart.cooldown),

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from .backend import Backend, BackendObserver, Identity
+from .backend import Backend, BackendObserver, Identity, Setup
 from .call import Call, Caller
 from .connection import Connection, ConnectionLost, HandshakeFailed, ServerDescription
 from .events import (
@@ -15,6 +15,10 @@ from .events import (
     BackendEvent,
     BackendReady,
     BackendStderr,
+    InstanceLost,
+    InstanceReady,
+    InstanceRetired,
+    InteractiveFound,
     ItemRejected,
     ListFailed,
 )
@@ -36,7 +40,12 @@ __all__ = [
     "HandshakeFailed",
     "Identity",
     "Incoming",
+    "InstanceLost",
+    "InstanceReady",
+    "InstanceRetired",
+    "InteractiveFound",
     "ItemRejected",
     "ListFailed",
     "ServerDescription",
+    "Setup",
 ]

@@ -9,7 +9,8 @@ wait for the next incarnation within their own deadlines.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Hashable
 from typing import Final, Protocol
 
 import attrs
@@ -18,7 +19,6 @@ from msgspec import Raw
 
 from onemcp import config
 from onemcp.protocol.errors import BackendUnavailable, Overloaded, ShuttingDown
-from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.jsonrpc import Notification
 from onemcp.protocol.methods import (
     RESOURCE_UPDATED,
@@ -30,13 +30,24 @@ from onemcp.protocol.methods import (
 from .attribution import INTERNAL
 from .call import Call, Caller
 from .catalogue import Listings
-from .connection import Connection, ConnectionLost, HandshakeFailed, ServerDescription
+from .connection import (
+    Connection,
+    ConnectionLost,
+    HandshakeFailed,
+    NotificationHandler,
+    ServerDescription,
+    first_loss,
+)
 from .events import BackendDown, BackendEvent, BackendReady
 from .exchange import Exchange
 from .handshake import OWN_ABILITIES, EraMemory
+from .instance import Instance
 from .keeping import Keeper
-from .level import LogLevel
+from .pool import Pool
 from .upstream import Upstream
+
+SHUTDOWN: Final = 30.0
+"""How long an instance may take to stop, in seconds, where nothing else is said."""
 
 _ANNOUNCED: Final = frozenset({RESOURCE_UPDATED, TASK_CHANGED, TASK_STATUS})
 
@@ -51,10 +62,29 @@ class BackendObserver(Protocol):
         """Take note of a changed list, resource or task, for those who subscribed."""
 
 
-class Connect(Protocol):
-    """Makes a connection for the next incarnation of a backend."""
+@attrs.frozen
+class Setup:
+    """What a connection needs to know of the backend that it is made for.
 
-    def __call__(self, backend: Backend) -> Connection:
+    Attributes:
+        config: How the backend is configured.
+        memory: Which era it speaks, as far as known.
+        notification_handler: Takes what belongs to no exchange.
+        tools: What is known of the backend's tools.
+        on_event: Takes what happens.
+    """
+
+    config: config.Backend
+    memory: EraMemory
+    notification_handler: NotificationHandler
+    tools: Keeper
+    on_event: Callable[[BackendEvent], object]
+
+
+class Connect(Protocol):
+    """Makes a connection for the next instance of a backend."""
+
+    def __call__(self, setup: Setup) -> Connection:
         """Return a connection that is not running yet."""
 
 
@@ -80,9 +110,9 @@ class Backend:
     Attributes:
         config: How it is configured.
         server: What it said about itself last, or None before the first handshake.
-        memory: Which era it speaks, as far as known.
         failure: Why it is not connected, or None.
         upstream: What is subscribed to at it.
+        pool: Its instances.
     """
 
     def __init__(
@@ -93,17 +123,26 @@ class Backend:
         observer: BackendObserver,
         identity: Identity,
         on_event: Callable[[BackendEvent], object],
+        shutdown: float = SHUTDOWN,
     ) -> None:
-        """Describe a backend; `serve` brings it up."""
+        """Describe a backend; `serve` brings it up.
+
+        Args:
+            config: How it is configured.
+            connect: Makes its connections.
+            observer: Whom to tell of changes.
+            identity: Who onemcp is towards it.
+            on_event: Takes what happens.
+            shutdown: How long an instance of it may take to stop, in seconds.
+        """
         self.config = config
         self.server: ServerDescription | None = None
-        self.memory = EraMemory()
         self.failure: str | None = None
         self.upstream = Upstream(identity.caller, self._on_notification)
-        self.on_event = on_event
+        self._on_event = on_event
         self._connect = connect
         self._observer = observer
-        self._connection: Connection | None = None
+        self._caller = identity.caller
         self._up = trio.Event()
         self._given_up = False
         self._draining = False
@@ -114,7 +153,10 @@ class Backend:
             on_fetched=self._on_fetched,
             on_event=on_event,
         )
-        self._level = LogLevel(identity.caller)
+        self._setup = Setup(config, EraMemory(), self._on_notification, self._keeper, on_event)
+        self.pool = Pool(
+            config, self._connect_more, identity.caller, shutdown=shutdown, on_event=on_event
+        )
 
     @property
     def name(self) -> str:
@@ -129,12 +171,12 @@ class Backend:
     @property
     def is_up(self) -> bool:
         """Whether the backend is connected to and its lists are known."""
-        return self._live is not None
+        return self.pool.primary is not None
 
     @property
     def in_flight(self) -> int:
         """How many calls of clients wait for an answer of this backend."""
-        return 0 if self._connection is None else self._connection.in_flight
+        return self.pool.in_flight
 
     # --- calls -------------------------------------------------------------------------------
 
@@ -143,45 +185,37 @@ class Backend:
 
         Raises:
             BackendUnavailable: The backend is down and not being restarted.
-            Overloaded: Too many calls are in flight.
+            Overloaded: Too many calls are in flight, or wait for an instance of their own.
             ShuttingDown: The backend is being removed.
             InvalidParams: ``_meta`` is malformed.
         """
+        pool, limit = self.pool, self.config.limits.in_flight
         while True:
             if self._draining:
-                raise ShuttingDown(f"backend {self.name!r} is being replaced; try again")
-            connection = self._live
-            if connection is None:
+                raise self._replaced()
+            if pool.primary is None:
                 self._check_tried()
                 await self._up.wait()
                 continue
-            if connection.in_flight >= self.config.limits.in_flight:
-                raise Overloaded(
-                    f"backend {self.name!r} has {connection.in_flight} calls in flight, its limit"
-                )
-            if not self._level.is_too_high(connection, call.caller):
-                return self._open(connection, call)
-            await self._level.lower(connection, call.caller)
+            if pool.in_flight + pool.waiting >= limit:
+                raise Overloaded(f"backend {self.name!r} has {limit} calls in flight, its limit")
+            leases = pool.is_to_lease(call)
+            instance = await pool.acquire(call, leases=leases)
+            if not instance.is_live:
+                instance.release(call)  # it was lost just now
+            elif leases:
+                return await instance.open_leased(call)
+            elif instance.needs_level(call.caller):
+                await instance.lower_level(call.caller)
+            else:
+                return instance.open(call)
 
-    def _open(self, connection: Connection, call: Call) -> Exchange:
-        try:
-            exchange = connection.open(call)
-        except (BackendUnavailable, Overloaded) as error:
-            raise error.about(self.name) from error
-        exchange.backend = self.name
-        return exchange
+    def _replaced(self) -> ShuttingDown:
+        return ShuttingDown(f"backend {self.name!r} is being replaced; try again")
 
     def _check_tried(self) -> None:
         if self._given_up:
             raise BackendUnavailable(f"backend {self.name!r} is down: {self.failure}")
-
-    def mirrored(self, tool: str) -> tuple[MirroredParameter, ...]:
-        """Return which parameters of a tool are repeated in HTTP headers."""
-        return self._keeper.mirrored(tool)
-
-    async def relist_tools(self) -> None:
-        """Have the tools listed again, because their definitions seem to have changed."""
-        await self._keeper.relist_tools()
 
     async def wait_ready(self) -> None:
         """Wait until the backend is up, unless the supervisor gives up before.
@@ -189,7 +223,7 @@ class Backend:
         Raises:
             BackendUnavailable: It has been given up.
         """
-        while self._live is None:
+        while self.pool.primary is None:
             self._check_tried()
             await self._up.wait()
 
@@ -198,36 +232,41 @@ class Backend:
         self._given_up = True
         self._keeper.forget()
         self._signal_up()
+        self.pool.close(self.failure or "it was given up")
         self._observer.changed(self)
 
     async def drain(self) -> None:
-        """Take no new calls, and wait for those in flight."""
+        """Take no new calls, and wait for those in flight on all instances."""
         self._draining = True
         self._signal_up()
-        # Draining is too rare for the hot path to tell when the last exchange has ended.
-        while self.in_flight:  # noqa: ASYNC110
-            await trio.sleep(DRAIN_POLL)
+        self.pool.turn_away(self._replaced())
+        await self.pool.wait_unused()
+
+    def adopt(self, other: Backend) -> None:
+        """Take over what clients want of a backend that this one replaces, and what was learned."""
+        self.upstream.adopt(other.upstream)
+        self.pool.interactivity.adopt(other.pool.interactivity)
 
     def abandon(self, reason: str) -> None:
         """Fail the calls in flight, because there is no time left to wait for them."""
-        if self._connection is not None:
-            self._connection.fail_all(ConnectionLost(reason))
+        self.pool.fail_calls(reason)
 
     def __repr__(self) -> str:
         state = "up" if self.is_up else "given up" if self._given_up else "connecting"
         return f"<Backend {self.name!r} {state}>"
 
-    @property
-    def _live(self) -> Connection | None:
-        """The connection, unless it is lost already and about to say why."""
-        connection = self._connection
-        return None if connection is None or connection.server is None else connection
+    async def heed(self, exchange: Exchange, caller: Caller) -> None:
+        """Take note that a call in flight is another request's from now on, and send its logs."""
+        instance = self.pool.carrier_of(exchange)
+        if instance is None:
+            return
+        instance.last_owner = caller.owner
+        if instance.needs_level(caller):
+            await instance.lower_level(caller)
 
-    async def heed(self, caller: Caller) -> None:
-        """Have the log messages sent that a caller wants of a call in flight."""
-        connection = self._live
-        if connection is not None and self._level.is_too_high(connection, caller):
-            await self._level.lower(connection, caller)
+    def roots_changed(self, owner: Hashable) -> None:
+        """Tell the instances that serve a client that its roots have changed."""
+        self.pool.roots_changed(owner)
 
     # --- one incarnation ---------------------------------------------------------------------
 
@@ -247,45 +286,42 @@ class Backend:
         try:
             await self._serve(started)
         except* ConnectionLost as group:
-            reason = _first(group)
+            reason = first_loss(group)
         finally:
             self._down(reason)
         raise reason or ConnectionLost("it ended")
 
     async def _serve(self, started: float) -> None:
-        connection = self._connect(self)
+        connection = self._connect(self._setup)
         self._keeper.begin()
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(self.config.timeouts.start) as patience:
                 server = await nursery.start(connection.run)
                 self.server = server
-                self._level.forget()
                 await nursery.start(self.upstream.keep, connection, server)
                 await self._keeper.fetch(connection, server)
             if patience.cancelled_caught:
-                said = getattr(connection, "last_violation", None)
-                raise HandshakeFailed(
-                    f"it was not ready within {self.config.timeouts.start:g} s"
-                    + (f"; {said}" if said else "")
-                    + '; raise "timeouts.start" if it needs longer'
-                )
+                raise HandshakeFailed.too_slow(connection, self.config.timeouts.start)
             if connection.server is None:
                 await trio.sleep_forever()  # it was lost meanwhile: its task is about to say why
             self._come_up(connection, server, trio.current_time() - started)
             nursery.start_soon(self._keeper.keep_current, connection, server)
 
     def _come_up(self, connection: Connection, server: ServerDescription, seconds: float) -> None:
-        self._connection, self.failure = connection, None
+        self.failure = None
+        self.pool.set_primary(
+            Instance(self.name, connection, server, self._caller, self.pool, is_primary=True)
+        )
         self._signal_up()
         counts = {kind.key: len(listing.items) for kind, listing in self.listings.items()}
-        self.on_event(BackendReady(self.name, server.revision, counts, seconds))
+        self._on_event(BackendReady(self.name, server.revision, counts, seconds))
         self._observer.changed(self)
 
     def _down(self, reason: ConnectionLost | None) -> None:
-        self._connection = None
+        self.pool.set_primary(None)
         if reason is not None:
             self.failure = reason.reason
-            self.on_event(BackendDown(self.name, reason.reason, reason.detail))
+            self._on_event(BackendDown(self.name, reason.reason, reason.detail))
         self._observer.changed(self)
 
     def _signal_up(self) -> None:
@@ -302,19 +338,11 @@ class Backend:
         if note.method in _ANNOUNCED:
             self._observer.announced(self, note)
 
-    @property
-    def notification_handler(self) -> Callable[[Notification], None]:
-        """What a connection hands the notifications to that belong to no exchange."""
-        return self._on_notification
+    def _connect_more(self) -> Connection:
+        """Make a connection for an instance that carries no lists and no subscriptions."""
+        memory = copy.copy(self._setup.memory)
+        return self._connect(attrs.evolve(self._setup, memory=memory, notification_handler=_ignore))
 
 
-DRAIN_POLL: Final = 0.02
-"""How often a backend that is drained is looked at, in seconds."""
-
-
-def _first(group: BaseExceptionGroup[ConnectionLost]) -> ConnectionLost:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, ConnectionLost)  # noqa: S101 - what the group was split by
-    return error
+def _ignore(_: Notification) -> None:
+    """Drop what is announced beside the primary, which announces it too."""

@@ -11,7 +11,7 @@ from msgspec import Raw
 from onemcp.protocol import meta
 from onemcp.protocol.fields import Fields, join, plain, raw
 from onemcp.protocol.meta import RequestMeta
-from onemcp.protocol.methods import LOG_LEVELS
+from onemcp.protocol.methods import LOG_LEVELS, QUESTIONS
 from onemcp.protocol.questions import INPUT_RESPONSES, REQUEST_STATE
 from onemcp.protocol.revisions import LATEST_MODERN, Era, era_of
 from onemcp.protocol.tasks import TASK, without_extension
@@ -52,6 +52,11 @@ class Caller:
         """Tell whether the client has declared a capability such as ``sampling``."""
         declared = plain(self.capabilities)
         return isinstance(declared, dict) and isinstance(declared.get(capability), dict)
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether the client has declared that it can be asked anything at all."""
+        return any(map(self.can, QUESTIONS.values()))
 
     def wants(self, level: Any) -> bool:
         """Tell whether the client wants log messages of a level."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import trio
@@ -15,6 +15,9 @@ from onemcp.protocol.revisions import Era, era_of
 
 from .call import Call
 from .exchange import Exchange
+
+if TYPE_CHECKING:
+    from .inbound import Inbound
 
 
 class ConnectionLost(Exception):
@@ -34,6 +37,25 @@ class ConnectionLost(Exception):
 
 class HandshakeFailed(ConnectionLost):
     """The backend is reachable, but doesn't speak MCP as it should."""
+
+    @classmethod
+    def too_slow(cls, connection: Connection, seconds: float) -> HandshakeFailed:
+        """Say that a backend was not ready in time, and what it has done instead."""
+        said = connection.inbound.last_violation
+        return cls(
+            f"it was not ready within {seconds:g} s"
+            + (f"; {said}" if said else "")
+            + '; raise "timeouts.start" if it needs longer'
+        )
+
+
+def first_loss(group: BaseExceptionGroup[ConnectionLost]) -> ConnectionLost:
+    """Return the first reason in a group."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, ConnectionLost)  # noqa: S101 - what the group was split by
+    return error
 
 
 @attrs.frozen
@@ -77,8 +99,12 @@ class Connection(Protocol):
         """What the backend said about itself, None before the handshake."""
 
     @property
-    def in_flight(self) -> int:
-        """How many exchanges wait for their answer."""
+    def is_shared(self) -> bool:
+        """Whether everything comes on one channel, and nothing tells whose a question is."""
+
+    @property
+    def inbound(self) -> Inbound:
+        """What is in flight, and the way in for everything that comes back."""
 
     async def run(
         self, *, task_status: trio.TaskStatus[ServerDescription] = trio.TASK_STATUS_IGNORED
@@ -96,9 +122,6 @@ class Connection(Protocol):
             InvalidParams: ``_meta`` is malformed.
             Overloaded: Too much is queued or in flight.
         """
-
-    def fail_all(self, reason: ConnectionLost) -> None:
-        """Fail everything in flight, because there is no time left to wait for it."""
 
     def notify(self, method: str, params: Fields) -> None:
         """Send a notification; where that isn't possible it is dropped."""

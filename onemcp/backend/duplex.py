@@ -109,26 +109,17 @@ class DuplexConnection:
     ) -> None:
         """Prepare a connection; `run` makes it."""
         self.server: ServerDescription | None = None
+        self.is_shared = True
         self._open_channel = open_channel
         self._terms = terms
         self._limits = limits
-        self._inbound = Inbound(self._answer, on_notification)
+        self.inbound = Inbound(self._answer, on_notification)
         self._next_id = 0
         self._outgoing: deque[bytes] = deque()
         self._queued = 0
         self._wake_writer = trio.Event()
         self._lost: ConnectionLost | None = None
         self._nonsense = 0
-
-    @property
-    def in_flight(self) -> int:
-        """How many calls of clients wait for their answer."""
-        return self._inbound.in_flight
-
-    @property
-    def last_violation(self) -> str | None:
-        """What the backend last did that it should not, or None."""
-        return self._inbound.last_violation
 
     async def run(
         self, *, task_status: trio.TaskStatus[ServerDescription] = trio.TASK_STATUS_IGNORED
@@ -143,7 +134,7 @@ class DuplexConnection:
             finally:
                 self._lost = self._lost or ConnectionLost("it is being stopped")
                 self.server = None
-                self._inbound.fail_all(self._lost)
+                self.inbound.fail_all(self._lost)
         raise self._lost
 
     def open(self, call: Call) -> Exchange:
@@ -156,47 +147,43 @@ class DuplexConnection:
         """Send a request in a given revision."""
         if self._lost is not None:
             raise BackendUnavailable("the connection is not up")
-        if len(self._inbound.exchanges) >= self._limits.in_flight:
+        if len(self.inbound.exchanges) >= self._limits.in_flight:
             raise Overloaded(f"{self._limits.in_flight} requests are in flight, the limit")
         request_id = self._next_id + 1
         params, token = outgoing_params(call, revision, request_id)
         exchange = Exchange(request_id, call, self, token)
         self._send(jsonrpc.encode_request(request_id, call.method, params))
         self._next_id = request_id
-        self._inbound.add(exchange)
+        self.inbound.add(exchange)
         return exchange
-
-    def fail_all(self, reason: ConnectionLost) -> None:
-        """Fail everything in flight."""
-        self._inbound.fail_all(reason)
 
     def notify(self, method: str, params: Fields) -> None:
         """Send a notification; dropped where the queue is full."""
         try:
             self._send(jsonrpc.encode_notification(method, join(params)))
         except Overloaded:
-            self._inbound.last_violation = "it doesn't read what it is sent"
+            self.inbound.last_violation = "it doesn't read what it is sent"
 
     def abandon(self, exchange: Exchange) -> None:
         """Cancel a request at the backend."""
-        if self._inbound.drop(exchange):
-            self._inbound.linger(exchange)
+        if self.inbound.drop(exchange):
+            self.inbound.linger(exchange)
             self.notify(CANCELLED, {"requestId": raw(exchange.id)})
 
     def forget(self, exchange: Exchange) -> None:
         """Drop a request without telling the backend."""
-        if self._inbound.drop(exchange):
-            self._inbound.linger(exchange)
+        if self.inbound.drop(exchange):
+            self.inbound.linger(exchange)
         exchange.close()
 
     def reply(self, exchange: Exchange, answer: Answer) -> None:
         """Send a client's answer to a question."""
-        if self._inbound.claim(exchange, answer):
+        if self.inbound.claim(exchange, answer):
             self._answer(answer)
 
     def __repr__(self) -> str:
         state = "lost" if self._lost else "up" if self.server else "connecting"
-        return f"<DuplexConnection {state} in_flight={self.in_flight}>"
+        return f"<DuplexConnection {state} in_flight={self.inbound.in_flight}>"
 
     # --- tasks -------------------------------------------------------------------------------
 
@@ -251,7 +238,7 @@ class DuplexConnection:
         try:
             self._send(jsonrpc.encode(answer))
         except Overloaded:
-            self._inbound.last_violation = "it doesn't read what it is sent"
+            self.inbound.last_violation = "it doesn't read what it is sent"
 
     # --- receiving ---------------------------------------------------------------------------
 
@@ -281,7 +268,7 @@ class DuplexConnection:
             return
         self._nonsense = 0
         try:
-            self._inbound.take(message)
+            self.inbound.take(message)
         except InvalidParams as error:
             self._on_nonsense(error.message)
 
@@ -294,18 +281,18 @@ class DuplexConnection:
         self._on_nonsense(f"it printed something other than MCP: {said!r} ({error})")
 
     def _on_nonsense(self, what: str) -> None:
-        self._inbound.last_violation = what
+        self.inbound.last_violation = what
         self._nonsense += 1
         if self._nonsense >= MAX_NONSENSE:
             raise ConnectionLost(f"{self._nonsense} lines in a row were not MCP; {what}")
 
     def _on_oversized(self, line: Oversized) -> None:
-        self._inbound.last_violation = (
+        self.inbound.last_violation = (
             f"it sent a message of {line.size} bytes, which is over the limit"
         )
         exchange = self._answered_by(line)
         if exchange is not None:
-            self._inbound.drop(exchange)
+            self.inbound.drop(exchange)
             exchange.fail(
                 MessageTooLarge(f"the answer has {line.size} bytes, which is over the limit")
             )
@@ -314,7 +301,7 @@ class DuplexConnection:
         answer = _ANSWER.match(line.head)
         if answer is None:
             return None  # a notification or a question: every call still gets its answer
-        exchanges = self._inbound.exchanges
+        exchanges = self.inbound.exchanges
         found = answer.group(1) or ((tail := _TAIL.search(line.tail)) and tail.group(1))
         if found:
             return exchanges.get(int(found))

@@ -82,4 +82,77 @@ class ListFailed:
     reason: str
 
 
-BackendEvent: TypeAlias = BackendReady | BackendDown | BackendStderr | ItemRejected | ListFailed
+@attrs.frozen
+class InstanceReady:
+    """One more instance of a backend takes calls.
+
+    Attributes:
+        backend: Its name.
+        instances: How many there are now.
+        seconds: How long it took.
+    """
+
+    backend: str
+    instances: int
+    seconds: float
+
+
+@attrs.frozen
+class InstanceLost:
+    """An instance of a backend beside its first one ended, or could not be started.
+
+    Attributes:
+        backend: Its name.
+        instances: How many there are now.
+        reason: Why.
+        detail: More for the operator, such as a program's last words, or None.
+    """
+
+    backend: str
+    instances: int
+    reason: str
+    detail: str | None = None
+
+
+@attrs.frozen
+class InstanceRetired:
+    """An instance of a backend was not needed any more, and has been ended.
+
+    Attributes:
+        backend: Its name.
+        instances: How many there are now.
+    """
+
+    backend: str
+    instances: int
+
+
+@attrs.frozen
+class InteractiveFound:
+    """A call of a backend asks its client something, and gets an instance of its own from now on.
+
+    Attributes:
+        backend: Its name.
+        method: The method.
+        name: The name or URI that it is called with.
+        certain: Whether it was that call that asked; otherwise it is one of several that may have,
+            and the question was refused.
+    """
+
+    backend: str
+    method: str
+    name: str
+    certain: bool
+
+
+BackendEvent: TypeAlias = (
+    BackendReady
+    | BackendDown
+    | BackendStderr
+    | ItemRejected
+    | ListFailed
+    | InstanceReady
+    | InstanceLost
+    | InstanceRetired
+    | InteractiveFound
+)

@@ -11,6 +11,7 @@ more: a request still in flight is cancelled at the backend.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
 import trio
@@ -51,6 +52,7 @@ class Exchange:
         dropped: How many notifications were dropped because nobody received them in time.
         scope: Where a task of the connection serves this exchange alone, its cancel scope.
         backend: The name of the backend, for errors that clients see, or None.
+        on_end: Called once, when it is finished or closed, or None.
     """
 
     __slots__ = (
@@ -63,6 +65,7 @@ class Exchange:
         "call",
         "dropped",
         "id",
+        "on_end",
         "progress_token",
         "scope",
     )
@@ -77,6 +80,7 @@ class Exchange:
         self.dropped = 0
         self.scope: trio.CancelScope | None = None
         self.backend: str | None = None
+        self.on_end: Callable[[Exchange], object] | None = None
         self._carrier = carrier
         self._messages: deque[Incoming] = deque()
         self._queued = 0
@@ -133,6 +137,7 @@ class Exchange:
             self._finished = True
             self._messages.append(answer)
             self._wake()
+            self._end()
 
     def fail(self, error: ProtocolError) -> None:
         """End the exchange with an error of onemcp's own."""
@@ -150,12 +155,17 @@ class Exchange:
         if not self._finished:
             self._finished = True
             self._carrier.abandon(self)
+            self._end()
         self._messages.clear()
         self._wake()
 
     def __repr__(self) -> str:
         state = "finished" if self._finished else "in flight"
         return f"<Exchange {self.id} {self.call.method} {state}>"
+
+    def _end(self) -> None:
+        if self.on_end is not None:
+            self.on_end(self)
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

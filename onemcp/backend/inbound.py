@@ -11,21 +11,24 @@ is answered, or for `LINGER` seconds, it counts as in flight when it comes to wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Final, TypeGuard
+from typing import Final, Protocol, TypeGuard
 
 import trio
 from msgspec import Raw
 
 from onemcp.protocol import meta, tasks
 from onemcp.protocol.errors import (
-    INVALID_REQUEST,
-    METHOD_NOT_FOUND,
     BackendLost,
+    InteractionNotPossible,
     InvalidParams,
+    LocalError,
+    MethodNotFound,
+    Overloaded,
 )
-from onemcp.protocol.fields import Fields, join, plain, raw, split, value_of
+from onemcp.protocol.fields import Fields, join, plain, split, value_of
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, RequestId, Response
 from onemcp.protocol.methods import (
     CANCELLED,
@@ -39,7 +42,7 @@ from onemcp.protocol.methods import (
     TASK_STATUS,
 )
 
-from .attribution import INTERNAL, attribute
+from .attribution import INTERNAL, attribute, clients_of
 from .connection import ConnectionLost, NotificationHandler
 from .exchange import Answer, Exchange, Incoming
 
@@ -60,10 +63,29 @@ _GLOBAL: Final = LIST_CHANGED | {RESOURCE_UPDATED, TASK_STATUS}
 them on."""
 
 
+class Watcher(Protocol):
+    """What whoever uses a connection wants to hear of it. Called synchronously."""
+
+    def on_question(
+        self, method: str, exchange: Exchange | None, suspects: Sequence[Exchange]
+    ) -> None:
+        """Take note of a question.
+
+        Args:
+            method: What is asked.
+            exchange: The exchange that it belongs to, or None where that isn't known.
+            suspects: Where no stream tells, the calls of clients that it may belong to.
+        """
+
+    def on_settled(self) -> None:
+        """Take note that a cancelled request has been answered."""
+
+
 class Inbound:
     """What is in flight on a connection, and the way in for everything that comes back.
 
     Attributes:
+        watcher: Whom to tell of questions, or None.
         exchanges: What is in flight, by id, oldest first.
         last_violation: What the backend last did that it should not, or None.
     """
@@ -79,6 +101,7 @@ class Inbound:
         """
         self.exchanges: dict[RequestId, Exchange] = {}
         self.last_violation: str | None = None
+        self.watcher: Watcher | None = None
         self._own: set[RequestId] = set()
         self._lingering: dict[RequestId, tuple[Exchange, float]] = {}
         self._questions: dict[RequestId, Exchange] = {}
@@ -140,6 +163,18 @@ class Inbound:
             del self._lingering[next(iter(self._lingering))]
         self._lingering[exchange.id] = (exchange, trio.current_time() + LINGER)
 
+    def lingering(self) -> Iterator[Exchange]:
+        """Yield the cancelled requests that the backend may still work on, oldest first."""
+        now = trio.current_time()
+        for request_id in [key for key, (_, until) in self._lingering.items() if until <= now]:
+            del self._lingering[request_id]
+        return (exchange for exchange, _ in self._lingering.values())
+
+    @property
+    def settles_at(self) -> float:
+        """When the first cancelled request is taken to be over, by Trio's clock; or infinity."""
+        return next((until for _, until in self._lingering.values()), math.inf)
+
     def claim(self, exchange: Exchange, answer: Answer) -> bool:
         """Take an answer for a question that was put to an exchange.
 
@@ -168,7 +203,10 @@ class Inbound:
         exchange = None if answer.id is None else self.exchanges.get(answer.id)
         if exchange is not None:
             self.finish(exchange, answer)
-        elif answer.id is None or self._lingering.pop(answer.id, None) is None:
+        elif answer.id is not None and self._lingering.pop(answer.id, None) is not None:
+            if self.watcher is not None:
+                self.watcher.on_settled()
+        else:
             self.last_violation = f"it answered a request that nobody made (id {answer.id!r:.40})"
 
     # --- notifications -----------------------------------------------------------------------
@@ -214,7 +252,7 @@ class Inbound:
         return None if note.method in _GLOBAL else self._attribute(None)
 
     def _attribute(self, stream: Exchange | None, level: str | None = None) -> Exchange | None:
-        found = attribute(self._candidates(stream), level=level)
+        found = attribute(self._candidates(stream), level)
         return None if found is None or found.finished else found
 
     def _of_task(self, task_id: str, stream: Exchange | None) -> Exchange | None:
@@ -235,11 +273,7 @@ class Inbound:
     def _candidates(self, stream: Exchange | None) -> Iterable[Exchange]:
         if stream is not None:
             return (stream,)
-        now = trio.current_time()
-        for request_id in [key for key, (_, until) in self._lingering.items() if until <= now]:
-            del self._lingering[request_id]
-        cancelled = (exchange for exchange, _ in self._lingering.values())
-        return chain(cancelled, self.exchanges.values())
+        return chain(self.lingering(), self.exchanges.values())
 
     def _on_progress(
         self, note: Notification, params: Fields
@@ -275,22 +309,27 @@ class Inbound:
             self._send_answer(Response(request.id, Raw(b"{}")))
             return
         if request.method not in QUESTIONS:
-            self._refuse(request, METHOD_NOT_FOUND, f"Method not found: {request.method[:80]}")
+            self._refuse(request, MethodNotFound(f"Method not found: {request.method[:80]}"))
             return
         # Whether its client can answer is for the call to say.
         task = tasks.related_task(request.params)
         exchange = self._attribute(stream) if task is None else self._of_task(task, stream)
+        if self.watcher is not None:
+            tells = stream is not None or task is not None
+            suspects = [] if tells else [*clients_of(self._candidates(None))]
+            self.watcher.on_question(request.method, exchange, suspects)
         if exchange is None:
             self._refuse(
-                request, INVALID_REQUEST, f"No single client can answer {request.method} now"
+                request,
+                InteractionNotPossible(f"No single client can answer {request.method} now"),
             )
         elif len(self._questions) >= MAX_QUESTIONS or not exchange.deliver(request):
-            self._refuse(request, INVALID_REQUEST, "Too many questions are unanswered")
+            self._refuse(request, Overloaded("Too many questions are unanswered"))
         else:
             self._questions[request.id] = exchange
 
-    def _refuse(self, request: Request, code: int, message: str) -> None:
-        self._send_answer(Failure(request.id, raw({"code": code, "message": message})))
+    def _refuse(self, request: Request, error: LocalError) -> None:
+        self._send_answer(Failure(request.id, error.error))
 
 
 def _is_id(value: object) -> TypeGuard[RequestId]:

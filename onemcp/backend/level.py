@@ -26,10 +26,6 @@ class LogLevel:
         self._caller = caller
         self._level: str | None = None
 
-    def forget(self) -> None:
-        """Take note of a new connection, which has not been asked for anything."""
-        self._level = None
-
     def is_too_high(self, connection: Connection, caller: Caller) -> bool:
         """Tell whether a client wants messages that the backend doesn't send yet."""
         server = connection.server

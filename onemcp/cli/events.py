@@ -18,6 +18,10 @@ from onemcp.backend import (
     BackendReady,
     BackendStderr,
     ConnectionLost,
+    InstanceLost,
+    InstanceReady,
+    InstanceRetired,
+    InteractiveFound,
     ItemRejected,
     ListFailed,
 )
@@ -50,6 +54,10 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(BackendStderr, "info")
     log.register(ItemRejected, "warning")
     log.register(ListFailed, "warning")
+    log.register(InstanceReady, "debug")
+    log.register(InstanceLost, "warning")
+    log.register(InstanceRetired, "debug")
+    log.register(InteractiveFound, _of_interactive)
     log.register(ConflictsChanged, _of_conflicts)
     log.register(CallParked, "debug")
     log.register(CallResumed, "debug")
@@ -74,6 +82,11 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(AddressChanged, "info")
     log.register(AddressRefused, "error", "onemcp goes on listening where it did")
     return log
+
+
+def _of_interactive(event: InteractiveFound) -> LogLevel:
+    # Where it is not certain, a question was refused.
+    return "info" if event.certain else "warning"
 
 
 def _of_conflicts(event: ConflictsChanged) -> LogLevel:

@@ -167,6 +167,23 @@ class BackendLimits:
 
 
 @attrs.frozen(kw_only=True)
+class Instances:
+    """How many instances of one backend there may be, for calls that ask their clients something.
+
+    Attributes:
+        max: How many at once, the first one included; 1 leases none.
+        idle: Seconds that one is kept which nobody uses.
+        queue: Calls that may wait at once for one of their own.
+        wait: Seconds that each of them waits.
+    """
+
+    max: int = attrs.field(default=16, validator=rules.at_least(1))
+    idle: float = attrs.field(default=60.0, validator=rules.positive)
+    queue: int = attrs.field(default=64, validator=rules.at_least(0))
+    wait: float = attrs.field(default=30.0, validator=rules.positive)
+
+
+@attrs.frozen(kw_only=True)
 class Backend:
     """One MCP server behind onemcp.
 
@@ -179,6 +196,8 @@ class Backend:
         timeouts: How long it may take.
         restart: How often it is restarted.
         limits: What it may use.
+        interactive: Whether its calls ask their clients something; None to find out.
+        instances: How many instances there may be for those that do.
     """
 
     name: str = attrs.field(validator=rules.matches(rules.NAME))
@@ -192,6 +211,8 @@ class Backend:
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     restart: Restart = attrs.field(factory=Restart)
     limits: BackendLimits = attrs.field(factory=BackendLimits)
+    interactive: bool | None = None
+    instances: Instances = attrs.field(factory=Instances)
 
     def __attrs_post_init__(self) -> None:
         sse = isinstance(self.transport, HttpTransport) and self.transport.type == "sse"

@@ -93,7 +93,7 @@ class Multiplexer:
         for backend in backends:
             old = before.get(backend.name)
             if old is not None and old is not backend:
-                backend.upstream.adopt(old.upstream)
+                backend.adopt(old)
         for view in self._views.values():
             view.forget(before.keys() - self.backends.keys())
         self._refresh()

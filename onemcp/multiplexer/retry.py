@@ -69,7 +69,7 @@ async def come_back(
     try:
         await parking.take(state, parked)
         with contextlib.suppress(ProtocolError):  # without log messages, it goes on all the same
-            await inquiry.backend.heed(caller)
+            await inquiry.backend.heed(exchange, caller)
     except BaseException:
         exchange.close()
         terms.on_end()

@@ -33,6 +33,7 @@ TASK_STATUS: Final = "notifications/tasks/status"
 ELICIT: Final = "elicitation/create"
 SAMPLE: Final = "sampling/createMessage"
 ROOTS: Final = "roots/list"
+ROOTS_CHANGED: Final = "notifications/roots/list_changed"
 
 LOG_LEVELS: Final = (
     "debug",

@@ -14,6 +14,7 @@ from onemcp import config
 from onemcp.backend import Backend, Call, Caller, ConnectionLost, Exchange, ServerDescription
 from onemcp.backend.backend import Identity
 from onemcp.backend.call import outgoing_params
+from onemcp.backend.inbound import Inbound
 from onemcp.multiplexer import Multiplexer, Reply, SelfDescription, View
 from onemcp.protocol.errors import BackendLost
 from onemcp.protocol.fields import raw
@@ -159,13 +160,10 @@ class FakeConnection:
         self.lost = trio.Event()
         self.on_notification = on_notification
         self.exchanges: dict[int, Exchange] = {}
+        self.inbound = Inbound(lambda _: None, lambda _: None)
+        self.is_shared = True
         self._far = server
         self._ids = 0
-
-    @property
-    def in_flight(self) -> int:
-        self.exchanges = {key: each for key, each in self.exchanges.items() if not each.finished}
-        return sum(each.call.method != LISTEN for each in self.exchanges.values())
 
     async def run(
         self, *, task_status: trio.TaskStatus[ServerDescription] = trio.TASK_STATUS_IGNORED
@@ -236,7 +234,7 @@ class World:
             return known
         return Backend(
             server.config,
-            connect=lambda backend: FakeConnection(server, backend.notification_handler),
+            connect=lambda setup: FakeConnection(server, setup.notification_handler),
             observer=self.multiplexer,
             identity=Identity(Raw(b'{"name":"onemcp"}')),
             on_event=self.events.append,

@@ -22,6 +22,7 @@ from onemcp.backend.connection import (
 from onemcp.backend.duplex import DuplexConnection, DuplexLimits
 from onemcp.backend.exchange import Exchange
 from onemcp.backend.handshake import Terms
+from onemcp.backend.inbound import Inbound
 from onemcp.config import BackendLimits, HttpTransport, Timeouts
 from onemcp.protocol.fields import Fields
 from onemcp.protocol.revisions import Era
@@ -81,14 +82,14 @@ class HttpConnection:
         return self._current.server
 
     @property
-    def in_flight(self) -> int:
-        """How many calls of clients wait for their answer."""
-        return self._current.in_flight
+    def is_shared(self) -> bool:
+        """Whether everything comes on one channel."""
+        return self._current.is_shared
 
     @property
-    def last_violation(self) -> str | None:
-        """What the backend last did that it should not, or None."""
-        return self._current.last_violation
+    def inbound(self) -> Inbound:
+        """What is in flight, and the way in for everything that comes back."""
+        return self._current.inbound
 
     async def run(
         self, *, task_status: trio.TaskStatus[ServerDescription] = trio.TASK_STATUS_IGNORED
@@ -109,10 +110,6 @@ class HttpConnection:
     def open(self, call: Call) -> Exchange:
         """Send a request."""
         return self._current.open(call)
-
-    def fail_all(self, reason: ConnectionLost) -> None:
-        """Fail everything in flight."""
-        self._current.fail_all(reason)
 
     def notify(self, method: str, params: Fields) -> None:
         """Send a notification; where that isn't possible it is dropped."""

@@ -85,12 +85,13 @@ class StreamableConnection:
             tools: What is known of the backend's tools.
         """
         self.server: ServerDescription | None = None
+        self.is_shared = False
         self._peer = peer
         self._terms = terms
         self._tools = tools
-        self._inbound = Inbound(self._send_answer, on_notification)
+        self.inbound = Inbound(self._send_answer, on_notification)
         self._client = HttpClient(peer, peer.limits.in_flight + SPARE_CONNECTIONS)
-        self._courier = Courier(self._client, self._inbound, self._on_contact)
+        self._courier = Courier(self._client, self.inbound, self._on_contact)
         self._context = contextvars.Context()
         self._nursery: trio.Nursery | None = None
         self._lost: ConnectionLost | None = None
@@ -100,16 +101,6 @@ class StreamableConnection:
         self._contacted = False
         self._unreachable = 0
         self._verifying = False
-
-    @property
-    def in_flight(self) -> int:
-        """How many calls of clients wait for their answer."""
-        return self._inbound.in_flight
-
-    @property
-    def last_violation(self) -> str | None:
-        """What the backend last did that it should not, or None."""
-        return self._inbound.last_violation
 
     async def run(
         self, *, task_status: trio.TaskStatus[ServerDescription] = trio.TASK_STATUS_IGNORED
@@ -124,7 +115,7 @@ class StreamableConnection:
             finally:
                 self._nursery = self.server = None
                 self._lost = self._lost or ConnectionLost("it is being stopped")
-                self._inbound.fail_all(self._lost)
+                self.inbound.fail_all(self._lost)
                 with trio.move_on_after(min(END_TIMEOUT, self._peer.timeouts.stop), shield=True):
                     await self._courier.end_session()
         raise self._lost
@@ -139,22 +130,18 @@ class StreamableConnection:
         """Send a request in a given revision."""
         if self._lost is not None or self._nursery is None:
             raise BackendUnavailable("the connection is not up")
-        if len(self._inbound.exchanges) >= self._peer.limits.in_flight:
+        if len(self.inbound.exchanges) >= self._peer.limits.in_flight:
             raise Overloaded(f"{self._peer.limits.in_flight} requests are in flight, the limit")
         request_id = self._next_id + 1
         params, token = outgoing_params(call, revision, request_id)
         exchange = Exchange(request_id, call, self, token)
         exchange.scope = trio.CancelScope()
         self._next_id = request_id
-        self._inbound.add(exchange)
+        self.inbound.add(exchange)
         body = jsonrpc.encode_request(request_id, call.method, params)
         headers = self._headers(call, revision)
         self._spawn(self._nursery, self._carry, exchange, exchange.scope, body, headers)
         return exchange
-
-    def fail_all(self, reason: ConnectionLost) -> None:
-        """Fail everything in flight."""
-        self._inbound.fail_all(reason)
 
     def notify(self, method: str, params: Fields) -> None:
         """Send a notification; the modern era has none over HTTP."""
@@ -166,27 +153,27 @@ class StreamableConnection:
 
     def abandon(self, exchange: Exchange) -> None:
         """Cancel a request at the backend."""
-        if not self._inbound.drop(exchange) or exchange.scope is None:
+        if not self.inbound.drop(exchange) or exchange.scope is None:
             return
         if not self._courier.session.is_legacy or not self._start(self._cancel, exchange):
             exchange.scope.cancel()
 
     def forget(self, exchange: Exchange) -> None:
         """Drop a request without telling the backend."""
-        if self._inbound.drop(exchange):
-            self._inbound.last_violation = f"it didn't answer {exchange.call.method} in time"
+        if self.inbound.drop(exchange):
+            self.inbound.last_violation = f"it didn't answer {exchange.call.method} in time"
         exchange.close()
         if exchange.scope is not None:
             exchange.scope.cancel()
 
     def reply(self, exchange: Exchange, answer: Answer) -> None:
         """Send a client's answer to a question."""
-        if self._inbound.claim(exchange, answer):
+        if self.inbound.claim(exchange, answer):
             self._start(self._tell, jsonrpc.encode(answer), exchange)
 
     def __repr__(self) -> str:
         state = "lost" if self._lost else "up" if self.server else "connecting"
-        return f"<StreamableConnection {state} in_flight={self.in_flight}>"
+        return f"<StreamableConnection {state} in_flight={self.inbound.in_flight}>"
 
     # --- tasks -------------------------------------------------------------------------------
 
@@ -218,7 +205,7 @@ class StreamableConnection:
             if problem.status is None or problem.ends is not None or problem.wants_login:
                 raise as_loss(problem) from problem
             # Some backends refuse notifications, and work all the same.
-            self._inbound.last_violation = f"it refused a notification: {problem.reason}"
+            self.inbound.last_violation = f"it refused a notification: {problem.reason}"
 
     async def _carry(
         self, exchange: Exchange, scope: trio.CancelScope, body: bytes, headers: HeaderList
@@ -227,7 +214,7 @@ class StreamableConnection:
             try:
                 await self._ask(exchange, body, headers)
             except Problem as problem:
-                self._inbound.drop(exchange)
+                self.inbound.drop(exchange)
                 if self.server is None:
                     self._on_handshake_problem(problem, exchange.call.method)
                     exchange.fail(problem.error)
@@ -267,10 +254,10 @@ class StreamableConnection:
                 await self._courier.tell(body)
             except Problem as problem:
                 self._on_problem(problem)
-                if exchange is not None and self._inbound.drop(exchange):
+                if exchange is not None and self.inbound.drop(exchange):
                     exchange.fail(BackendLost(f"it could not be told the answer: {problem.reason}"))
         if patience.cancelled_caught:
-            self._inbound.last_violation = "it doesn't take what it is sent"
+            self.inbound.last_violation = "it doesn't take what it is sent"
 
     async def _cancel(self, exchange: Exchange) -> None:
         params = join({"requestId": raw(exchange.id)})
@@ -304,7 +291,7 @@ class StreamableConnection:
     def _start(self, run: Callable[[Unpack[Ts]], Awaitable[None]], *args: *Ts) -> bool:
         """Start something that nobody waits for, within bounds."""
         if self._nursery is None or self._background >= MAX_BACKGROUND:
-            self._inbound.last_violation = "it doesn't take what it is sent"
+            self.inbound.last_violation = "it doesn't take what it is sent"
             return False
         self._background += 1
         self._spawn(self._nursery, self._in_background, run, *args)

@@ -10,9 +10,9 @@ import trio
 from msgspec import Raw
 
 from onemcp.backend import Call, Caller, ConnectionLost, Exchange, ServerDescription
-from onemcp.backend.attribution import INTERNAL
 from onemcp.backend.duplex import DuplexConnection, DuplexLimits
 from onemcp.backend.handshake import EraMemory, Terms
+from onemcp.backend.inbound import Inbound
 from onemcp.protocol.errors import BackendLost, BackendUnavailable, RemoteError
 from onemcp.protocol.fields import plain, raw
 from onemcp.protocol.framing import Oversized
@@ -185,7 +185,8 @@ class FakeConnection:
         self.startable = trio.Event()
         self.startable.set()
         self.teardown = 0.0
-        self.last_violation: str | None = None
+        self.is_shared = True
+        self.inbound = Inbound(lambda _: None, lambda _: None)
         self._ids = 0
         self._over = trio.Event()
         self._reason = ConnectionLost("it ended")
@@ -194,10 +195,6 @@ class FakeConnection:
     @property
     def waiting(self) -> list[Exchange]:
         return [exchange for exchange in self.opened if not exchange.finished]
-
-    @property
-    def in_flight(self) -> int:
-        return sum(exchange.call.caller.owner != INTERNAL for exchange in self.waiting)
 
     async def run(
         self, *, task_status: trio.TaskStatus[ServerDescription] = trio.TASK_STATUS_IGNORED

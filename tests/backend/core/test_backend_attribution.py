@@ -31,17 +31,6 @@ NOBODY = None
         pytest.param([ANN, BOB, ANN], {}, NOBODY, id="two clients, interleaved"),
         pytest.param([SELF], {}, NOBODY, id="onemcp alone"),
         pytest.param([SELF, ANN, SELF], {}, 1, id="onemcp doesn't count"),
-        pytest.param([ANN], {"capability": "sampling"}, 0, id="a client that can"),
-        pytest.param([MUTE], {"capability": "sampling"}, NOBODY, id="a client that can't"),
-        pytest.param([ANN, MUTE], {"capability": "roots"}, NOBODY, id="one of two can: a guess"),
-        pytest.param([ANN, ANN_TOO], {"capability": "roots"}, NOBODY, id="the youngest can't"),
-        pytest.param(
-            [ODD], {"capability": "sampling"}, NOBODY, id="a capability that is no object"
-        ),
-        pytest.param([ODD], {"capability": "roots"}, NOBODY, id="a capability that is null"),
-        pytest.param(
-            [BROKEN], {"capability": "roots"}, NOBODY, id="capabilities that are no object"
-        ),
         pytest.param([ANN], {"level": "info"}, 0, id="a level that is wanted"),
         pytest.param([ANN], {"level": "emergency"}, 0, id="a higher level"),
         pytest.param([ANN], {"level": "debug"}, NOBODY, id="a lower level"),

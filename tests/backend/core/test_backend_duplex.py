@@ -53,12 +53,12 @@ async def test_answers_find_their_exchanges_in_any_order(autojump_clock, legacy)
     one, two = await legacy.peer.next(), await legacy.peer.next()
     assert (one["params"], two["params"]) == ({"n": 1}, {"n": 2})
     assert one["id"] != two["id"]
-    assert legacy.connection.in_flight == 2
+    assert legacy.connection.inbound.in_flight == 2
     legacy.peer.answer(two, {"n": 2})
     legacy.peer.refuse(one, -5)
     assert bytes((await second.receive()).result) == b'{"n": 2}'
     assert error_of(await first.receive()).code == -5
-    assert legacy.connection.in_flight == 0
+    assert legacy.connection.inbound.in_flight == 0
 
 
 async def test_wrong_ids_are_noted_and_disturb_nobody(autojump_clock, legacy):
@@ -69,8 +69,8 @@ async def test_wrong_ids_are_noted_and_disturb_nobody(autojump_clock, legacy):
     legacy.peer.say({"id": None, "error": {"code": -32700, "message": "what?"}})
     legacy.peer.answer(request, 1)
     assert bytes((await exchange.receive()).result) == b"1"
-    assert "nobody made" in legacy.connection.last_violation
-    assert len(legacy.connection.last_violation) < 200
+    assert "nobody made" in legacy.connection.inbound.last_violation
+    assert len(legacy.connection.inbound.last_violation) < 200
 
 
 async def test_a_second_answer_is_ignored(autojump_clock, legacy):
@@ -134,13 +134,13 @@ async def test_a_backend_that_never_reads_does_not_fill_the_memory(autojump_cloc
     with pytest.raises(Overloaded):
         await flood()
     assert 8 <= len(exchanges) <= 12
-    assert under.connection.in_flight == len(exchanges), "what was refused is not in flight"
+    assert under.connection.inbound.in_flight == len(exchanges), "what was refused is not in flight"
     under.connection.notify("notifications/x", {"x": raw("x" * 100_000)})
-    assert under.connection.last_violation == "it doesn't read what it is sent"
-    under.connection._inbound.last_violation = None
+    assert under.connection.inbound.last_violation == "it doesn't read what it is sent"
+    under.connection.inbound.last_violation = None
     under.peer.say(*({"id": number, "method": "p" * 60} for number in range(2000)))
     await settle()
-    assert under.connection.last_violation == "it doesn't read what it is sent"
+    assert under.connection.inbound.last_violation == "it doesn't read what it is sent"
     assert under.connection._queued < 120_000
     under.peer.reads.set()
     await settle()
@@ -164,7 +164,7 @@ async def test_calls_in_flight_are_bounded(autojump_clock, duplex):
     under.connection.open(call(owner=INTERNAL))
     with pytest.raises(Overloaded):
         under.connection.open(call())
-    assert under.connection.in_flight == 1, "onemcp's own don't count as calls"
+    assert under.connection.inbound.in_flight == 1, "onemcp's own don't count as calls"
     first.close()
     under.connection.open(call())
 
@@ -172,7 +172,7 @@ async def test_calls_in_flight_are_bounded(autojump_clock, duplex):
 async def test_a_malformed_call_costs_nothing(autojump_clock, legacy):
     with pytest.raises(InvalidParams):
         legacy.connection.open(call(params={"_meta": []}))
-    assert legacy.connection.in_flight == 0
+    assert legacy.connection.inbound.in_flight == 0
     legacy.connection.open(call(params={"ok": 1}))
     assert (await legacy.peer.next())["params"] == {"ok": 1}
 
@@ -208,7 +208,7 @@ async def test_progress_tokens_are_mapped_back_byte_for_byte(autojump_clock, leg
 async def test_progress_of_nobody_goes_nowhere(autojump_clock, legacy, token):
     exchange = legacy.connection.open(call(params={"_meta": {"progressToken": "t"}}))
     exchange_too = legacy.connection.open(call())
-    legacy.connection._inbound.exchanges[1] = exchange  # so that True would find it
+    legacy.connection.inbound.exchanges[1] = exchange  # so that True would find it
     legacy.peer.say({"method": "notifications/progress", "params": {"progressToken": token}})
     await settle()
     assert unread(exchange) == unread(exchange_too) == []
@@ -244,10 +244,10 @@ async def test_a_cancelled_call_is_cancelled_at_the_backend_by_its_mapped_id(
         "method": "notifications/cancelled",
         "params": {"requestId": request["id"]},
     }
-    assert legacy.connection.in_flight == 0
+    assert legacy.connection.inbound.in_flight == 0
     legacy.peer.answer(request)
     await settle()
-    assert legacy.connection.last_violation is None, "it may have been too late"
+    assert legacy.connection.inbound.last_violation is None, "it may have been too late"
     assert legacy.peer.rest() == []
 
 
@@ -291,7 +291,7 @@ async def test_a_modern_backend_may_end_a_subscription(autojump_clock, modern):
     exchange = modern.connection.open(call("subscriptions/listen", INTERNAL))
     modern.peer.say({"method": "notifications/cancelled", "params": {"requestId": exchange.id}})
     assert error_of(await exchange.receive()).code == -33002
-    assert modern.connection.in_flight == 0
+    assert modern.connection.inbound.in_flight == 0
 
 
 # --- questions -------------------------------------------------------------------------------
@@ -351,7 +351,7 @@ async def test_a_question_of_nobody_is_refused(autojump_clock, legacy, in_flight
         await legacy.peer.next()
     legacy.peer.say(asks())
     refusal = await legacy.peer.next()
-    assert (refusal["id"], refusal["error"]["code"]) == ("q", -32600)
+    assert (refusal["id"], refusal["error"]["code"]) == ("q", -33007)
     assert all(unread(exchange) == [] for exchange in exchanges)
 
 
@@ -388,7 +388,7 @@ async def test_a_client_that_has_gone_may_still_be_meant(autojump_clock, legacy)
     await settle()
     legacy.peer.rest()
     legacy.peer.say(asks(), LOGS)
-    assert (await legacy.peer.next())["error"]["code"] == -32600
+    assert (await legacy.peer.next())["error"]["code"] == -33007
     assert unread(bob) == []
     legacy.peer.answer(cancelled)
     legacy.peer.say(asks(), LOGS)
@@ -415,7 +415,7 @@ async def test_a_client_that_has_gone_alone_gets_nothing(autojump_clock, legacy)
 async def test_what_is_remembered_of_clients_that_have_gone_is_bounded(autojump_clock, legacy):
     for _ in range(MAX_LINGERING + 5):
         legacy.connection.open(call()).close()
-    assert len(legacy.connection._inbound._lingering) == MAX_LINGERING
+    assert len(legacy.connection.inbound._lingering) == MAX_LINGERING
 
 
 @pytest.mark.requirement("client/sampling#security-considerations-4")
@@ -447,7 +447,7 @@ async def test_questions_end_with_their_call(autojump_clock, legacy):
     exchange.reply(Response("q", EMPTY))
     await settle()
     assert legacy.peer.rest() == []
-    assert repr(legacy.connection._inbound) == "<Inbound in_flight=0 questions=0>"
+    assert repr(legacy.connection.inbound) == "<Inbound in_flight=0 questions=0>"
 
 
 # --- notifications ---------------------------------------------------------------------------
@@ -512,7 +512,7 @@ async def test_subscriptions_are_told_apart_by_their_ids(autojump_clock, modern)
 async def test_a_malformed_notification_is_noted(autojump_clock, legacy):
     legacy.peer.say({"method": "notifications/x", "params": {"_meta": 5}})
     await settle()
-    assert "malformed notifications/x" in legacy.connection.last_violation
+    assert "malformed notifications/x" in legacy.connection.inbound.last_violation
 
 
 async def test_on_its_own_stream_a_message_needs_no_guess():
@@ -553,7 +553,7 @@ async def test_garbage_is_passed_over(autojump_clock, legacy):
     legacy.peer.say_lines(b"Listening on stdio...", b"{}", b"[]", b"\xff\xfe", b'{"jsonrpc":"1.0"}')
     legacy.peer.answer(request)
     assert isinstance(await exchange.receive(), Response)
-    assert "something other than MCP" in legacy.connection.last_violation
+    assert "something other than MCP" in legacy.connection.inbound.last_violation
 
 
 async def test_a_thousand_lines_of_garbage_end_the_connection(autojump_clock, legacy):
@@ -586,7 +586,7 @@ async def test_batches_are_taken_in_the_revision_that_has_them(autojump_clock, d
     under.peer.say_lines(b" [5," + answers + b"]", b"[]", b"[1")
     assert isinstance(await one.receive(), Response)
     assert isinstance(await two.receive(), Response)
-    assert "something other than MCP" in under.connection.last_violation
+    assert "something other than MCP" in under.connection.inbound.last_violation
 
 
 def oversized(head: str, tail: str = "") -> Oversized:
@@ -611,7 +611,7 @@ async def test_an_oversized_answer_fails_its_own_call(autojump_clock, legacy, he
     assert error.code == -33006
     assert "50000000 bytes" in error.message
     assert not other.finished
-    assert "over the limit" in legacy.connection.last_violation
+    assert "over the limit" in legacy.connection.inbound.last_violation
 
 
 @pytest.mark.parametrize(
@@ -672,7 +672,7 @@ async def test_everything_in_flight_fails_once_when_the_channel_ends(
     assert reason in error.message
     with pytest.raises(trio.EndOfChannel):
         await exchanges[2].receive()
-    assert legacy.connection.in_flight == 0
+    assert legacy.connection.inbound.in_flight == 0
     exchanges[2].close()
     exchanges[2].reply(Response(1, EMPTY))
     for open_it in (

@@ -110,7 +110,7 @@ async def test_a_late_answer_to_the_probe_is_no_violation(autojump_clock, duplex
     await under.wait_up()
     under.peer.refuse(probe)
     await trio.sleep(1)
-    assert under.connection.last_violation is None
+    assert under.connection.inbound.last_violation is None
 
 
 async def test_a_modern_backend_that_is_slow_to_start_is_understood(autojump_clock, duplex):
@@ -349,7 +349,7 @@ async def test_notifications_and_progress_before_the_answer_are_passed_over(auto
     under.peer.answer(request, {"supportedVersions": [LATEST_MODERN]})
     await under.wait_up()
     refusal = await under.peer.next()
-    assert (refusal["id"], refusal["error"]["code"]) == (1, -32600)
+    assert (refusal["id"], refusal["error"]["code"]) == (1, -33007)
 
 
 @pytest.mark.requirement("basic/index#meta-9")

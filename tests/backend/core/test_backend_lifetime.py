@@ -19,6 +19,7 @@ from onemcp.backend import (
     Identity,
     ItemRejected,
     ListFailed,
+    Setup,
 )
 from onemcp.backend import keeping as module
 from onemcp.backend import level as level_module
@@ -62,11 +63,15 @@ class World:
         self._nursery = nursery
         self.backend = Backend(
             config.Backend(name="b", transport=transport, **settings),
-            connect=lambda _: self.connections[-1],
+            connect=self._connect,
             observer=self,
             identity=Identity(IDENTITY),
             on_event=self.events.append,
         )
+
+    def _connect(self, setup: Setup) -> FakeConnection:
+        self.setup = setup
+        return self.connections[-1]
 
     def changed(self, backend: Backend) -> None:
         assert backend is self.backend
@@ -152,7 +157,7 @@ async def test_only_what_the_backend_has_is_listed(autojump_clock, world):
 async def test_a_slow_start_times_out_with_a_reason(autojump_clock, world):
     connection = old()
     connection.startable = trio.Event()
-    connection.last_violation = "it printed something other than MCP: b'hello'"
+    connection.inbound.last_violation = "it printed something other than MCP: b'hello'"
     await world.start(connection)
     await trio.sleep(31)
     [end] = world.ends
@@ -204,8 +209,8 @@ async def test_over_http_invalid_tools_are_left_out(autojump_clock, nursery):
     await world.up(connection)
     assert world.names() == ["good"]
     assert [event.item for event in world.of(ItemRejected)] == ["bad"]
-    assert [mirrored.name for mirrored in world.backend.mirrored("good")] == ["R"]
-    assert world.backend.mirrored("other") == ()
+    assert [mirrored.name for mirrored in world.setup.tools.mirrored("good")] == ["R"]
+    assert world.setup.tools.mirrored("other") == ()
 
 
 async def test_a_connection_that_fails_while_listing_is_not_announced_as_ready(
@@ -235,7 +240,7 @@ async def test_a_connection_that_can_t_be_made_is_a_reason(autojump_clock, world
 async def test_a_transport_that_can_t_even_be_built_is_one_too(autojump_clock, nursery):
     world = World(nursery)
 
-    def refuse(_: Backend) -> FakeConnection:
+    def refuse(_: Setup) -> FakeConnection:
         raise ConnectionLost("no such transport")
 
     world.backend._connect = refuse
@@ -401,7 +406,7 @@ async def test_an_announced_change_is_fetched_and_announced(autojump_clock, worl
     connection = await world.up(old(**ANNOUNCING))
     connection.answers["tools/list"] = tools("t", "u")
     changes = world.changes
-    world.backend.notification_handler(CHANGED)
+    world.setup.notification_handler(CHANGED)
     await settle()
     assert world.names() == ["t", "u"]
     assert world.changes == changes + 1
@@ -411,7 +416,7 @@ async def test_an_announced_change_is_fetched_and_announced(autojump_clock, worl
 async def test_a_change_is_announced_even_where_the_list_is_the_same(autojump_clock, world):
     """A filtered view, or something that a list does not show, may have changed."""
     await world.up(old(**ANNOUNCING))
-    world.backend.notification_handler(CHANGED)
+    world.setup.notification_handler(CHANGED)
     await settle()
     assert world.announcements == [TOOLS.changed]
 
@@ -420,11 +425,11 @@ async def test_changes_are_coalesced(autojump_clock, world):
     connection = await world.up(old(**ANNOUNCING))
     connection.answers["tools/list"] = SILENT
     for _ in range(50):
-        world.backend.notification_handler(CHANGED)
+        world.setup.notification_handler(CHANGED)
     await settle()
     assert connection.methods() == ["tools/list"] * 2
     for _ in range(50):
-        world.backend.notification_handler(CHANGED)
+        world.setup.notification_handler(CHANGED)
     connection.answers["tools/list"] = tools("u")
     connection.waiting[0].finish(Response(1, Raw(b'{"tools":[]}')))
     await trio.sleep(1)
@@ -437,25 +442,25 @@ async def test_a_backend_that_announces_whenever_it_is_asked_does_not_spin(autoj
     connection = old(**ANNOUNCING)
 
     def answer(_: object) -> dict[str, Any]:
-        world.backend.notification_handler(CHANGED)
+        world.setup.notification_handler(CHANGED)
         return tools("t")
 
     await world.up(connection)
     connection.answers["tools/list"] = answer
-    world.backend.notification_handler(CHANGED)
+    world.setup.notification_handler(CHANGED)
     await trio.sleep(10)
     assert len(connection.opened) <= 10 / module.SETTLE + 5
 
 
 async def test_tools_that_seem_outdated_are_listed_again(autojump_clock, world, nursery):
     connection = await world.up(old(**ANNOUNCING))
-    await world.backend.relist_tools()
+    await world.setup.tools.relist_tools()
     assert connection.methods() == ["tools/list"] * 2
     assert world.announcements == [], "nothing has changed"
     connection.answers["tools/list"] = tools("u")
     async with trio.open_nursery() as everyone:
         for _ in range(50):
-            everyone.start_soon(world.backend.relist_tools)
+            everyone.start_soon(world.setup.tools.relist_tools)
     assert connection.methods() == ["tools/list"] * 3
     assert world.names() == ["u"]
     assert world.announcements == [TOOLS.changed]
@@ -465,9 +470,9 @@ async def test_a_backend_that_comes_back_keeps_nobody_waiting_for_its_tools(auto
     connection = await world.up(old(**ANNOUNCING))
     connection.answers["tools/list"] = SILENT
     async with trio.open_nursery() as waiting:
-        waiting.start_soon(world.backend.relist_tools)
+        waiting.start_soon(world.setup.tools.relist_tools)
         await settle()
-        waiting.start_soon(world.backend.relist_tools)  # for another turn
+        waiting.start_soon(world.setup.tools.relist_tools)  # for another turn
         await settle()
         connection.lose()
         await settle()
@@ -479,7 +484,7 @@ async def test_a_change_during_the_first_fetch_is_not_lost(autojump_clock, world
     connection.answers["tools/list"] = SILENT
     await world.start(connection)
     await settle()
-    world.backend.notification_handler(CHANGED)
+    world.setup.notification_handler(CHANGED)
     connection.answers["tools/list"] = tools("u")
     connection.waiting[0].finish(Response(1, Raw(b'{"tools":[]}')))
     await trio.sleep(1)
@@ -502,7 +507,7 @@ async def test_changes_of_what_is_unknown_or_not_listed_are_ignored(autojump_clo
     connection = await world.up()
     asked = len(connection.opened)
     for method in ("notifications/prompts/list_changed", "notifications/x"):
-        world.backend.notification_handler(notification(method, {}))
+        world.setup.notification_handler(notification(method, {}))
     await settle()
     assert len(connection.opened) == asked
     assert world.announcements == []
@@ -510,7 +515,7 @@ async def test_changes_of_what_is_unknown_or_not_listed_are_ignored(autojump_clo
 
 async def test_updated_resources_are_handed_on(autojump_clock, world):
     await world.up()
-    world.backend.notification_handler(notification("notifications/resources/updated", {"uri": 1}))
+    world.setup.notification_handler(notification("notifications/resources/updated", {"uri": 1}))
     assert world.announcements == ["notifications/resources/updated"]
 
 
@@ -540,7 +545,7 @@ async def test_a_backend_that_announces_nothing_is_asked_now_and_then(autojump_c
 
 async def test_it_is_asked_when_it_announces_something_all_the_same(autojump_clock, world):
     connection = await world.up()
-    world.backend.notification_handler(CHANGED)
+    world.setup.notification_handler(CHANGED)
     assert await refetched(world, connection) < 5
 
 
@@ -589,7 +594,7 @@ async def test_a_modern_backend_is_polled_unless_it_has_agreed_to_announce(autoj
 async def test_a_list_that_fails_is_tried_again_later_and_later(autojump_clock, world):
     connection = await world.up(old(**ANNOUNCING))
     connection.answers["tools/list"] = failure()
-    world.backend.notification_handler(CHANGED)
+    world.setup.notification_handler(CHANGED)
     await settle()
     assert world.names() == ["t"], "what was known stays"
     assert len(world.of(ListFailed)) == 1
@@ -631,7 +636,7 @@ async def test_polling_is_spread_over_time(autojump_clock, world, monkeypatch):
 async def test_a_fetch_that_is_never_answered_is_given_up(autojump_clock, world):
     connection = await world.up(old(**ANNOUNCING))
     connection.answers["tools/list"] = SILENT
-    world.backend.notification_handler(CHANGED)
+    world.setup.notification_handler(CHANGED)
     await trio.sleep(31)
     assert [event.reason for event in world.of(ListFailed)] == ["it was not answered within 30 s"]
     assert connection.cancelled == connection.opened[1:]

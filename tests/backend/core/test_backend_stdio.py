@@ -233,7 +233,7 @@ async def test_a_real_server_answers(instance):
 async def test_a_banner_does_no_harm(instance):
     async with connected(instance, "--banner") as (connection, *_):
         await connection.open(calling("ok")).receive()
-        assert "something other than MCP" in connection.last_violation
+        assert "something other than MCP" in connection.inbound.last_violation
 
 
 async def test_an_oversized_answer_fails_its_call_alone(instance):

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from onemcp import config
-from onemcp.backend import Backend, BackendDown, BackendReady, Identity
+from onemcp.backend import Backend, BackendDown, BackendReady, Identity, Setup
 from onemcp.backend.duplex import DuplexConnection, DuplexLimits
 from onemcp.backend.handshake import Terms
 from onemcp.backend.process import ProcessInstance, ProcessSpec, StopPolicy
@@ -38,7 +38,7 @@ class Supervised:
         self.paused = trio.Event()
         spec = ProcessSpec(sys.executable, ("-I", "-S", str(PROGRAMS / program), *args))
 
-        def connect(backend: Backend) -> DuplexConnection:
+        def connect(setup: Setup) -> DuplexConnection:
             return DuplexConnection(
                 lambda: open_stdio_channel(
                     spec,
@@ -47,8 +47,8 @@ class Supervised:
                     limit=1024 * 1024,
                     on_stderr=lambda _: None,
                 ),
-                Terms("auto", IDENTITY, 20.0, backend.memory),
-                backend.notification_handler,
+                Terms("auto", IDENTITY, 20.0, setup.memory),
+                setup.notification_handler,
                 DuplexLimits(),
             )
 

@@ -189,7 +189,7 @@ async def test_one_bad_answer_is_one_clear_error(
         assert len(found["message"]) < 400
         assert live.lost is None
         assert await live.result("tools/list") == {"did": "tools/list"}
-        assert live.connection.in_flight == 0
+        assert live.connection.inbound.in_flight == 0
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ async def test_a_stream_that_stays_open_after_the_answer_is_closed(
 
     async with connected(Modern(a=stay)) as live:
         assert await live.result("a") == {}
-        assert live.connection.in_flight == 0
+        assert live.connection.inbound.in_flight == 0
         await gone.wait()
 
 
@@ -344,7 +344,7 @@ async def test_nothing_is_left_open() -> None:
             pools = live.connection._current._client._pools  # type: ignore[attr-defined]
         assert [pool.used for pool in pools] == [0] * len(pools)
         assert [pool.transport._pool.connections for pool in pools] == [[]] * len(pools)
-        assert live.connection.in_flight == 0
+        assert live.connection.inbound.in_flight == 0
         before = before or _descriptors()
         assert _descriptors() == before
 

@@ -100,7 +100,7 @@ async def test_a_backend_that_is_silent_when_probed_is_initialized() -> None:
     server = Legacy(**{"server/discover": silent})
     async with connected(server, probe=0.05) as live:
         assert live.memory.era is Era.LEGACY
-        assert "server/discover" in str(live.connection.last_violation)  # type: ignore[attr-defined]
+        assert "server/discover" in str(live.connection.inbound.last_violation)
     assert server.of("notifications/cancelled") == []
 
 
@@ -201,7 +201,7 @@ async def test_a_backend_that_takes_no_notification_is_remembered_for_it(
         live.connection.notify("notifications/x", {})
         await gone.wait()
         await trio.testing.wait_all_tasks_blocked()
-        assert "take" in str(live.connection.last_violation)  # type: ignore[attr-defined]
+        assert "take" in str(live.connection.inbound.last_violation)
 
 
 # --- questions ---------------------------------------------------------------------------------

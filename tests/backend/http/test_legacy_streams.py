@@ -159,7 +159,7 @@ async def test_a_stream_closed_before_the_answer_is_resumed() -> None:
         answer = await exchange.receive()
         assert isinstance(answer, Response)
         assert plain(answer.result) == {"ok": True}
-        assert live.connection.in_flight == 0
+        assert live.connection.inbound.in_flight == 0
 
 
 async def test_a_stream_is_resumed_no_sooner_than_asked() -> None:

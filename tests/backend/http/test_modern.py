@@ -295,7 +295,7 @@ async def test_a_request_on_a_modern_stream_is_ignored() -> None:
     server = Modern(**{"tools/call": ask})
     async with connected(server) as live:
         assert await live.result("tools/call", name="t") == {}
-        assert "request" in str(live.connection.last_violation)  # type: ignore[attr-defined]
+        assert "request" in str(live.connection.inbound.last_violation)
     assert server.of("answer") == []
 
 
@@ -312,9 +312,9 @@ async def test_closing_an_exchange_closes_its_stream() -> None:
     async with connected(server) as live:
         exchange = live.open("tools/call", name="t")
         await exchange.receive()
-        assert live.connection.in_flight == 1
+        assert live.connection.inbound.in_flight == 1
         exchange.close()
-        assert live.connection.in_flight == 0
+        assert live.connection.inbound.in_flight == 0
         await gone.wait()
         assert await live.result("tools/list") == {"did": "tools/list"}
     assert server.of("notifications/cancelled") == []
@@ -357,7 +357,7 @@ async def test_two_hundred_calls_are_under_way_at_once() -> None:
             for n in range(200):
                 nursery.start_soon(one, n)
         assert results == {n: n for n in range(200)}
-        assert live.connection.in_flight == 0
+        assert live.connection.inbound.in_flight == 0
 
 
 async def test_connections_are_kept_and_used_again() -> None:
@@ -396,7 +396,7 @@ async def test_malformed_meta_is_refused_before_anything_is_sent() -> None:
     async with connected(Modern()) as live:
         with pytest.raises(InvalidParams):
             live.open("tools/list", _meta=[])
-        assert live.connection.in_flight == 0
+        assert live.connection.inbound.in_flight == 0
 
 
 async def test_tasks_do_not_inherit_the_context_of_a_request() -> None:
@@ -426,7 +426,7 @@ async def test_calls_in_flight_fail_when_the_connection_is_stopped() -> None:
         assert failure_of(await answer_of(exchange))["code"] == BackendLost.code
         with pytest.raises(BackendUnavailable):
             live.open("tools/list")
-        assert live.connection.in_flight == 0
+        assert live.connection.inbound.in_flight == 0
 
 
 @pytest.mark.requirement(

@@ -266,7 +266,7 @@ async def test_an_old_server_is_found_after_the_newer_transports() -> None:
     async with connected(server) as live:
         assert await live.result("tools/list") == {"did": "tools/list"}
         assert live.memory == EraMemory(Era.LEGACY, sse=True)
-        assert live.connection.last_violation is None  # type: ignore[attr-defined]
+        assert live.connection.inbound.last_violation is None
     assert [(visit.what, visit.path) for visit in server.visits[:4]] == [
         ("server/discover", "/mcp"),
         ("initialize", "/mcp"),
