@@ -321,7 +321,7 @@ async def test_requests_of_a_modern_backend_are_not_answered(autojump_clock, mod
     await settle()
     assert modern.peer.rest() == []
     assert unread(exchange) == []
-    assert "sent a request" in modern.connection.last_violation
+    assert "sent a request" in modern.connection.inbound.last_violation
     modern.peer.answer(request, 1)
     assert bytes((await exchange.receive()).result) == b"1"
 

@@ -615,7 +615,7 @@ async def test_a_list_whose_cursor_is_refused_is_fetched_from_the_start(autojump
     connection = await world.up(old(**ANNOUNCING))
     pages = iter([tools("a", nextCursor="x"), failure(-32602), tools("b")])
     connection.answers["tools/list"] = lambda _: next(pages)
-    world.backend.notification_handler(CHANGED)
+    world.setup.notification_handler(CHANGED)
     await settle()
     assert world.names() == ["t"]
     await refetched(world, connection)

@@ -29,13 +29,13 @@ class World:
         self.events: list[Any] = []
         self.backend = Backend(
             config.Backend(name="b", transport=config.HttpTransport(url=url)),
-            connect=lambda backend: connect_http(
+            connect=lambda setup: connect_http(
                 config.HttpTransport(url=url),
-                backend.config.timeouts,
-                backend.config.limits,
-                terms(memory=backend.memory),
-                on_notification=backend.notification_handler,
-                tools=backend,
+                setup.config.timeouts,
+                setup.config.limits,
+                terms(memory=setup.memory),
+                on_notification=setup.notification_handler,
+                tools=setup.tools,
             ),
             observer=self,
             identity=Identity(IDENTITY),
