@@ -339,10 +339,9 @@ class Backend:
             self._observer.announced(self, note)
 
     def _connect_more(self) -> Connection:
-        """Make a connection for an instance that carries no lists and no subscriptions."""
+        """Make a connection for an instance beside the primary.
+
+        What it announces is heard, for it may be about what all instances share.
+        """
         memory = copy.copy(self._setup.memory)
-        return self._connect(attrs.evolve(self._setup, memory=memory, notification_handler=_ignore))
-
-
-def _ignore(_: Notification) -> None:
-    """Drop what is announced beside the primary, which announces it too."""
+        return self._connect(attrs.evolve(self._setup, memory=memory))

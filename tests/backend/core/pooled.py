@@ -15,6 +15,7 @@ from onemcp.backend import Backend, Caller, ConnectionLost, Exchange, Identity, 
 from onemcp.backend.duplex import DuplexConnection, DuplexLimits
 from onemcp.backend.handshake import Terms
 from onemcp.protocol.errors import ProtocolError
+from onemcp.protocol.jsonrpc import Notification
 from onemcp.protocol.revisions import LATEST_LEGACY
 from tests.backend.core.fakes import EVERYTHING, IDENTITY, PROBE, Peer, call, caller, tools
 
@@ -92,6 +93,7 @@ class World:
         self.nursery = nursery
         self.programs: list[Program] = []
         self.events: list[Any] = []
+        self.announcements: list[str] = []
         self.ends: list[ConnectionLost] = []
         self.cannot_start: str | None = None
         self.revision = LATEST_LEGACY
@@ -122,8 +124,8 @@ class World:
     def changed(self, backend: Backend) -> None:
         """Nothing to route."""
 
-    def announced(self, backend: Backend, note: object) -> None:
-        """Nobody has subscribed."""
+    def announced(self, backend: Backend, note: Notification) -> None:
+        self.announcements.append(note.method)
 
     async def up(self) -> World:
         await self.nursery.start(self.backend.pool.supervisor.run)

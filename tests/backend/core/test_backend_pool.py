@@ -415,6 +415,15 @@ async def test_many_calls_wait_for_one_instance_that_they_share(autojump_clock, 
     assert len(eager.programs) == 2
 
 
+async def test_what_any_instance_announces_is_heard(autojump_clock, eager):
+    await eager.open(ANN)
+    await eager.open(BOB)
+    eager.programs[1].say({"method": "notifications/tools/list_changed"})
+    await settle()
+    assert eager.announcements == ["notifications/tools/list_changed"]
+    assert [program.count("tools/list") for program in eager.programs] == [2, 0]
+
+
 # --- when things fail ------------------------------------------------------------------------
 
 
