@@ -26,6 +26,7 @@ import attrs
 import trio
 
 from onemcp import config
+from onemcp.protocol import tasks
 from onemcp.protocol.errors import BackendUnavailable, Overloaded, ProtocolError
 from onemcp.protocol.revisions import Era
 from onemcp.supervision import DynamicSupervisor
@@ -178,6 +179,8 @@ class Pool:
         primary = self._primary
         if primary is None or primary.server.era is Era.MODERN or self._bounds.max == 1:
             return False
+        if _is_about_task(call):
+            return False
         return self.interactivity.expects(call, is_shared=primary.connection.is_shared)
 
     async def acquire(self, call: Call, *, leases: bool) -> Instance:
@@ -192,7 +195,9 @@ class Pool:
             BackendUnavailable: One could not be started.
             Overloaded: Too many calls wait for one, or this one has waited for too long.
         """
-        instance = None
+        instance = self.primary if _is_about_task(call) else None
+        if instance is not None:
+            return instance
         if not leases or not any(waiter.leases for waiter in self._queue):
             instance = self._choose(call, leases=leases)
         return instance or await self._wait(call, leases=leases)
@@ -342,3 +347,11 @@ class Pool:
     def unasked(self, call: Call) -> None:
         """Take note that a call is over that has leased an instance, and asked nothing."""
         self.interactivity.clear(call)
+
+
+def _is_about_task(call: Call) -> bool:
+    """Tell whether a call makes a task of 2025-11-25, or names one.
+
+    Tasks live on the primary alone, whoever leases it: what belongs to one says so.
+    """
+    return call.method in tasks.METHODS or tasks.TASK in call.params

@@ -21,7 +21,7 @@ from onemcp.backend.spares import AGAIN
 from onemcp.protocol.errors import BackendUnavailable, Overloaded, ShuttingDown
 from onemcp.protocol.jsonrpc import Response
 from onemcp.protocol.methods import ROOTS_CHANGED
-from tests.backend.core.fakes import EMPTY, caller, error_of, unread
+from tests.backend.core.fakes import EMPTY, call, caller, error_of, unread
 from tests.backend.core.pooled import World, able, settle
 
 ANN, BOB, CID = able("ann"), able("bob"), able("cid")
@@ -313,6 +313,21 @@ async def test_the_level_of_log_messages_is_that_of_each_instance(autojump_clock
     assert eager.programs[3].count("logging/setLevel") == 1
     ann.close()
     await eager.backend.heed(ann, able("else", log_level="debug"))
+
+
+async def test_tasks_live_on_the_primary_whoever_leases_it(autojump_clock, eager):
+    await eager.open(ANN)
+    for method, params in (
+        ("tools/call", {"name": "t", "task": {}}),
+        ("tasks/get", {"taskId": "1"}),
+    ):
+        await eager.backend.open(call(method, caller=BOB, params=params))
+    await settle()
+    assert eager.primary.heard[-3:] == ["tools/call", "tools/call", "tasks/get"]
+    related = {"_meta": {"io.modelcontextprotocol/related-task": {"taskId": "1"}}}
+    eager.primary.say({"id": "q", "method": ASKS, "params": related})
+    await settle()
+    assert eager.of(InteractiveFound) == [], "it says whose it is"
 
 
 # --- more and fewer --------------------------------------------------------------------------
