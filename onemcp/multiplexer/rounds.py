@@ -20,12 +20,14 @@ from onemcp.protocol.errors import (
     BackendProtocolError,
     InteractionNotPossible,
     InvalidParams,
+    MissingClientCapability,
     ProtocolError,
     RemoteError,
 )
 from onemcp.protocol.fields import Fields, join, plain, split, text
 from onemcp.protocol.jsonrpc import Request, RequestId, Response
-from onemcp.protocol.questions import as_request_params, lacking
+from onemcp.protocol.methods import QUESTIONS
+from onemcp.protocol.questions import REQUIRED, as_request_params, lacking, required
 
 MAX_QUESTIONS: Final = 64
 """How many questions a backend may ask in one round."""
@@ -111,6 +113,29 @@ class Round:
             if value is not None:
                 params[key] = value
         return Call(call.method, params, call.caller)
+
+
+def check_declared(result: Raw, caller: Caller) -> None:
+    """Make sure that a modern client is asked only what it has declared it can answer.
+
+    What is malformed, or no question that is known here, is left to the client.
+
+    Raises:
+        MissingClientCapability: It has not (2026-07-28, Overview, Per-request protocol fields).
+    """
+    try:
+        questions, _ = _read(result)
+    except InvalidParams:
+        return
+    capabilities = plain(caller.capabilities)
+    for method, params in questions.values():
+        if method not in QUESTIONS:
+            continue
+        missing = lacking(method, params, capabilities, caller.revision)
+        if missing is not None:
+            raise MissingClientCapability(
+                f"the backend needs the client capability {missing}", {REQUIRED: required(missing)}
+            )
 
 
 def _read(result: Raw) -> tuple[dict[str, tuple[str, Raw]], Raw | None]:

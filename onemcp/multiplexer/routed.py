@@ -47,7 +47,7 @@ from onemcp.protocol.revisions import Era
 
 from .inquiry import MAX_ROUNDS, Inquiry, Origin, refusal_of
 from .parking import Parking
-from .rounds import Round
+from .rounds import Round, check_declared
 from .tasks import TaskIds, TaskNames
 
 
@@ -247,10 +247,11 @@ class RoutedCall:
     def _on_result(self, result: Raw) -> Incoming | None:
         caller, server = self._call.caller, self._backend.server
         source = Era.LEGACY if server is None else server.era
-        may_not_pass = caller.era is Era.LEGACY or self._call.method not in ASKING
-        if source is Era.MODERN and may_not_pass and translation.is_input_required(result):
-            self._begin_round(result)
-            return None
+        if source is Era.MODERN and translation.is_input_required(result):
+            if caller.era is Era.LEGACY or self._call.method not in ASKING:
+                self._begin_round(result)
+                return None
+            check_declared(result, caller)
         info = None if server is None else server.info
         method, params = self._call.method, self._call.params
         try:

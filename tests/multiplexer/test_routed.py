@@ -111,6 +111,42 @@ async def test_a_modern_input_request_passes_to_a_modern_client_untouched(world:
     assert server.sent[-1]["inputResponses"] == {"a": {}}
 
 
+@pytest.mark.requirement(
+    "basic/index#meta-11",
+    "basic/patterns/mrtr#server-requirements-basic-workflow-8",
+    "client/elicitation#capabilities-3",
+)
+@pytest.mark.parametrize(
+    ("declared", "question", "missing"),
+    [
+        ("{}", {"method": "elicitation/create", "params": {}}, {"elicitation": {}}),
+        ('{"elicitation":{}}', {"method": "roots/list"}, {"roots": {}}),
+        (
+            '{"elicitation":{}}',
+            {"method": "elicitation/create", "params": {"mode": "url"}},
+            {"elicitation": {"url": {}}},
+        ),
+        ("{}", {"method": "x/unheard-of"}, None),
+        ("{}", 7, None),
+        ('{"elicitation":{}}', {"method": "elicitation/create"}, None),
+    ],
+)
+async def test_a_modern_client_is_asked_only_what_it_has_declared(
+    world: World, declared: str, question: object, missing: object
+):
+    server = Server(tools=[tool("t")])
+    body = raw({"resultType": "input_required", "inputRequests": {"a": question}})
+    server.handlers["tools/call"] = result(body)
+    caller = modern(capabilities=Raw(declared.encode()))
+    (answer,) = await receive_all(await send(await world.show(server), *CALL, caller))
+    if missing is None:
+        assert bytes(answer.result) == bytes(body)
+    else:
+        error = decoded(answer.error)
+        assert error["code"] == -32021
+        assert error["data"] == {"requiredCapabilities": missing}
+
+
 @pytest.mark.requirement("basic/index#result-responses-2")
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"null", b"7"])
 async def test_a_result_that_is_no_object_is_the_backends_fault(world: World, body: bytes):
