@@ -34,6 +34,7 @@ from .connection import (
     Connection,
     ConnectionLost,
     HandshakeFailed,
+    LoginRequired,
     NotificationHandler,
     ServerDescription,
     first_loss,
@@ -50,6 +51,10 @@ SHUTDOWN: Final = 30.0
 """How long an instance may take to stop, in seconds, where nothing else is said."""
 
 _ANNOUNCED: Final = frozenset({RESOURCE_UPDATED, TASK_CHANGED, TASK_STATUS})
+
+
+LOGIN_PAUSE: Final = 600.0
+"""How long a backend that wants a login is left alone, in seconds, if not for longer."""
 
 
 class BackendObserver(Protocol):
@@ -111,6 +116,7 @@ class Backend:
         config: How it is configured.
         server: What it said about itself last, or None before the first handshake.
         failure: Why it is not connected, or None.
+        needs_login: Whether that is for want of a login.
         upstream: What is subscribed to at it.
         pool: Its instances.
     """
@@ -138,6 +144,7 @@ class Backend:
         self.config = config
         self.server: ServerDescription | None = None
         self.failure: str | None = None
+        self.needs_login = False
         self.upstream = Upstream(identity.caller, self._on_notification)
         self._on_event = on_event
         self._connect = connect
@@ -215,7 +222,8 @@ class Backend:
 
     def _check_tried(self) -> None:
         if self._given_up:
-            raise BackendUnavailable(f"backend {self.name!r} is down: {self.failure}")
+            state = "needs a login" if self.needs_login else "is down"
+            raise BackendUnavailable(f"backend {self.name!r} {state}: {self.failure}")
 
     async def wait_ready(self) -> None:
         """Wait until the backend is up, unless the supervisor gives up before.
@@ -274,13 +282,20 @@ class Backend:
         """Be connected until the connection ends.
 
         Acknowledges first and connects afterwards: a backend that doesn't start is its own
-        failure, never that of the gateway.
+        failure, never that of the gateway. One that wants a login is left alone for a while.
 
         Raises:
             ConnectionLost: The connection ended or could not be made.
         """
-        self._given_up = False
         task_status.started()
+        while isinstance(reason := await self._incarnate(), LoginRequired):
+            self.give_up()
+            await trio.sleep(max(LOGIN_PAUSE, self.config.restart.cooldown))
+        raise reason
+
+    async def _incarnate(self) -> ConnectionLost:
+        """Be connected until the connection ends, and return why it has."""
+        self._given_up = False
         started = trio.current_time()
         reason: ConnectionLost | None = None
         try:
@@ -289,7 +304,7 @@ class Backend:
             reason = first_loss(group)
         finally:
             self._down(reason)
-        raise reason or ConnectionLost("it ended")
+        return reason or ConnectionLost("it ended")
 
     async def _serve(self, started: float) -> None:
         connection = self._connect(self._setup)
@@ -308,7 +323,7 @@ class Backend:
             nursery.start_soon(self._keeper.keep_current, connection, server)
 
     def _come_up(self, connection: Connection, server: ServerDescription, seconds: float) -> None:
-        self.failure = None
+        self.failure, self.needs_login = None, False
         self.pool.set_primary(
             Instance(self.name, connection, server, self._caller, self.pool, is_primary=True)
         )
@@ -320,7 +335,7 @@ class Backend:
     def _down(self, reason: ConnectionLost | None) -> None:
         self.pool.set_primary(None)
         if reason is not None:
-            self.failure = reason.reason
+            self.failure, self.needs_login = reason.reason, isinstance(reason, LoginRequired)
             self._on_event(BackendDown(self.name, reason.reason, reason.detail))
         self._observer.changed(self)
 

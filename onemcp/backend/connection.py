@@ -58,6 +58,10 @@ def first_loss(group: BaseExceptionGroup[ConnectionLost]) -> ConnectionLost:
     return error
 
 
+class LoginRequired(HandshakeFailed):
+    """The backend refuses onemcp for want of a login: it is not down, and no restart helps."""
+
+
 @attrs.frozen
 class ServerDescription:
     """What a backend has said about itself in ``server/discover`` or ``initialize``.

@@ -6,14 +6,13 @@
 
 from onemcp.backend.http._client import Peer
 from onemcp.backend.http._connect import HttpConnection, connect_http
-from onemcp.backend.http._problems import LoginRequired, NotStreamable, SessionLost
+from onemcp.backend.http._problems import NotStreamable, SessionLost
 from onemcp.backend.http._session import Tools
 from onemcp.backend.http._sse import SseChannel, open_sse_channel
 from onemcp.backend.http._streamable import StreamableConnection
 
 __all__ = [
     "HttpConnection",
-    "LoginRequired",
     "NotStreamable",
     "Peer",
     "SessionLost",

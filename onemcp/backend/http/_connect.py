@@ -16,6 +16,7 @@ from onemcp.backend.connection import (
     Connection,
     ConnectionLost,
     HandshakeFailed,
+    LoginRequired,
     NotificationHandler,
     ServerDescription,
 )
@@ -28,7 +29,7 @@ from onemcp.protocol.fields import Fields
 from onemcp.protocol.revisions import Era
 
 from ._client import Peer
-from ._problems import LoginRequired, NotStreamable
+from ._problems import NotStreamable
 from ._session import Tools
 from ._sse import open_sse_channel
 from ._streamable import StreamableConnection

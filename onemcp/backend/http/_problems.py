@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 import httpx
 
-from onemcp.backend.connection import ConnectionLost, HandshakeFailed
+from onemcp.backend.connection import ConnectionLost, HandshakeFailed, LoginRequired
 from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import (
     METHOD_NOT_FOUND,
@@ -48,10 +48,6 @@ SEE_OTHER: Final = 303
 REDIRECTS: Final = frozenset({301, 302, SEE_OTHER, 307, 308})
 DOUBTFUL: Final = frozenset({400, 404, 405})
 """Statuses with which a server says that it doesn't speak the transport, era or session."""
-
-
-class LoginRequired(HandshakeFailed):
-    """The backend refuses onemcp for want of a login: it is not down, and no restart helps."""
 
 
 class NotStreamable(HandshakeFailed):
@@ -251,7 +247,7 @@ def judge(
         lost = BackendUnavailable("its session had ended, so the request was not processed")
         return Problem(lost, status, ends=SessionLost("it has ended the session (HTTP 404)"))
     if status == UNAUTHORIZED or (status == FORBIDDEN and not own):
-        needs = BackendUnavailable(f'it needs a login or a token; set one in "headers" ({said})')
+        needs = BackendUnavailable(f'it wants a login or a token; set one in "headers" ({said})')
         return Problem(needs, status, doubtful=status == UNAUTHORIZED)
     if failure is not None and error is not None and _passes_on(failure, error, request_id):
         strange = status in DOUBTFUL and not own and error.code not in MODERN_ERRORS

@@ -16,7 +16,7 @@ from typing import Final
 import httpx
 import trio
 
-from onemcp.backend.connection import ConnectionLost, HandshakeFailed
+from onemcp.backend.connection import ConnectionLost, HandshakeFailed, LoginRequired
 from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import BackendLost, MessageTooLarge
 from onemcp.protocol.framing import Oversized
@@ -24,7 +24,7 @@ from onemcp.protocol.jsonrpc import Request
 from onemcp.protocol.sse import Event, EventDecoder
 
 from ._client import HeaderList, HttpClient, Peer, same_origin, show
-from ._problems import NOT_FOUND, LoginRequired, Problem, SessionLost, judge
+from ._problems import NOT_FOUND, Problem, SessionLost, judge
 from ._reply import EVENT_STREAM, JSON, Reply
 
 ENDPOINT: Final = "endpoint"

@@ -26,6 +26,7 @@ from onemcp.backend.call import Call, outgoing_params
 from onemcp.backend.connection import (
     ConnectionLost,
     HandshakeFailed,
+    LoginRequired,
     NotificationHandler,
     ServerDescription,
 )
@@ -45,7 +46,7 @@ from onemcp.protocol.revisions import Era, era_of
 
 from ._client import SPARE_CONNECTIONS, HeaderList, HttpClient, Peer
 from ._courier import Courier
-from ._problems import UNAUTHORIZED, LoginRequired, Problem, as_loss
+from ._problems import UNAUTHORIZED, Problem, as_loss
 from ._session import Tools, modern_headers
 
 Ts = TypeVarTuple("Ts")

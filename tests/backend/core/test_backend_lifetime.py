@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ from onemcp.backend import (
 from onemcp.backend import keeping as module
 from onemcp.backend import level as level_module
 from onemcp.backend.attribution import INTERNAL
+from onemcp.backend.backend import LOGIN_PAUSE
+from onemcp.backend.connection import LoginRequired
 from onemcp.protocol.errors import (
     BackendUnavailable,
     InvalidParams,
@@ -337,6 +340,33 @@ async def test_a_backend_that_is_given_up_answers_at_once(autojump_clock, world,
     assert repr(world.backend) == "<Backend 'b' given up>"
     await world.up()
     assert world.names() == ["t"]
+    await world.backend.open(call())
+
+
+async def test_a_backend_that_wants_a_login_is_left_alone_and_says_so(autojump_clock, nursery):
+    world = World(nursery)
+    attempts = []
+
+    def refuse(_: object) -> FakeConnection:
+        attempts.append(trio.current_time())
+        raise LoginRequired("it wants a token (HTTP 401)")
+
+    world.backend._connect = refuse
+    await nursery.start(world._serve)
+    await settle()
+    assert world.backend.needs_login
+    for wait in (world.backend.open(call()), world.backend.wait_ready()):
+        with pytest.raises(BackendUnavailable, match=r"'b' needs a login: it wants a token \("):
+            await wait
+    await trio.sleep(2.5 * LOGIN_PAUSE)
+    assert [later - earlier for earlier, later in pairwise(attempts)] == [LOGIN_PAUSE] * 2
+    assert len(world.of(BackendDown)) == 3
+    assert world.ends == [], "the supervisor has nothing to restart"
+
+    world.backend._connect = lambda _: old()
+    await trio.sleep(LOGIN_PAUSE)
+    assert world.names() == ["t"]
+    assert not world.backend.needs_login
     await world.backend.open(call())
 
 

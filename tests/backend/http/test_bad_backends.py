@@ -9,9 +9,8 @@ import httpx
 import pytest
 import trio
 
-from onemcp.backend.connection import ConnectionLost, HandshakeFailed
+from onemcp.backend.connection import ConnectionLost, HandshakeFailed, LoginRequired
 from onemcp.backend.handshake import answer_of
-from onemcp.backend.http import LoginRequired
 from onemcp.backend.http import _courier as courier_module
 from onemcp.backend.http import _reply as reply_module
 from onemcp.config import BackendLimits

@@ -13,9 +13,9 @@ import pytest
 import trio
 import trustme
 
-from onemcp.backend.connection import ConnectionLost
+from onemcp.backend.connection import ConnectionLost, LoginRequired
 from onemcp.backend.handshake import EraMemory, answer_of
-from onemcp.backend.http import LoginRequired, NotStreamable
+from onemcp.backend.http import NotStreamable
 from onemcp.protocol.errors import (
     BackendUnavailable,
 )

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-from onemcp.backend.connection import ConnectionLost, HandshakeFailed
+from onemcp.backend.connection import ConnectionLost, HandshakeFailed, LoginRequired
 from onemcp.backend.handshake import EraMemory, answer_of
-from onemcp.backend.http import LoginRequired, SessionLost, _sse
+from onemcp.backend.http import SessionLost, _sse
 from onemcp.config import BackendLimits
 from onemcp.protocol.errors import BackendLost, BackendProtocolError
 from onemcp.protocol.fields import raw
