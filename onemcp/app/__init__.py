@@ -8,6 +8,7 @@ from .durable import Durable, open_durable
 from .events import (
     AddressChanged,
     AddressRefused,
+    GrantsUnreadable,
     LedgerReplaced,
     ReloadApplied,
     StateUnavailable,
@@ -33,6 +34,7 @@ __all__ = [
     "AddressRefused",
     "Durable",
     "Gateway",
+    "GrantsUnreadable",
     "KeysFetched",
     "KeysNotFetched",
     "LedgerReplaced",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
 
 import trio
 
-from onemcp.auth import Gate, KeyStore, TokenVerifier
-from onemcp.config import Configuration, ConfigurationError, Problem
+from onemcp.auth import Gate, KeyStore, Principal, Scope, TokenVerifier, rights_of
+from onemcp.auth.server import Audited, AuthorizationServer, Ledger, LoginCode
+from onemcp.config import Configuration, ConfigurationError, Problem, watch
 from onemcp.state import StateError
 
+from .events import GrantsUnreadable
 from .issuers import Issuers
+from .policy import check_policy, policy_of
 
 
 class Access:
@@ -19,30 +24,68 @@ class Access:
     Attributes:
         keys: What tokens are signed and verified with, or None while none are needed.
         issuers: The keys of authorization servers elsewhere.
+        server: The gateway's own authorization server, or None while it is not needed.
     """
 
-    def __init__(self, load_keys: Callable[[], KeyStore]) -> None:
-        """Read keys by `load_keys`, which may block and raise a StateError."""
+    def __init__(
+        self,
+        load_keys: Callable[[], KeyStore],
+        state: Path | None = None,
+        *,
+        audit: Callable[[Audited], object] = lambda _: None,
+        login_code: LoginCode | None = None,
+    ) -> None:
+        """Make gates; nothing is read yet.
+
+        Args:
+            load_keys: Reads the keys; may block and raise a StateError.
+            state: The directory where the authorization server keeps what was granted; without
+                one, clients get their tokens from the operator only.
+            audit: Takes what the authorization server writes down.
+            login_code: The code on the terminal, if there is one.
+        """
         self.keys: KeyStore | None = None
         self.issuers = Issuers()
+        self.server: AuthorizationServer | None = None
         self._load_keys = load_keys
+        self._state = state
+        self._audit = audit
+        self._login_code = login_code
+        self._has_server = trio.Event()
 
     async def prepare(self, configuration: Configuration) -> None:
-        """Read the keys if a configuration needs them.
+        """Read what a configuration needs.
 
         Raises:
-            StateError: They can't be read or made.
-            ConfigurationError: A file with keys of another issuer can't be used.
+            StateError: The keys, or what was granted, can't be read or made.
+            ConfigurationError: A file with keys of another issuer can't be used, or a user or a
+                client can't be right.
         """
-        if configuration.auth.mode == "local" and self.keys is None:
-            self.keys = await trio.to_thread.run_sync(self._load_keys)
+        check_policy(configuration)
+        if configuration.auth.mode == "local":
+            await self._prepare_own(configuration)
         await self.issuers.prepare(configuration)
+
+    async def _prepare_own(self, configuration: Configuration) -> None:
+        if self.keys is None:
+            self.keys = await trio.to_thread.run_sync(self._load_keys)
+        if self.server is None and self._state is not None:
+            ledger = Ledger(self._state)
+            await ledger.refresh()
+            self.server = AuthorizationServer(
+                self.keys,
+                ledger,
+                policy_of(configuration),
+                audit=self._audit,
+                login_code=self._login_code,
+            )
+            self._has_server.set()
 
     async def prepare_again(self, configuration: Configuration) -> None:
         """Do the same for a configuration that is to replace another.
 
         Raises:
-            ConfigurationError: The keys can't be read or made, so it can't be put in force.
+            ConfigurationError: It can't be put in force.
         """
         try:
             await self.prepare(configuration)
@@ -59,15 +102,45 @@ class Access:
             configuration: What is to be served.
             bound_hosts: The addresses and names that are listened on.
         """
-        auth, server = configuration.auth, configuration.server
-        own = self.keys if auth.mode == "local" else None
+        auth, address = configuration.auth, configuration.server
+        local = auth.mode == "local"
+        server = self.server if local else None
         external = self.issuers.external(configuration)
+        verifier = TokenVerifier(self.keys if local else None, external=external)
+        rights: Callable[[Principal], Iterable[Scope]] = rights_of
+        if server is not None:
+            verifier = TokenVerifier(self.keys, stands=server.stands)
+            rights = server.rights
         return Gate(
             mode=auth.mode,
-            verifier=None if auth.mode == "none" else TokenVerifier(own, external=external),
+            verifier=None if auth.mode == "none" else verifier,
             issuers=[issuer.name for issuer in external],
-            public_url=server.public_url,
-            allowed_hosts=server.allowed_hosts,
-            allowed_origins=server.allowed_origins,
+            own_issuer=server is not None,
+            public_url=address.public_url,
+            allowed_hosts=address.allowed_hosts,
+            allowed_origins=address.allowed_origins,
             bound_hosts=bound_hosts,
+            rights=rights,
         )
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Let the authorization server go by a configuration that has been prepared for."""
+        if self.server is not None:
+            self.server.policy = policy_of(configuration)
+
+    async def watch(
+        self, on_event: Callable[[object], object], *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        """See what other processes change of what was granted, until cancelled."""
+        task_status.started()
+        await self._has_server.wait()
+        assert self.server is not None  # noqa: S101  (for mypy)
+        await watch(self.server.ledger.path, partial(self._refresh, self.server, on_event))
+
+    async def _refresh(
+        self, server: AuthorizationServer, on_event: Callable[[object], object]
+    ) -> None:
+        try:
+            await server.ledger.refresh()
+        except StateError as error:
+            on_event(GrantsUnreadable(str(error)))

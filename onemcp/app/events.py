@@ -67,3 +67,14 @@ class LedgerReplaced:
     """
 
     directory: str
+
+
+@attrs.frozen
+class GrantsUnreadable:
+    """Somebody has changed what was granted so that it can't be read; what was known counts.
+
+    Attributes:
+        why: What is wrong, and what to do.
+    """
+
+    why: str

@@ -6,6 +6,7 @@
     |-- guardian       ends backend processes should the gateway be killed
     `-- gateway (rest_for_one; escalates)
         |-- issuers    fetches the keys of authorization servers elsewhere
+        |-- grants     sees what other processes revoke
         |-- backends (one_for_one)
         |   `-- NAME (pauses on exhaustion)
         |       |-- connection
@@ -168,8 +169,10 @@ class Gateway:
 
     def _tree(self) -> Supervisor:
         issuers = partial(self._access.issuers.run, self._on_event)
+        grants = partial(self._access.watch, self._on_event)
         children = [
             ChildSpec(id="issuers", start=issuers),
+            ChildSpec(id="grants", start=grants),
             ChildSpec.for_supervisor(self._supervisor),
             ChildSpec.for_supervisor(self.multiplexer.parking.supervisor),
             ChildSpec.for_supervisor(self.sessions.supervisor),

@@ -12,6 +12,7 @@ from onemcp.frontend import (
     PATH,
     Application,
     LegacyFrontend,
+    OAuth,
     Passports,
     SessionMemory,
     Sessions,
@@ -19,6 +20,7 @@ from onemcp.frontend import (
 )
 from onemcp.multiplexer import Multiplexer
 from onemcp.supervision import ChildSpec
+from onemcp.web import Pages
 
 from . import listener as listening
 from .access import Access
@@ -85,6 +87,7 @@ class HttpFront:
             StreamSlots(configuration.limits.streams),
             on_event,
         )
+        self._open_oauth()
 
     @property
     def url(self) -> str:
@@ -126,7 +129,10 @@ class HttpFront:
     def reconfigure(self, new: Configuration) -> None:
         """Take over everything but the address."""
         self._grace = new.server.shutdown_grace
+        self._access.reconfigure(new)
         self._application.gate = self._gate(new)
+        self._open_oauth()
+        self._application.recheck()
         self._application.body_limit = new.limits.body_bytes
         self._application.legacy.poll_after = new.server.poll_after or None
         self._application.slots.limit = new.limits.streams
@@ -156,6 +162,13 @@ class HttpFront:
     def close(self) -> None:
         """Close the socket."""
         self._listener.close()
+
+    def _open_oauth(self) -> None:
+        application, server = self._application, self._access.server
+        if application.oauth is None and server is not None:
+            pages = Pages(server, lambda headers: application.gate.resource(headers, "").origin)
+            application.oauth = OAuth(server, pages)
+            server.ledger.on_change = application.recheck
 
     def _refuse(self, address: Address, error: OSError) -> None:
         reason = error.strerror or str(error)

@@ -14,16 +14,19 @@ import trio
 
 from onemcp import config, demo
 from onemcp.auth import KeyStore, load_or_create_keys, new_token
+from onemcp.auth.server import Audited, LoginCode
 from onemcp.config import Configuration
 
 from .access import Access
 from .address import Overrides
+from .audit import AuditLog
 from .durable import Durable, open_durable
 from .events import ReloadApplied
 from .front import EventHook
 from .gateway import Gateway
 from .stdio import StdioFront, standard_streams
 
+AUDIT_FILE: Final = "audit.log"
 DEMO_TOKEN_SECONDS: Final = 24 * 3600.0
 INSTANCE: Final = "instance"
 """What a bridge calls the instance that it leads to."""
@@ -40,6 +43,8 @@ class RunOptions:
     """What the command line asks for.
 
     Attributes:
+        show_code: Shows a person the code to log in with, and each of its successors; None where
+            nobody would see it.
         config: The configuration file, or None to look for one.
         host: The address to listen on, or None for the configured one.
         port: The port to listen on, or None for the configured one.
@@ -48,6 +53,7 @@ class RunOptions:
     config: Path | None = None
     host: str | None = None
     port: int | None = None
+    show_code: Callable[[str], object] | None = None
 
 
 @attrs.frozen
@@ -104,7 +110,13 @@ async def serve(
     """
     path, configuration = _find(options.config, environ)
     on_configuration(configuration)
-    access = _access(environ)
+    audit = AuditLog(config.state_directory(environ) / AUDIT_FILE)
+    hear = _hearing(on_event, on_configuration, audit)
+    access = _access(
+        environ,
+        audit=hear,
+        login_code=None if options.show_code is None else LoginCode(options.show_code),
+    )
     await access.prepare(configuration)
     with contextlib.closing(await _durable(configuration, environ, on_event)) as durable:
         gateway = Gateway(
@@ -113,7 +125,7 @@ async def serve(
             durable=durable,
             path=path,
             overrides=Overrides(options.host, options.port),
-            on_event=_hearing(on_event, on_configuration),
+            on_event=hear,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(_obey_signals, gateway)
@@ -207,8 +219,9 @@ async def serve_stdio(
             nursery.cancel_scope.cancel()
 
 
-def _access(environ: Mapping[str, str]) -> Access:
-    return Access(lambda: load_or_create_keys(config.state_directory(environ)))
+def _access(environ: Mapping[str, str], **options: Any) -> Access:
+    directory = config.state_directory(environ)
+    return Access(lambda: load_or_create_keys(directory), directory, **options)
 
 
 async def _durable(
@@ -227,11 +240,18 @@ def _find(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, C
     return path, demo_configuration() if path is None else config.load(path, environ=environ)
 
 
-def _hearing(on_event: EventHook, on_configuration: Callable[[Configuration], object]) -> EventHook:
+def _hearing(
+    on_event: EventHook,
+    on_configuration: Callable[[Configuration], object],
+    audit: AuditLog | None = None,
+) -> EventHook:
     def hear(event: object) -> None:
         if isinstance(event, ReloadApplied):
             on_configuration(event.configuration)
-        on_event(event)
+        if audit is not None:
+            audit(event)
+        if not isinstance(event, Audited):
+            on_event(event)
 
     return hear
 

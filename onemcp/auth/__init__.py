@@ -9,6 +9,7 @@ from onemcp.auth._errors import (
     AuthError,
     BadRequest,
     Forbidden,
+    InsufficientScope,
     InvalidToken,
     Reason,
     RequestRefused,
@@ -19,8 +20,10 @@ from onemcp.auth._issuers import ExternalIssuer
 from onemcp.auth._jwks import MAX_JWKS_BYTES, KeySet, TrustedKey, parse_jwks
 from onemcp.auth._keys import KeyStore, SigningKey, load_or_create_keys
 from onemcp.auth._metadata import resource_metadata, resource_path
+from onemcp.auth._passwords import hash_password, is_hash
 from onemcp.auth._principal import ANONYMOUS, Principal
 from onemcp.auth._resource import WELL_KNOWN_RESOURCE, Resource, canonical
+from onemcp.auth._scopes import Kind, Scope, parse_scopes, rights_of
 from onemcp.auth._tokens import issue_token, new_token
 from onemcp.auth._verifier import TokenVerifier
 
@@ -34,23 +37,30 @@ __all__ = [
     "Forbidden",
     "Gate",
     "Headers",
+    "InsufficientScope",
     "InvalidToken",
     "KeySet",
     "KeyStore",
+    "Kind",
     "Mode",
     "Principal",
     "Reason",
     "RequestRefused",
     "Resource",
+    "Scope",
     "SigningKey",
     "TokenVerifier",
     "TrustedKey",
     "Unauthorized",
     "canonical",
+    "hash_password",
+    "is_hash",
     "issue_token",
     "load_or_create_keys",
     "new_token",
     "parse_jwks",
+    "parse_scopes",
     "resource_metadata",
     "resource_path",
+    "rights_of",
 ]

@@ -69,6 +69,12 @@ class Forbidden(RequestRefused):
     status = 403
 
 
+class InsufficientScope(RequestRefused):
+    """The token is good, but not for this (RFC 6750, section 3.1)."""
+
+    status = 403
+
+
 class Unauthorized(RequestRefused):
     """No token, or one that does not let in (RFC 6750, section 3)."""
 

@@ -12,15 +12,16 @@ address of the resource's metadata (RFC 9728, section 5.1) and the scope to ask 
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import attrs
 
-from onemcp.auth._errors import BadRequest, Forbidden, InvalidToken, Unauthorized
+from onemcp.auth._errors import BadRequest, Forbidden, InsufficientScope, InvalidToken, Unauthorized
 from onemcp.auth._metadata import scopes_of
 from onemcp.auth._principal import ANONYMOUS, Principal
 from onemcp.auth._resource import Resource
+from onemcp.auth._scopes import Scope, in_words, parse_scopes, rights_of
 from onemcp.auth._verifier import TokenVerifier
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
@@ -35,6 +36,9 @@ AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(?::([0-9]{1,5
 WEB_ORIGIN = re.compile(r"(https?)://(.+)")
 ANY_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s*]+")
 
+INSUFFICIENT: Final = (
+    'error="insufficient_scope", error_description="The access token is good for less than this"'
+)
 CHALLENGE: Final = 'Bearer realm="onemcp"'
 REFUSED: Final = (
     'error="invalid_token", error_description="The access token is invalid or has expired"'
@@ -115,6 +119,7 @@ class Gate:
         verifier: Checks the tokens; needed unless everybody is let in.
         issuers: The authorization servers elsewhere that clients are sent to.
         own_issuer: Whether clients are sent to the gateway's own.
+        rights: Tells what a principal may do by now.
         public_url: The origin that clients use; None where it is what their Host says.
         allowed_hosts: Hosts accepted besides loopback and the bound addresses; one that is given
             with a port is accepted with that port only.
@@ -126,6 +131,7 @@ class Gate:
     verifier: TokenVerifier | None = None
     issuers: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple)
     own_issuer: bool = False
+    rights: Callable[[Principal], Iterable[Scope]] = attrs.field(default=rights_of, repr=False)
     public_url: str | None = None
     allowed_hosts: frozenset[_Authority] = attrs.field(default=(), converter=_read_allowed_hosts)
     allowed_origins: frozenset[str] = attrs.field(default=(), converter=_read_allowed_origins)
@@ -199,12 +205,39 @@ class Gate:
                 www_authenticate=self._challenge(resource),
             )
         try:
-            return self.verifier.verify(token, now, resource)
+            principal = self.verifier.verify(token, now, resource)
         except InvalidToken as error:
             challenge = self._challenge(resource, REFUSED)
             raise Unauthorized(
                 str(error), reason=error.reason, www_authenticate=challenge
             ) from None
+        self.check_scope(principal, resource)
+        return principal
+
+    def still_lets_in(self, principal: Principal, resource: Resource) -> bool:
+        """Tell whether somebody who was let in still would be."""
+        if self.verifier is None or self.mode == "none":
+            return True
+        try:
+            self.check_scope(principal, resource)
+        except InsufficientScope:
+            return False
+        return self.verifier.stands(principal)
+
+    def check_scope(self, principal: Principal, resource: Resource) -> None:
+        """Check that a principal may use a resource as a whole.
+
+        Raises:
+            InsufficientScope: The rights of the token, or of whom it is for, don't go so far.
+        """
+        needed = parse_scopes(scopes_of(resource))
+        rights = self.rights(principal)
+        if not all(any(right.implies(scope) for right in rights) for scope in needed):
+            raise InsufficientScope(
+                f"The scope {in_words(needed)} is needed",
+                reason=f"needs {in_words(needed)}",
+                www_authenticate=self._challenge(resource, INSUFFICIENT),
+            )
 
     def _challenge(self, resource: Resource, *more: str) -> str:
         where = []
@@ -237,7 +270,7 @@ class Gate:
 
     def _is_accepted_origin(self, origin: bytes, headers: Headers) -> bool:
         text = origin.decode("latin-1").lower()
-        if text in self.allowed_origins:
+        if text in self.allowed_origins or text == self.public_url:
             return True
         match = WEB_ORIGIN.fullmatch(text)
         authority = match and _Authority.parse(match.group(2))

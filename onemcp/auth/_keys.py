@@ -79,6 +79,10 @@ class KeyStore:
         """The key that signs: the one made last; of equals, the one that stands last."""
         return max(enumerate(self.keys), key=lambda item: (item[1].created, item[0]))[1]
 
+    def public_jwks(self) -> dict[str, Any]:
+        """Return the public keys as a JSON Web Key Set (RFC 7517)."""
+        return {"keys": [_public_jwk(key) for key in self.keys]}
+
     def find(self, key_id: str) -> SigningKey | None:
         """Find the key that a token names."""
         return self._by_id.get(key_id)
@@ -112,19 +116,25 @@ def _dump(keys: KeyStore) -> bytes:
     jwks = {
         "keys": [
             {
-                "kty": "OKP",
-                "crv": "Ed25519",
-                "alg": "EdDSA",
-                "use": "sig",
-                "kid": key.key_id,
+                **_public_jwk(key),
                 "iat": key.created,
-                "x": _public_member(key.private),
                 "d": _encode(key.private.private_bytes_raw()),
             }
             for key in keys.keys
         ]
     }
     return json.dumps(jwks, indent=2).encode() + b"\n"
+
+
+def _public_jwk(key: SigningKey) -> dict[str, Any]:
+    return {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "alg": "EdDSA",
+        "use": "sig",
+        "kid": key.key_id,
+        "x": _public_member(key.private),
+    }
 
 
 def _parse(data: bytes) -> KeyStore:

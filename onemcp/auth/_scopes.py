@@ -24,6 +24,8 @@ from typing import Final
 
 import attrs
 
+from onemcp.auth._principal import Principal
+
 MAX_SCOPES: Final = 64
 READ: Final = ":read"
 
@@ -107,6 +109,16 @@ def parse_scopes(words: Iterable[str]) -> frozenset[Scope]:
     """Read scopes; what is none of ours is left out."""
     found = (Scope.parse(word) for word in words)
     return frozenset(scope for scope in found if scope is not None)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(words: frozenset[str]) -> frozenset[Scope]:
+    return parse_scopes(words)
+
+
+def rights_of(principal: Principal) -> frozenset[Scope]:
+    """Return what a token is good for."""
+    return _parsed(principal.scopes)
 
 
 def meet(asked: Iterable[Scope], allowed: Iterable[Scope]) -> frozenset[Scope]:

@@ -7,6 +7,7 @@ from structlog.typing import FilteringBoundLogger
 from onemcp.app import (
     AddressChanged,
     AddressRefused,
+    GrantsUnreadable,
     KeysFetched,
     KeysNotFetched,
     LedgerReplaced,
@@ -78,6 +79,7 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(
         LedgerReplaced, "warning", "sessions.db was damaged; sessions of before have ended"
     )
+    log.register(GrantsUnreadable, "error", "What was granted before still counts")
     log.register(ReloadApplied, "info")
     log.register(AddressChanged, "info")
     log.register(AddressRefused, "error", "onemcp goes on listening where it did")

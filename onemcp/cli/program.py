@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "check": "Check a configuration file.",
     "schema": "Print the JSON Schema of the configuration.",
     "token": "Issue an access token.",
+    "user": "Make the hash of a password.",
 }
 """The commands, each a module of this package, and what they do."""
 

@@ -55,7 +55,7 @@ def command(config_path: Path | None, host: str | None, port: int | None) -> Non
 
     serve = partial(
         app.serve,
-        app.RunOptions(config_path, host, port),
+        app.RunOptions(config_path, host, port, _show_code if sys.stdout.isatty() else None),
         announce=partial(show, stream=sys.stdout),
         on_event=log,
         on_configuration=configured,
@@ -68,6 +68,10 @@ def command(config_path: Path | None, host: str | None, port: int | None) -> Non
             if failure is not None:
                 raise failure from error
         raise
+
+
+def _show_code(code: str) -> None:
+    click.echo(f"To log in with a browser, use the code {code}. It is good once.")
 
 
 def failure_of(error: BaseException, address: tuple[str, int] | None = None) -> Failure | None:

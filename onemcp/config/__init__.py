@@ -1,6 +1,6 @@
 """The one configuration file: what it may say, how it is read, and how changes to it are seen."""
 
-from onemcp.config._auth import Auth, AuthMode, Issuer
+from onemcp.config._auth import Auth, AuthMode, Issuer, OAuthClient, User
 from onemcp.config._files import configuration_directory, find, state_directory
 from onemcp.config._load import load, parse
 from onemcp.config._model import (
@@ -57,6 +57,7 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "Naming",
+    "OAuthClient",
     "Problem",
     "Protocol",
     "Reloaded",
@@ -67,6 +68,7 @@ __all__ = [
     "Timeouts",
     "Tls",
     "Transport",
+    "User",
     "configuration_directory",
     "find",
     "load",

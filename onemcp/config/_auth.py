@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
@@ -15,6 +17,8 @@ from onemcp.config._rules import InvalidOption
 AuthMode: TypeAlias = Literal["local", "external", "none"]
 TokenType: TypeAlias = Literal["at+jwt", "JWT"]
 
+ACCOUNT = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?")
+LEAST_SECRET = 24
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -60,6 +64,66 @@ class Issuer:
 
 
 @attrs.frozen(kw_only=True)
+class User:
+    """Somebody who may log in, and let clients in.
+
+    Attributes:
+        password: The hash that `onemcp user hash` makes. Hidden from `repr`.
+        scopes: What the user may do, and let clients do.
+    """
+
+    password: str = attrs.field(repr=False, validator=rules.not_blank)
+    scopes: tuple[str, ...] = attrs.field(
+        default=("mcp",), converter=rules.strings, validator=rules.scopes
+    )
+
+
+@attrs.frozen(kw_only=True)
+class OAuthClient:
+    """A program that is known beforehand: for people if it has redirect URIs, else a service.
+
+    Attributes:
+        name: What people are told it is called; None for its id.
+        redirect_uris: Where browsers may be sent on its behalf.
+        secret: Its secret, if it can keep one. Hidden from `repr`.
+        scopes: What it may do at most; None for whatever its users may.
+    """
+
+    name: str | None = None
+    redirect_uris: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
+    secret: str | None = attrs.field(default=None, repr=False)
+    scopes: tuple[str, ...] | None = attrs.field(
+        default=None,
+        converter=attrs.converters.optional(rules.strings),
+        validator=attrs.validators.optional(rules.scopes),
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.secret is not None and len(self.secret) < LEAST_SECRET:
+            raise InvalidOption(
+                "secret", f"has less than {LEAST_SECRET} characters", "Make a longer one at random"
+            )
+        if not self.redirect_uris and (self.secret is None or not self.scopes):
+            raise InvalidOption(
+                "redirect_uris",
+                'is missing, which makes it a service, but a service needs "secret" and "scopes"',
+                'Add "redirectUris", or both of the others',
+            )
+
+
+def _by_name(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(values))
+
+
+def _names(_instance: object, attribute: Any, values: Mapping[str, Any]) -> None:
+    for name in values:
+        if not ACCOUNT.fullmatch(name):
+            raise InvalidOption(
+                attribute.name, f"{name!r} is no name", "Use 1 to 128 printable ASCII characters"
+            )
+
+
+@attrs.frozen(kw_only=True)
 class Auth:
     """Who may call.
 
@@ -67,10 +131,28 @@ class Auth:
         mode: `local` asks for tokens of onemcp itself, `external` for those of `issuers`, `none`
             for nothing.
         issuers: Whose tokens let in.
+        users: Who may log in, by name.
+        clients: Programs that are known beforehand, by client id.
+        registration: Whether clients may register themselves.
+        registrations: How many of those are kept.
+        access_token_lifetime: How long an access token is good for, in seconds.
+        refresh_token_lifetime: How long a client may leave a login unused, in seconds.
+        consent_lifetime: After how long people are asked again, in seconds.
     """
 
     mode: AuthMode = attrs.field(default="local", validator=rules.one_of(get_args(AuthMode)))
     issuers: tuple[Issuer, ...] = attrs.field(default=(), converter=_issuers)
+    users: Mapping[str, User] = attrs.field(
+        factory=dict, converter=_by_name, hash=False, validator=_names
+    )
+    clients: Mapping[str, OAuthClient] = attrs.field(
+        factory=dict, converter=_by_name, hash=False, validator=_names
+    )
+    registration: bool = True
+    registrations: int = attrs.field(default=1000, validator=rules.at_least(1))
+    access_token_lifetime: float = attrs.field(default=900.0, validator=rules.at_least(1))
+    refresh_token_lifetime: float = attrs.field(default=2_592_000.0, validator=rules.at_least(1))
+    consent_lifetime: float = attrs.field(default=7_776_000.0, validator=rules.at_least(1))
 
     def __attrs_post_init__(self) -> None:
         names = [issuer.issuer for issuer in self.issuers]

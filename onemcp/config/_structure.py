@@ -12,7 +12,7 @@ from attrs import fields
 from cattrs import AttributeValidationNote, ClassValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
-from onemcp.config._auth import Auth, Issuer
+from onemcp.config._auth import Auth, Issuer, OAuthClient, User
 from onemcp.config._model import (
     Backend,
     BackendLimits,
@@ -47,6 +47,8 @@ INNER: Final = (
     HttpTransport,
     Backend,
     Issuer,
+    User,
+    OAuthClient,
 )
 SECTIONS: Mapping[str, type[Any]] = {
     "server": Server,

@@ -16,6 +16,7 @@ from .events import (
     SessionUnknown,
 )
 from .legacy import LegacyFrontend
+from .oauth import OAuth
 from .session import Deadlines, Passports, SessionMemory, Sessions
 from .stdio import StdioFrontend
 from .wellknown import PATH
@@ -25,6 +26,7 @@ __all__ = [
     "Application",
     "Deadlines",
     "LegacyFrontend",
+    "OAuth",
     "Passports",
     "RequestDenied",
     "RequestFailed",

@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 import trio
 
-from onemcp.auth import Gate, RequestRefused, resource_path
+from onemcp.auth import Gate, Principal, RequestRefused, Resource, resource_path
 from onemcp.multiplexer import Multiplexer, View
 from onemcp.protocol import headers as mcp_headers
 from onemcp.protocol import meta
@@ -48,6 +48,7 @@ from .events import RequestDenied, RequestFailed
 from .http_sse import MESSAGES, STREAMS, HttpSse
 from .legacy import LegacyFrontend
 from .modern import serve_modern
+from .oauth import PREFIX, OAuth, address_of
 from .wellknown import PATH
 
 _ENDPOINTS: Final = (PATH, STREAMS, MESSAGES)
@@ -65,6 +66,7 @@ class Application:
         body_limit: The largest request body, in bytes.
         slots: How many streams of events may be open at once.
         on_event: Takes what goes wrong.
+        oauth: What serves clients and people that want tokens, if they can get any here.
         http_sse: What serves clients of the transport of 2024-11-05.
     """
 
@@ -74,7 +76,11 @@ class Application:
     body_limit: int
     slots: StreamSlots
     on_event: Callable[[RequestFailed | RequestDenied], object]
+    oauth: OAuth | None = None
     http_sse: HttpSse = attrs.field(init=False)
+    _live: dict[trio.CancelScope, tuple[Principal, Resource]] = attrs.field(
+        init=False, factory=dict, repr=False
+    )
 
     def __attrs_post_init__(self) -> None:
         self.http_sse = HttpSse(self.legacy.sessions, self.on_event)
@@ -97,7 +103,7 @@ class Application:
                 wire.send, refusal.status, refusal.error, refusal.request_id, refusal.headers
             )
         except RequestRefused as refused:
-            self.on_event(RequestDenied(path, refused.status, refused.reason))
+            self.on_event(RequestDenied(path, refused.status, refused.reason, address_of(scope)))
             challenge = refused.www_authenticate
             more = [] if challenge is None else [(b"www-authenticate", challenge.encode())]
             error = InvalidRequest(str(refused))
@@ -124,13 +130,28 @@ class Application:
         if cors.is_preflight(scope["method"], headers):
             await respond(wire.send, 204, headers=cors.preflight_headers(headers))
             return
-        if scope["path"].startswith(wellknown.PREFIX):
-            await wellknown.serve(self.gate, scope, wire.send, self.multiplexer.identity.name)
+        if await self._serve_strangers(scope, wire):
             return
-        resource = resource_path(scope["path"], PATH) or ""
-        principal = self.gate.authenticate(headers, time.time(), resource).identity
+        path = resource_path(scope["path"], PATH) or ""
+        principal = self.gate.authenticate(headers, time.time(), path)
+        with trio.CancelScope() as life:
+            self._live[life] = principal, self.gate.resource(headers, path)
+            try:
+                await self._serve_known(scope, principal.identity, wire)
+            finally:
+                del self._live[life]
+        if life.cancelled_caught and not wire.started:
+            self.gate.authenticate(headers, time.time(), path)
+
+    def recheck(self) -> None:
+        """End what is served to those who would no longer be let in."""
+        for life, (principal, resource) in self._live.items():
+            if not self.gate.still_lets_in(principal, resource):
+                life.cancel()
+
+    async def _serve_known(self, scope: Scope, principal: str, wire: Wire) -> None:
         base, view = self._view(scope["path"])
-        http = HttpRequest(headers, view, principal, wire, self.slots)
+        http = HttpRequest(scope["headers"], view, principal, wire, self.slots)
         if base == PATH:
             await self._route(scope["method"], http)
         elif base == STREAMS:
@@ -138,6 +159,19 @@ class Application:
         else:
             query = scope["query_string"]
             await self.http_sse.post(scope["method"], query, http, self.body_limit)
+
+    async def _serve_strangers(self, scope: Scope, wire: Wire) -> bool:
+        """Serve what clients and people need before they have a token, if it is that."""
+        oauth = self.oauth if self.gate.own_issuer else None
+        if scope["path"].startswith(wellknown.PREFIX):
+            server = None if oauth is None else oauth.server
+            name = self.multiplexer.identity.name
+            await wellknown.serve(self.gate, scope, wire.send, name, server)
+            return True
+        if oauth is None or not scope["path"].startswith(PREFIX):
+            return False
+        await oauth.serve(self.gate.resource(scope["headers"], "").origin, scope, wire)
+        return True
 
     async def _route(self, method: str, http: HttpRequest) -> None:
         match method:

@@ -26,11 +26,13 @@ class RequestDenied:
         path: Where it was sent.
         status: The HTTP status it was answered with.
         reason: Why, for the operator.
+        address: Where it came from.
     """
 
     path: str
     status: int
     reason: str
+    address: str = ""
 
 
 @attrs.frozen

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from onemcp.auth import WELL_KNOWN_RESOURCE, Gate, resource_metadata, resource_path
+from onemcp.auth.server import WELL_KNOWN, AuthorizationServer, server_metadata
 from onemcp.protocol.errors import InvalidRequest
 
 from .asgi import HttpRefusal, Scope, Send, respond
@@ -21,7 +22,9 @@ _METHODS: Final = ((b"allow", b"GET"),)
 _HEADERS: Final = ((b"cache-control", b"no-cache"), (b"x-content-type-options", b"nosniff"))
 
 
-async def serve(gate: Gate, scope: Scope, send: Send, name: str) -> None:
+async def serve(
+    gate: Gate, scope: Scope, send: Send, name: str, server: AuthorizationServer | None
+) -> None:
     """Serve one document.
 
     Args:
@@ -29,11 +32,12 @@ async def serve(gate: Gate, scope: Scope, send: Send, name: str) -> None:
         scope: The request.
         send: The ASGI callable to answer with.
         name: What the gateway calls itself.
+        server: Its own authorization server, if there is one.
 
     Raises:
         HttpRefusal: There is no such document, or it can't be changed.
     """
-    document = _document(gate, scope, name)
+    document = _of_server(gate, scope, server) or _of_resource(gate, scope, name)
     if document is None:
         raise HttpRefusal(404, InvalidRequest("there is no such document"))
     if scope["method"] != "GET":
@@ -41,7 +45,15 @@ async def serve(gate: Gate, scope: Scope, send: Send, name: str) -> None:
     await respond(send, 200, msgspec.json.encode(document), _HEADERS)
 
 
-def _document(gate: Gate, scope: Scope, name: str) -> Mapping[str, Any] | None:
+def _of_server(
+    gate: Gate, scope: Scope, server: AuthorizationServer | None
+) -> Mapping[str, Any] | None:
+    if server is None or scope["path"] not in WELL_KNOWN:
+        return None
+    return server_metadata(gate.resource(scope["headers"], "").origin, server.policy)
+
+
+def _of_resource(gate: Gate, scope: Scope, name: str) -> Mapping[str, Any] | None:
     path: str = scope["path"]
     if not path.startswith(WELL_KNOWN_RESOURCE):
         return None

@@ -312,6 +312,7 @@ def test_all_refusals_are_one_family():
     assert {kind.__name__ for kind in RequestRefused.__subclasses__()} == {
         "BadRequest",
         "Forbidden",
+        "InsufficientScope",
         "Unauthorized",
     }
 

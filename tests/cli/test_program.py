@@ -17,6 +17,7 @@ import pytest
 import onemcp.cli
 from onemcp import config
 from onemcp.auth import Resource, TokenVerifier, load_or_create_keys
+from onemcp.auth._passwords import verify_password
 from onemcp.cli import check, main, program, schema, token
 from onemcp.cli.failures import ExitCode
 
@@ -243,3 +244,25 @@ def test_commands_are_those_of_the_modules():
     }
     assert program.program.get_command(None, "nothing") is None  # type: ignore[arg-type]  # likewise
     assert program.program.list_commands(None) == list(program.COMMANDS)  # type: ignore[arg-type]  # likewise
+
+
+# user
+
+
+def test_the_hash_of_a_password_is_all_that_is_printed(onemcp):
+    ended = subprocess.run(
+        [sys.executable, "-m", "onemcp", "user", "hash"],
+        input="correct horse\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    [line] = ended.stdout.splitlines()
+    assert verify_password("correct horse", line)
+    assert "correct" not in ended.stdout + ended.stderr
+
+
+def test_no_password_has_no_hash(onemcp):
+    ended = onemcp("user", "hash")
+    assert ended.returncode == 2
+    assert "1 to 1024" in ended.stderr

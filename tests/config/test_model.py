@@ -81,7 +81,7 @@ def test_repr_shows_no_secret():
             Backend(
                 name="a",
                 transport=HttpTransport(
-                    url="https://user:s3cret@x.example:8443/s3cret?key=s3cret",
+                    url="https://kilroy:s3cret@x.example:8443/s3cret?key=s3cret",
                     headers={"Authorization": "Bearer s3cret"},
                 ),
             ),
@@ -93,7 +93,7 @@ def test_repr_shows_no_secret():
     )
     shown = repr(configuration)
     assert "s3cret" not in shown
-    assert "user" not in shown
+    assert "kilroy" not in shown
     assert "url='https://x.example:8443/…'" in shown
     assert "headers={'Authorization': ***}" in shown
     assert "args=<1 hidden>, env={'TOKEN': ***}" in shown

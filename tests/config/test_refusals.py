@@ -129,7 +129,11 @@ BAD = [
     ),
     (
         one('{"command": "x"}')[:-1] + ', "auth": {"quux": 1}}',
-        "f:1:50: auth.quux: unknown option. Known here: mode, issuers",
+        (
+            "f:1:50: auth.quux: unknown option. Known here: mode, issuers, users, clients, "
+            "registration, registrations, accessTokenLifetime, refreshTokenLifetime, "
+            "consentLifetime"
+        ),
     ),
     # types and values
     (

@@ -31,6 +31,14 @@ class Person:
     scopes: frozenset[Scope] = EVERYTHING
 
 
+def _people(people: Mapping[str, Person]) -> Mapping[str, Person]:
+    return MappingProxyType(dict(people))
+
+
+def _clients(clients: Mapping[str, Client]) -> Mapping[str, Client]:
+    return MappingProxyType(dict(clients))
+
+
 @attrs.frozen(kw_only=True)
 class Policy:
     """What the operator wants.
@@ -46,8 +54,8 @@ class Policy:
         grant_seconds: After how long a person has to consent again, whatever is used.
     """
 
-    people: Mapping[str, Person] = attrs.field(factory=dict, converter=MappingProxyType)
-    clients: Mapping[str, Client] = attrs.field(factory=dict, converter=MappingProxyType)
+    people: Mapping[str, Person] = attrs.field(factory=dict, converter=_people)
+    clients: Mapping[str, Client] = attrs.field(factory=dict, converter=_clients)
     registration: bool = True
     documents: bool = False
     max_registrations: int = 1000

@@ -11,7 +11,7 @@ import attrs
 from onemcp.auth._errors import InvalidToken
 from onemcp.auth._keys import KeyStore
 from onemcp.auth._principal import Principal
-from onemcp.auth._scopes import Scope, in_words, meet
+from onemcp.auth._scopes import Scope, in_words, meet, rights_of
 from onemcp.auth._verifier import TokenVerifier
 from onemcp.auth.server._audit import Audited, What
 from onemcp.auth.server._authorization import AuthorizationRequest, read_request
@@ -354,10 +354,15 @@ class AuthorizationServer:
         """Tell whether a token of our own counts: it is not revoked, and its person still may."""
         if not self.ledger.records.stands(principal):
             return False
+        return bool(self.rights(principal))
+
+    def rights(self, principal: Principal) -> frozenset[Scope]:
+        """Tell what a token of our own is good for by now: what its person has lost is lost."""
+        scopes = rights_of(principal)
         grant = self.ledger.records.grants.get(principal.grant_id)
         if grant is None or grant.service:
-            return True
-        return bool(self.policy.rights_of(grant.subject))
+            return scopes
+        return meet(scopes, self.policy.rights_of(grant.subject))
 
     async def _authenticate(self, form: Form, authorization: str | None, address: str) -> Client:
         by_address, by_client = self._token_limits

@@ -1,0 +1,181 @@
+"""The endpoints of the authorization server that programs speak to; people get pages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final, TypeAlias
+
+import attrs
+import msgspec
+import trio
+
+from onemcp.auth.server import (
+    INTROSPECT,
+    JWKS,
+    MAX_DOCUMENT_BYTES,
+    MAX_FORM_BYTES,
+    REGISTER,
+    REVOKE,
+    TOKEN,
+    AuthorizationServer,
+    Form,
+    OAuthError,
+    TooManyRequests,
+)
+from onemcp.protocol.errors import InvalidRequest
+
+from .asgi import JSON, Headers, HttpRefusal, Receive, Scope, Send, Wire, header, read_body, respond
+
+PREFIX: Final = "/oauth/"
+MAX_PAGE_BYTES: Final = 32 * 1024
+"""How much a form that somebody fills in may hold."""
+
+FORM: Final = b"application/x-www-form-urlencoded"
+
+Pages: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""An ASGI application that serves pages to people."""
+
+_NOT_STORED: Final = (
+    (b"cache-control", b"no-store"),
+    (b"pragma", b"no-cache"),
+    (b"x-content-type-options", b"nosniff"),
+)
+_POST: Final = ((b"allow", b"POST"),)
+_GET: Final = ((b"allow", b"GET"),)
+_BASIC: Final = (b"www-authenticate", b'Basic realm="onemcp"')
+_UNAUTHORIZED: Final = 401
+_CREATED: Final = 201
+
+
+@attrs.frozen
+class _Call:
+    """One request of a program.
+
+    Attributes:
+        body: Its body.
+        authorization: Its Authorization header, if it has one.
+        issuer: The issuer that it asks.
+        address: Where it comes from.
+    """
+
+    body: bytes
+    authorization: str | None
+    issuer: str
+    address: str
+
+
+@attrs.frozen
+class OAuth:
+    """Serves what clients need to get tokens.
+
+    Attributes:
+        server: Who decides.
+        pages: What serves people.
+    """
+
+    server: AuthorizationServer
+    pages: Pages
+
+    async def serve(self, issuer: str, scope: Scope, wire: Wire) -> None:
+        """Serve a request.
+
+        Args:
+            issuer: The issuer that is asked: the origin that the client uses.
+            scope: The request, whose Host and Origin have been checked.
+            wire: The client.
+
+        Raises:
+            HttpRefusal: It is refused as HTTP.
+            trio.BrokenResourceError: The client has gone.
+        """
+        path = scope["path"]
+        if path == JWKS:
+            await self._keys(scope, wire)
+            return
+        serve = {
+            TOKEN: self._token,
+            REGISTER: self._register,
+            REVOKE: self._revoke,
+            INTROSPECT: self._introspect,
+        }.get(path)
+        if serve is None:
+            await self._show(scope, wire)
+            return
+        if scope["method"] != "POST":
+            raise HttpRefusal(405, InvalidRequest("this endpoint needs POST"), _POST)
+        try:
+            call = await self._read(issuer, scope, wire)
+            status, answer = await serve(call)
+        except OAuthError as error:
+            await _refuse(wire.send, error)
+        else:
+            await _answer(wire.send, status, answer)
+
+    async def _show(self, scope: Scope, wire: Wire) -> None:
+        wire.headers = ()  # pages are for people, not for the pages of others
+        body = await read_body(scope["headers"], wire.receive, MAX_PAGE_BYTES)
+        parts = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def receive() -> MutableMapping[str, Any]:
+            # Nobody waits for the client to go: a page is done in no time.
+            return next(parts, None) or await trio.sleep_forever()
+
+        await self.pages(scope, receive, wire.send)
+
+    async def _read(self, issuer: str, scope: Scope, wire: Wire) -> _Call:
+        headers: Headers = scope["headers"]
+        registers = scope["path"] == REGISTER
+        wanted = JSON if registers else FORM
+        kind = (header(headers, b"content-type") or b"").partition(b";")[0].strip().lower()
+        if kind != wanted:
+            raise OAuthError("invalid_request", f"the content type must be {wanted.decode()}")
+        limit = MAX_DOCUMENT_BYTES if registers else MAX_FORM_BYTES
+        said = [value for name, value in headers if name == b"authorization"]
+        if len(said) > 1:
+            raise OAuthError("invalid_request", "the Authorization header is doubled")
+        return _Call(
+            await read_body(headers, wire.receive, limit),
+            said[0].decode("latin-1") if said else None,
+            issuer,
+            address_of(scope),
+        )
+
+    async def _token(self, call: _Call) -> tuple[int, Mapping[str, Any]]:
+        form = Form.parse(call.body)
+        return 200, await self.server.token(form, call.authorization, call.issuer, call.address)
+
+    async def _register(self, call: _Call) -> tuple[int, Mapping[str, Any]]:
+        return _CREATED, await self.server.register(call.body, call.address)
+
+    async def _revoke(self, call: _Call) -> tuple[int, Mapping[str, Any]]:
+        await self.server.revoke(Form.parse(call.body), call.authorization, call.address)
+        return 200, {}
+
+    async def _introspect(self, call: _Call) -> tuple[int, Mapping[str, Any]]:
+        form = Form.parse(call.body)
+        return 200, await self.server.introspect(form, call.authorization, call.address)
+
+    async def _keys(self, scope: Scope, wire: Wire) -> None:
+        if scope["method"] != "GET":
+            raise HttpRefusal(405, InvalidRequest("the keys can only be read"), _GET)
+        await _answer(wire.send, 200, self.server.keys.public_jwks())
+
+
+def address_of(scope: Scope) -> str:
+    """Return where a request comes from."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+async def _answer(send: Send, status: int, answer: Mapping[str, Any]) -> None:
+    await respond(send, status, msgspec.json.encode(answer), _NOT_STORED)
+
+
+async def _refuse(send: Send, error: OAuthError) -> None:
+    headers = list(_NOT_STORED)
+    if error.status == _UNAUTHORIZED:
+        headers.append(_BASIC)
+    if isinstance(error, TooManyRequests):
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    body = {"error": error.code, "error_description": error.description}
+    await respond(send, error.status, msgspec.json.encode(body), headers)

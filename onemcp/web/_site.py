@@ -1,0 +1,250 @@
+"""Logging in and agreeing: two forms, and the redirect to the client (OAuth 2.1, section 4.1).
+
+Theory of operation: nothing about a request is kept between its pages. Each form carries the
+request's query, which is checked anew each time.
+"""
+
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+from typing import Any, Final
+
+import quart
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from onemcp.auth import parse_scopes
+from onemcp.auth.server import (
+    AUTHORIZE,
+    AuthorizationRequest,
+    AuthorizationServer,
+    Form,
+    LogIn,
+    OAuthError,
+    RedirectedError,
+    TooManyRequests,
+    answer_error,
+    origin_of,
+)
+from onemcp.web import _wording as wording
+from onemcp.web._logins import Logins
+from onemcp.web._pages import IssuerOf
+
+LOGIN: Final = "/oauth/login"
+CONSENT: Final = "/oauth/consent"
+STYLE: Final = "/oauth/style.css"
+
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    # Not `no-referrer`: browsers would then send forms with `Origin: null`.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+POLICY: Final = (
+    "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action"
+)
+
+
+def new_site(server: AuthorizationServer, issuer_of: IssuerOf) -> QuartTrio:
+    """Make the application that serves the pages."""
+    site = QuartTrio("onemcp.web", static_folder=None)
+    pages = _Site(server, issuer_of)
+    site.add_url_rule(AUTHORIZE, view_func=pages.authorize, methods=["GET"])
+    site.add_url_rule(LOGIN, view_func=pages.log_in, methods=["POST"])
+    site.add_url_rule(CONSENT, view_func=pages.consent, methods=["POST"])
+    site.add_url_rule(STYLE, view_func=pages.style, methods=["GET"])
+    site.register_error_handler(HTTPStatus.NOT_FOUND, pages.not_found)
+    site.register_error_handler(HTTPStatus.METHOD_NOT_ALLOWED, pages.not_found)
+    return site
+
+
+class _Site:
+    def __init__(self, server: AuthorizationServer, issuer_of: IssuerOf) -> None:
+        self._server = server
+        self._issuer_of = issuer_of
+        self._logins = Logins()
+
+    # --- the pages ------------------------------------------------------------------------------
+
+    async def authorize(self) -> Response:
+        """Show what a client asks for, to whoever has logged in."""
+        query = request.query_string.decode("latin-1")
+        try:
+            asked = await self._asked(query)
+        except OAuthError as error:
+            return await self._refused(error)
+        except RedirectedError as error:
+            return self._redirect(answer_error(error, self._issuer))
+        subject = self._logins.who(self._browser, query, time.monotonic())
+        if subject is None:
+            return await self._login_page(query, asked)
+        return await self._consent_page(query, asked, subject)
+
+    async def log_in(self) -> Response:
+        """Let somebody log in."""
+        form, query = await self._form()
+        try:
+            asked = await self._asked(query)
+            self._check_form(form, query)
+        except (OAuthError, RedirectedError) as error:
+            return await self._refused(error)
+        attempt = LogIn(
+            form.get("username", "").strip(),
+            form.get("password", ""),
+            form.get("code", "").strip(),
+            self._address,
+        )
+        try:
+            subject = await self._server.log_in(attempt)
+        except OAuthError as error:
+            return await self._login_page(query, asked, error, attempt.name)
+        browser = self._logins.log_in(subject, query, time.monotonic(), secure=self._is_secure)
+        return self._with_cookie(self._redirect(f"{AUTHORIZE}?{query}"), browser)
+
+    async def consent(self) -> Response:
+        """Do as somebody has decided."""
+        form, query = await self._form()
+        try:
+            asked = await self._asked(query)
+            self._check_form(form, query)
+        except (OAuthError, RedirectedError) as error:
+            return await self._refused(error)
+        subject = self._logins.who(self._browser, query, time.monotonic())
+        if subject is None:
+            return await self._login_page(query, asked)
+        if form.get("decision") == "allow":
+            scopes = parse_scopes(form.getlist("scope"))
+            target = self._server.agree(asked, subject, scopes, self._address)
+        else:
+            target = self._server.refuse(asked, subject, self._address)
+        if not self._is_secure:
+            self._logins.log_out(self._browser)
+        return self._redirect(target)
+
+    async def style(self) -> Response:
+        """Serve the one style sheet."""
+        site = quart.current_app
+        async with await site.open_resource("static/style.css") as file:
+            return Response(
+                await file.read(),
+                content_type="text/css; charset=utf-8",
+                headers=HEADERS | {"Cache-Control": "max-age=3600"},
+            )
+
+    async def not_found(self, _error: Exception) -> Response:
+        """Answer requests for pages that don't exist."""
+        return await self._message("There is no such page.", HTTPStatus.NOT_FOUND)
+
+    # --- what they are made of ------------------------------------------------------------------
+
+    async def _login_page(
+        self,
+        query: str,
+        asked: AuthorizationRequest,
+        error: OAuthError | None = None,
+        name: str = "",
+    ) -> Response:
+        browser = self._browser or self._logins.new_browser()
+        page = await self._page(
+            "login.html",
+            HTTPStatus.OK if error is None else HTTPStatus(error.status),
+            "'self'",
+            action=LOGIN,
+            query=query,
+            token=self._logins.form_token(browser, query),
+            client=asked.client.name,
+            destination=wording.destination(asked),
+            issuer=self._issuer,
+            error=None if error is None else error.description,
+            name=name,
+            has_people=any(person.password for person in self._server.policy.people.values()),
+            has_code=self._server.has_code,
+        )
+        if isinstance(error, TooManyRequests):
+            page.headers["Retry-After"] = str(error.retry_after)
+        return self._with_cookie(page, browser)
+
+    async def _consent_page(
+        self, query: str, asked: AuthorizationRequest, subject: str
+    ) -> Response:
+        offered = self._server.offer(asked, subject)
+        return await self._page(
+            "consent.html",
+            HTTPStatus.OK,
+            # Browsers hold the redirect that answers a form against this, too.
+            f"'self' {origin_of(asked.redirect_uri)}",
+            action=CONSENT,
+            query=query,
+            token=self._logins.form_token(self._browser, query),
+            client=asked.client.name,
+            trust=wording.trust(asked),
+            destination=wording.destination(asked),
+            resource=asked.resource.uri,
+            subject=subject,
+            items=wording.items(offered),
+        )
+
+    async def _refused(self, error: OAuthError | RedirectedError) -> Response:
+        cause = error.error if isinstance(error, RedirectedError) else error
+        said = f"The request of the program is wrong: {cause.description}."
+        page = await self._message(said, HTTPStatus(cause.status))
+        if isinstance(cause, TooManyRequests):
+            page.headers["Retry-After"] = str(cause.retry_after)
+        return page
+
+    async def _message(self, text: str, status: HTTPStatus) -> Response:
+        return await self._page("message.html", status, "'none'", text=text)
+
+    async def _page(
+        self, template: str, status: HTTPStatus, form_action: str, **values: Any
+    ) -> Response:
+        text = await quart.render_template(template, style=STYLE, **values)
+        headers = HEADERS | {"Content-Security-Policy": f"{POLICY} {form_action}"}
+        return Response(text, status, headers, content_type="text/html; charset=utf-8")
+
+    def _redirect(self, target: str) -> Response:
+        # Not quart.redirect: that writes the target, with its code, into a body too.
+        return Response("", HTTPStatus.SEE_OTHER, HEADERS | {"Location": target})
+
+    # --- the request ----------------------------------------------------------------------------
+
+    async def _asked(self, query: str) -> AuthorizationRequest:
+        form = Form.parse(query.encode("latin-1"))
+        return await self._server.begin(form, self._issuer, self._address)
+
+    async def _form(self) -> tuple[Any, str]:
+        form = await request.form
+        return form, form.get("request", "")
+
+    def _check_form(self, form: Any, query: str) -> None:
+        if not self._logins.is_form_token(form.get("token", ""), self._browser, query):
+            raise OAuthError("access_denied", "the form was not made for this browser", status=403)
+
+    @property
+    def _issuer(self) -> str:
+        return self._issuer_of([(k.lower(), v) for k, v in request.scope["headers"]])
+
+    @property
+    def _is_secure(self) -> bool:
+        return self._issuer.startswith("https:")
+
+    @property
+    def _address(self) -> str:
+        client = request.scope.get("client")
+        return str(client[0]) if client else ""
+
+    @property
+    def _cookie(self) -> str:
+        return "__Host-onemcp" if self._is_secure else "onemcp"
+
+    @property
+    def _browser(self) -> str:
+        return str(request.cookies.get(self._cookie, ""))
+
+    def _with_cookie(self, response: Response, browser: str) -> Response:
+        response.set_cookie(
+            self._cookie, browser, secure=self._is_secure, httponly=True, samesite="Lax", path="/"
+        )
+        return response

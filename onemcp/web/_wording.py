@@ -1,0 +1,59 @@
+"""What people are told: scopes and addresses in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from onemcp.auth import Kind, Scope
+from onemcp.auth.server import AuthorizationRequest, Origin, is_loopback, origin_of
+
+_ONLY_READ: Final = "without changing anything"
+_MEANINGS: Final = {
+    Kind.EVERYTHING: "Use everything: all tools, resources and prompts of all servers",
+    Kind.BACKEND: "Use all that the server {0} offers",
+    Kind.TAG: "Use all that is tagged {0}",
+    Kind.VIEW: "Use all that the view {0} shows",
+    Kind.TOOL: "Call the tools {1} of the server {0}",
+}
+
+
+class Item(NamedTuple):
+    """A scope to agree to.
+
+    Attributes:
+        value: The scope.
+        text: What it means.
+    """
+
+    value: str
+    text: str
+
+
+def describe(scope: Scope) -> str:
+    """Tell what a scope opens."""
+    what = _MEANINGS[scope.kind].format(scope.name, scope.pattern)
+    return f"{what}, {_ONLY_READ}" if scope.read_only else what
+
+
+def items(scopes: Iterable[Scope]) -> list[Item]:
+    """Return scopes as a list to choose from, always in the same order."""
+    return sorted(Item(str(scope), describe(scope)) for scope in scopes)
+
+
+def destination(request: AuthorizationRequest) -> str:
+    """Tell who gets the answer."""
+    if is_loopback(request.redirect_uri):
+        return f"{origin_of(request.redirect_uri)}, a program on the computer with this browser"
+    return origin_of(request.redirect_uri)
+
+
+def trust(request: AuthorizationRequest) -> str:
+    """Tell where the client's name comes from."""
+    match request.client.origin:
+        case Origin.CONFIGURED:
+            return "The operator of this server knows this program."
+        case Origin.REGISTERED:
+            return "This program named itself; nobody has checked the name."
+        case Origin.DOCUMENT:
+            return f"This program is described by {request.client.id}."

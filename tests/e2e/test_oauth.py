@@ -1,0 +1,354 @@
+"""Logging in at a running onemcp: from the first 401 to tokens that are revoked."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import attrs
+import httpx
+import pytest
+
+from onemcp.auth import hash_password
+from tests.support.person import Person, forms_of
+from tests.support.running import Gateway, running
+
+PASSWORD = "correct horse battery"
+CALLBACK = "http://127.0.0.1:49152/callback"
+DEMO = {"command": sys.executable, "args": ["-P", "-m", "onemcp.demo"]}
+HANDSHAKE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t"}},
+}
+
+
+def settings(**auth: Any) -> dict[str, Any]:
+    users = {
+        "ada": {"password": hash_password(PASSWORD)},
+        "bob": {"password": hash_password(PASSWORD), "scopes": ["backend:demo"]},
+    }
+    return {"mcpServers": {"demo": DEMO}, "auth": {"users": users, **auth}}
+
+
+@attrs.define
+class World:
+    """A running gateway, a person and a client of theirs."""
+
+    gateway: Gateway
+    folder: Path
+    person: Person
+    web: httpx.AsyncClient
+    client_id: str = ""
+    verifier: str = ""
+    metadata: dict[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def origin(self) -> str:
+        return self.gateway.url.removesuffix("/mcp")
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state" / "onemcp"
+
+    def audit(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.state / "audit.log").read_text().splitlines()]
+
+    async def discover(self, path: str = "/mcp") -> dict[str, Any]:
+        """Follow the way from a 401 to the authorization server; return the resource's metadata."""
+        refused = await self.call(path=path)
+        assert refused.status_code == 401
+        challenge = refused.headers["www-authenticate"]
+        url = challenge.partition('resource_metadata="')[2].partition('"')[0]
+        resource = (await self.web.get(url)).json()
+        [issuer] = resource["authorization_servers"]
+        well_known = f"{issuer}/.well-known/oauth-authorization-server"
+        self.metadata = (await self.web.get(well_known)).json()
+        assert self.metadata["issuer"] == issuer
+        return resource
+
+    async def register(self, **changes: Any) -> dict[str, Any]:
+        document = {
+            "client_name": "Test <client>",
+            "redirect_uris": [CALLBACK],
+            "grant_types": ["authorization_code", "refresh_token"],
+            "token_endpoint_auth_method": "none",
+        }
+        answer = await self.web.post(
+            self.metadata["registration_endpoint"], json=document | changes
+        )
+        assert answer.status_code == 201
+        self.client_id = answer.json()["client_id"]
+        return answer.json()
+
+    def authorization_url(self, **changes: str) -> str:
+        self.verifier = secrets.token_urlsafe(48)
+        digest = hashlib.sha256(self.verifier.encode()).digest()
+        fields = {
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": CALLBACK,
+            "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
+            "code_challenge_method": "S256",
+            "state": "s t&te",
+            "scope": "mcp",
+            "resource": f"{self.origin}/mcp",
+        }
+        return f"{self.metadata['authorization_endpoint']}?{urlencode(fields | changes)}"
+
+    async def token(self, **fields: str) -> httpx.Response:
+        fields = {"client_id": self.client_id, **fields}
+        return await self.web.post(self.metadata["token_endpoint"], data=fields)
+
+    async def redeem(self, location: str) -> dict[str, Any]:
+        assert location.startswith(f"{CALLBACK}?")
+        answer = {name: value for name, [value] in parse_qs(urlsplit(location).query).items()}
+        assert (answer["state"], answer["iss"]) == ("s t&te", self.origin)
+        told = await self.token(
+            grant_type="authorization_code",
+            code=answer["code"],
+            code_verifier=self.verifier,
+            redirect_uri=CALLBACK,
+        )
+        assert told.status_code == 200, told.text
+        assert told.headers["cache-control"] == "no-store"
+        return told.json()
+
+    async def log_in(self, name: str = "ada", **changes: str) -> dict[str, Any]:
+        url = self.authorization_url(**changes)
+        return await self.redeem(await self.person.log_in_and_allow(url, name, PASSWORD))
+
+    async def call(self, token: str | None = None, path: str = "/mcp") -> httpx.Response:
+        headers = {"accept": "application/json, text/event-stream"}
+        if token is not None:
+            headers["authorization"] = f"Bearer {token}"
+        return await self.web.post(f"{self.origin}{path}", json=HANDSHAKE, headers=headers)
+
+
+@asynccontextmanager
+async def world(folder: Path, **auth: Any) -> AsyncIterator[World]:
+    environ = {"XDG_STATE_HOME": str(folder / "state")}
+    async with (
+        running(folder / "onemcp.json", settings(**auth), environ=environ) as gateway,
+        httpx.AsyncClient(timeout=30) as web,
+    ):
+        person = Person()
+        made = World(gateway, folder, person, web)
+        try:
+            yield made
+        finally:
+            await person.aclose()
+
+
+async def test_a_client_finds_its_way_in_and_is_kept_in(tmp_path):
+    async with world(tmp_path) as at:
+        resource = await at.discover()
+        assert resource["resource"] == at.gateway.url
+        await at.register()
+        tokens = await at.log_in()
+        assert (await at.call(tokens["access_token"])).status_code == 200
+        assert (await at.call(tokens["access_token"], "/mcp/demo")).status_code == 200
+
+        renewed = (
+            await at.token(grant_type="refresh_token", refresh_token=tokens["refresh_token"])
+        ).json()
+        assert (await at.call(renewed["access_token"])).status_code == 200
+
+        told = await at.web.post(
+            at.metadata["revocation_endpoint"],
+            data={"token": renewed["refresh_token"], "client_id": at.client_id},
+        )
+        assert told.status_code == 200
+        refused = await at.call(renewed["access_token"])
+        assert refused.status_code == 401
+        assert 'error="invalid_token"' in refused.headers["www-authenticate"]
+
+        lines = at.audit()
+        assert [line["what"] for line in lines if line["what"] != "access refused"] == [
+            "client registered",
+            "login",
+            "consent",
+            "token issued",
+            "token issued",
+            "revocation",
+        ]
+        assert lines[-1]["reason"] == "revoked"
+        written = "".join(
+            path.read_text(errors="replace")
+            for path in at.state.iterdir()
+            if path.name != "keys.json"
+        ) + json.dumps(at.gateway.log)
+        for secret in (
+            PASSWORD,
+            tokens["access_token"],
+            renewed["access_token"],
+            renewed["refresh_token"].partition(".")[2],
+            at.verifier,
+        ):
+            assert secret not in written
+
+
+async def test_a_token_that_is_good_for_less_is_told_what_is_missing(tmp_path):
+    async with world(tmp_path) as at:
+        await at.discover("/mcp/demo")
+        await at.register()
+        tokens = await at.log_in("bob", scope="mcp")
+        assert tokens["scope"] == "backend:demo", "nobody gives away what is not theirs"
+        refused = await at.call(tokens["access_token"])
+        assert refused.status_code == 403
+        challenge = refused.headers["www-authenticate"]
+        assert 'error="insufficient_scope"' in challenge
+        assert 'scope="mcp"' in challenge
+        assert f'"{at.origin}/.well-known/oauth-protected-resource/mcp"' in challenge
+        assert (await at.call(tokens["access_token"], "/mcp/demo")).status_code == 200
+
+
+async def test_what_a_user_loses_is_lost_at_once(tmp_path):
+    async with world(tmp_path) as at:
+        await at.discover()
+        await at.register()
+        tokens = await at.log_in("bob")
+        url = at.origin + "/mcp/demo"
+        assert (await at.call(tokens["access_token"], "/mcp/demo")).status_code == 200
+        opened = (await at.call(tokens["access_token"], "/mcp/demo")).headers["mcp-session-id"]
+        headers = {
+            "authorization": f"Bearer {tokens['access_token']}",
+            "accept": "text/event-stream",
+            "mcp-session-id": opened,
+        }
+        async with at.web.stream("GET", url, headers=headers) as stream:
+            assert stream.status_code == 200
+            document = settings()
+            del document["auth"]["users"]["bob"]
+            at.gateway.rewrite(document)
+            with pytest.raises(httpx.RemoteProtocolError):
+                async for _ in stream.aiter_raw():
+                    pass
+        assert (await at.call(tokens["access_token"], "/mcp/demo")).status_code in {401, 403}
+
+
+async def test_the_pages_keep_to_themselves(tmp_path):
+    async with world(tmp_path) as at:
+        await at.discover()
+        await at.register()
+        login = await at.person.visit(at.authorization_url())
+        assert "Test &lt;client&gt;" in login.text
+        assert "<script" not in login.text
+        policy = login.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert login.headers["x-frame-options"] == "DENY"
+        assert login.headers["cache-control"] == "no-store"
+        cookie = login.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Lax" in cookie
+
+        wrong = await at.person.submit(username="ada", password="x")
+        assert wrong.status_code == 403
+        assert "That is not right" in wrong.text
+        unknown = await at.person.submit(username="nobody", password="x")
+        assert unknown.status_code == 403
+        consent = await at.person.submit(username="ada", password=PASSWORD)
+        assert "It may" in consent.text
+        assert "http://127.0.0.1:49152, a program on the computer" in consent.text
+        assert f"{at.origin}/mcp" in consent.text
+        policy = consent.headers["content-security-policy"]
+        assert policy.endswith("form-action 'self' http://127.0.0.1:49152")
+
+        [form] = forms_of(consent.text)
+        fields = dict(form["fields"])
+        other = Person()
+        for jar in (other.client, at.person.client):
+            forged = dict(fields, token="0" * 64, decision="allow")
+            answer = await jar.post(f"{at.origin}/oauth/consent", data=forged)
+            assert answer.status_code == 403
+        stolen = await other.client.post(
+            f"{at.origin}/oauth/consent", data=dict(fields, decision="allow")
+        )
+        assert stolen.status_code == 403
+        changed = dict(fields, decision="allow")
+        changed["request"] = changed["request"].replace("scope=mcp", "scope=mcp%3Aread")
+        answer = await at.person.client.post(f"{at.origin}/oauth/consent", data=changed)
+        assert answer.status_code == 403
+        foreign = await at.person.client.post(
+            f"{at.origin}/oauth/consent",
+            data=dict(fields, decision="allow"),
+            headers={"origin": "https://evil.example"},
+        )
+        assert foreign.status_code == 403
+        await other.aclose()
+
+        denied = await at.person.submit(decision="deny")
+        answer = parse_qs(urlsplit(denied.headers["location"]).query)
+        assert answer["error"] == ["access_denied"]
+        assert answer["iss"] == [at.origin]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"client_id": "none"}, 400),
+        ({"redirect_uri": "https://evil.example/"}, 400),
+        ({"state": "x" * 5000}, 400),
+    ],
+)
+async def test_a_request_that_leads_nowhere_is_told_on_a_page(tmp_path, changes, status):
+    async with world(tmp_path) as at:
+        await at.discover()
+        await at.register()
+        page = await at.person.visit(at.authorization_url(**changes))
+        assert page.status_code == status
+        assert "This does not work" in page.text
+        assert "evil" not in page.text
+
+
+async def test_a_wrong_request_is_told_to_the_client_without_asking_anybody(tmp_path):
+    async with world(tmp_path) as at:
+        await at.discover()
+        await at.register()
+        answer = await at.person.visit(at.authorization_url(code_challenge_method="plain"))
+        told = parse_qs(urlsplit(answer.headers["location"]).query)
+        assert (told["error"], told["state"]) == (["invalid_request"], ["s t&te"])
+
+
+async def test_every_endpoint_refuses_what_it_does_not_understand(tmp_path):
+    async with world(tmp_path) as at:
+        await at.discover()
+        await at.register()
+        form = {"content-type": "application/x-www-form-urlencoded"}
+        for name in ("token", "revocation", "introspection"):
+            url = at.metadata[f"{name}_endpoint"]
+            assert (await at.web.get(url)).status_code == 405
+            for body, headers in (
+                (b"", form),
+                (b"client_id=a&client_id=b", form),
+                (b"x=" + b"y" * 20_000, form),
+                (b"client_id=%ff", form),
+                (b"{}", {"content-type": "application/json"}),
+                (b"client_id=a", form | {"authorization": "Basic !"}),
+                (b"", form | {"authorization": "Bearer x"}),
+            ):
+                answer = await at.web.post(url, content=body, headers=headers)
+                assert answer.status_code in {400, 401, 413}, (name, body[:20])
+        register = at.metadata["registration_endpoint"]
+        for body in (b"", b"[]", b"{}", b"\xff", b'{"redirect_uris":["http://x.example"]}'):
+            headers = {"content-type": "application/json"}
+            answer = await at.web.post(register, content=body, headers=headers)
+            assert answer.status_code == 400
+            assert answer.json()["error"].startswith("invalid_")
+        for path in ("/oauth/none", "/oauth/login"):
+            assert (await at.person.visit(at.origin + path)).status_code == 404
+        huge = await at.web.post(at.origin + "/oauth/login", data={"password": "x" * 100_000})
+        assert huge.status_code == 413
+        keys = (await at.web.get(at.metadata["jwks_uri"])).json()["keys"]
+        assert all("d" not in key for key in keys)
+        assert not at.gateway.lines("request_failed")
