@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 from tests.interop.backends import BACKENDS, lists, prefixed, steps_for
 from tests.interop.jobs import CLIENTS, ROOTS, running
 from tests.support.gateway import GatewayProcess, gateway
-from tests.support.npm import CHECKOUT, Installation
 from tests.support.processes import serving
+from tests.support.references import DUAL, ONLY_2026
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tests.interop.backends import BackendKind, Fixture
     from tests.interop.jobs import Client, Outcome, Step, Target
+    from tests.support.npm import Installation
 
-REFERENCE = CHECKOUT / "tests" / "reference" / "everything.py"
 OWN = Path(__file__).parent / "servers" / "own.py"
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJ"
@@ -157,7 +157,9 @@ def new_world(folder: Path, npm: Installation) -> Iterator[World]:
     everything = npm.command("mcp-server-everything")
     filesystem = [*npm.command("mcp-server-filesystem"), str(files)]
     memory = npm.command("mcp-server-memory")
-    own, reference = [sys.executable, str(OWN)], [sys.executable, str(REFERENCE)]
+    own, reference = [sys.executable, str(OWN)], DUAL.command(npm)
+    # It bridges the eras itself, which is what onemcp is compared with.
+    server2 = [*ONLY_2026.command(npm), "--stdio", "--dual"]
     with ExitStack() as stack:
         own_url = stack.enter_context(serving([*own, "--http", "0"])).url
         reference_url = stack.enter_context(serving([*reference, "--http", "0"])).url
@@ -174,6 +176,7 @@ def new_world(folder: Path, npm: Installation) -> Iterator[World]:
             "refhttp": {"url": reference_url},
             "reflegacy": stdio([*reference, "--stdio"]) | legacy,
             "refhttplegacy": {"url": reference_url} | legacy,
+            "server2": stdio(server2),
             "own": stdio([*own, "--stdio"]),
             "ownhttp": {"url": own_url},
         }
@@ -185,6 +188,7 @@ def new_world(folder: Path, npm: Installation) -> Iterator[World]:
                 "env": {"MEMORY_FILE_PATH": str(folder / "direct.jsonl")},
             },
             "reference": {"url": reference_url},
+            "server2": {"command": server2},
             "own": {"url": own_url},
         }
         running_gateway = stack.enter_context(gateway(folder, servers))

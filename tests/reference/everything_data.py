@@ -71,7 +71,7 @@ def read(uri: str, *, modern: bool) -> types.TextResourceContents | types.BlobRe
         identifier = uri[len(start) : -len(end)]
         body = {"id": identifier, "templateTest": True, "data": f"Data for ID: {identifier}"}
         return types.TextResourceContents(
-            uri=uri, mime_type="application/json", text=json.dumps(body)
+            uri=uri, mime_type="application/json", text=json.dumps(body, separators=(",", ":"))
         )
     raise MCPError(
         code=types.INVALID_PARAMS if modern else LEGACY_RESOURCE_NOT_FOUND,

@@ -1,8 +1,10 @@
 // A server of 2026 alone: the TypeScript SDK 2.x, which refuses every handshake here.
+//
+// Over stdio it may be told to speak both eras. The SDK then bridges them itself.
 
 import { ASKING_TOOLS } from './asking.mjs';
 import { PROMPTS, RESOURCES, TEMPLATES, WATCHED, complete, read } from './data.mjs';
-import { load, serve } from './serving.mjs';
+import { isDual, load, serve } from './serving.mjs';
 import { CONTENT_TOOLS, resultOf, tool } from './tools.mjs';
 
 const sdk = load('@modelcontextprotocol/server');
@@ -46,8 +48,7 @@ function callOf(server, args, ctx) {
         args: args ?? {},
         state: mcpReq.requestState(),
         ask: (questions, state) => ask(ctx, questions, state),
-        can: (capability) =>
-            mcpReq.envelope[sdk.CLIENT_CAPABILITIES_META_KEY][capability] !== undefined,
+        can: (capability) => capabilitiesOf(server, mcpReq)?.[capability] !== undefined,
         hangUp: () => {},
         log: (data) => mcpReq.log('info', data, 'everything'),
         progress: async (progress, total, message) => {
@@ -56,6 +57,11 @@ function callOf(server, args, ctx) {
             await mcpReq.notify({ method: 'notifications/progress', params });
         }
     };
+}
+
+function capabilitiesOf(server, { envelope }) {
+    if (envelope === undefined) return server.getClientCapabilities();
+    return envelope[sdk.CLIENT_CAPABILITIES_META_KEY];
 }
 
 async function orQuestions(run) {
@@ -103,7 +109,7 @@ function handleTools(server, notify) {
         const schemas = { inputSchema: sdk.fromJsonSchema(inputSchema) };
         if (outputSchema) schemas.outputSchema = sdk.fromJsonSchema(outputSchema);
         return server.registerTool(name, { ...more, ...schemas }, (args, ctx) =>
-            orQuestions(async () => resultOf(await run(callOf(server, args, ctx))))
+            orQuestions(async () => resultOf(await run(callOf(server.server, args, ctx))))
         );
     };
     for (const each of [...CONTENT_TOOLS, ...ASKING_TOOLS]) register(each);
@@ -179,6 +185,7 @@ function listener() {
 }
 
 serve({
-    stdio: () => serveStdio(() => newServer(onItsConnection), { legacy: 'reject' }),
+    stdio: () =>
+        serveStdio(() => newServer(onItsConnection), { legacy: isDual ? 'serve' : 'reject' }),
     http: listener
 });

@@ -1,7 +1,8 @@
 // How the reference servers are started: on stdin and stdout, or on a port.
 //
-//     node server2025.mjs NODE_MODULES --stdio
-//     node server2025.mjs NODE_MODULES --http PORT
+//     node server2026.mjs NODE_MODULES --stdio
+//     node server2026.mjs NODE_MODULES --http PORT
+//     node server2026.mjs NODE_MODULES --stdio --dual
 //
 // Over HTTP they print one line, `listening on http://127.0.0.1:PORT/mcp`; 0 takes a free port.
 
@@ -11,6 +12,9 @@ import { join } from 'node:path';
 
 const HOST = '127.0.0.1';
 const [, , modules, transport, port] = process.argv;
+
+/** Whether a server that can speak both eras is to do so. */
+export const isDual = process.argv.includes('--dual');
 
 /** Load an installed package. */
 export const load = createRequire(join(modules, 'index.js'));

@@ -124,7 +124,8 @@ export const CONTENT_TOOLS = [
     tool('test_tool_with_progress', 'Reports progress while it runs', async (call) => {
         for (const done of [0, 50, 100]) {
             await call.progress(done, 100, `Completed step ${done} of 100`);
-            if (done < 100) await sleep(STEP);
+            // Clients forget a call, and its progress, as soon as they have its result.
+            await sleep(STEP);
         }
         return 'Tool with progress executed successfully';
     }),
