@@ -22,6 +22,9 @@ ASYNC_RULES = (
     "--extend-ignore=ASYNC114,ASYNC127,ASYNC128",
 )
 
+PARALLEL = ("-n", "2")
+"""Most tests wait for processes, and some keep a core busy; CI has two."""
+
 ROOMS_HELD_TO_95 = ("supervision", "protocol", "multiplexer")
 
 
@@ -105,7 +108,7 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     session.run("coverage", "erase", env=data)
-    session.run("coverage", "run", "-m", "pytest", env=data)
+    session.run("coverage", "run", "-m", "pytest", *PARALLEL, env=data)
     session.run("coverage", "combine", "--quiet", env=data)
     for room in ROOMS_HELD_TO_95:
         include = f"--include=onemcp/{room}/*"

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
+from typing import Any
 
 import pytest
 
@@ -20,3 +21,20 @@ def pytest_configure(config: pytest.Config) -> None:
     state = tempfile.mkdtemp(prefix="onemcp-tests-")
     config.add_cleanup(lambda: shutil.rmtree(state, ignore_errors=True))
     os.environ["XDG_STATE_HOME"] = state
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep tests together that share something, where several processes run them."""
+    from tests.support.parallel import Scheduling  # noqa: PLC0415 - xdist may not be there
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, where several processes run the tests."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        from tests.support.parallel import is_long  # noqa: PLC0415 - likewise
+
+        items.sort(key=lambda item: not is_long(item.nodeid))

@@ -93,11 +93,8 @@ class Reports:
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(run, marks=pytest.mark.xdist_group(f"conformance {run[0].name} {run[1]}"))
-        for run in RUNS
-    ],
-    ids=[f"{reference.name}-{transport}" for reference, transport in RUNS],
+    params=RUNS,
+    ids=lambda run: f"{run[0].name}-{run[1]}",
 )
 def reports(request, npm, tmp_path_factory) -> Reports:
     reference, transport = request.param

@@ -1,0 +1,40 @@
+"""Which tests are for the same process, and in which order, where several processes run them.
+
+    pytest -n 2
+
+Tests of a file share what is costly to start, so they stay together. What takes longest begins
+first, so that nothing has to wait for it in the end.
+"""
+
+from __future__ import annotations
+
+import re
+
+from xdist.scheduler import LoadScopeScheduling
+
+LONGEST = ("tests/soak/", "tests/conformance/test_as_client.py", "tests/interop/")
+"""How the names of those begin that take longest."""
+TOGETHER = re.compile("tests/interop/")
+"""Folders of which all files share one gateway."""
+APART = re.compile(r"(tests/conformance/test_through_onemcp\.py)::\w+\[([\w-]+?-(?:stdio|http))\b")
+"""Files of which each transport of each server has a gateway of its own."""
+
+
+class Scheduling(LoadScopeScheduling):
+    """Gives groups of tests to the processes, in the order in which they were collected."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def group_of(nodeid: str) -> str:
+    """Name the group that a test belongs to."""
+    if TOGETHER.match(nodeid):
+        return TOGETHER.pattern
+    apart = APART.match(nodeid)
+    return nodeid.partition("::")[0] if apart is None else " ".join(apart.groups())
+
+
+def is_long(nodeid: str) -> bool:
+    """Tell whether a test is one of those that begin first."""
+    return nodeid.startswith(LONGEST)
