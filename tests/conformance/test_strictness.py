@@ -6,7 +6,9 @@ import json
 
 import pytest
 
+from tests.support import conformance
 from tests.support.conformance import Check, Report, Scenario, results_in
+from tests.support.npm import Installation
 
 PASSED = Check("tools-list", "SUCCESS", "")
 ON_THE_WIRE = Check("wire-schema-valid", "SUCCESS", "")
@@ -57,3 +59,25 @@ def test_results_are_read_from_the_folders_of_the_suite(tmp_path):
         ),
         "json-schema-2020-12": Scenario("json-schema-2020-12", ()),
     }
+
+
+def test_impatient_scenario_is_run_once_more_and_nothing_else(tmp_path, monkeypatch):
+    """Half a second is not enough on a busy machine, whatever is tested."""
+    failed = Check("tools-list", "FAILURE", "why")
+    runs = [
+        {"server-stateless": failed, "tools-list": failed, "ping": PASSED},
+        {"server-stateless": PASSED},
+    ]
+    asked = []
+
+    def run_suite(url, version, which, installation, output):
+        asked.append(which)
+        found = {name: Scenario(name, (check,)) for name, check in runs.pop(0).items()}
+        return Report(version, found, int("ping" in found), "")
+
+    monkeypatch.setattr(conformance, "_run", run_suite)
+    report = conformance.run("", "2026-07-28", installation=Installation(tmp_path), output=tmp_path)
+    passed = [name for name in report.scenarios if not report.problems(name)]
+    assert passed == ["server-stateless", "ping"]
+    assert report.exit_code == 1
+    assert [which[1] for which in asked] == ["all", "server-stateless"]

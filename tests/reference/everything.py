@@ -45,7 +45,8 @@ async def serve_http(server: Server, port: int) -> None:
     # asyncio sets it on sockets of its own making alone; without it every answer waits 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     print(f"listening on http://{HOST}:{listener.getsockname()[1]}/mcp", flush=True)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE)
+    # The other parser that it may find installed leaves white space around the values of headers.
+    config = uvicorn.Config(app, http="h11", log_level="warning", timeout_graceful_shutdown=GRACE)
     await uvicorn.Server(config).serve(sockets=[listener])
 
 

@@ -12,7 +12,7 @@ import json
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ RUN_TIMEOUT = 300
 """Seconds for one version; the suite itself gives each scenario 30."""
 AT_ONCE = 2
 """How many versions run at a time; some checks wait only half a second for an answer."""
+IMPATIENT = ("server-stateless",)
+"""Scenarios that give an answer half a second, however busy the machine is."""
 WIRE_SCHEMA = "wire-schema-valid"
 LOGGED = {
     "outgoing-request",
@@ -118,6 +120,11 @@ class Report:
             return [f"it did not run; the suite exited with {self.exit_code}:\n{self.output}"]
         return list(found.problems())
 
+    def has_failed(self, *, besides: str) -> bool:
+        """Tell whether the suite is not content with some other scenario."""
+        others = (each for name, each in self.scenarios.items() if name != besides)
+        return any(check.status == "FAILURE" for each in others for check in each.checks)
+
     def summary(self) -> str:
         """Count scenarios and checks, for people."""
         checks = [check for each in self.scenarios.values() for check in each.checks]
@@ -131,14 +138,25 @@ class Report:
 def run(url: str, version: str, *, installation: Installation, output: Path) -> Report:
     """Run every scenario of a version against a server, one after the other.
 
+    What is impatient, and fails, is run once more.
+
     Args:
         url: The endpoint, which must be on localhost.
         version: One of `VERSIONS`.
         installation: Where the suite is installed.
         output: An empty folder for what it writes.
     """
-    arguments = ("--suite", "all", "--spec-version", version)
-    return _run(url, version, arguments, installation, output)
+    of_version = ("--spec-version", version)
+    report = _run(url, version, ("--suite", "all", *of_version), installation, output)
+    for name in IMPATIENT:
+        if name in report.scenarios and report.problems(name):
+            again = _run(url, version, ("--scenario", name, *of_version), installation, output)
+            report = replace(
+                report,
+                scenarios={**report.scenarios, name: again.scenarios[name]},
+                exit_code=max(again.exit_code, int(report.has_failed(besides=name))),
+            )
+    return report
 
 
 def run_scenario(url: str, name: str, *, installation: Installation, output: Path) -> Report:
