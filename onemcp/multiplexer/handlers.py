@@ -1,7 +1,7 @@
 """What serves each method of a client.
 
 A handler decides synchronously where a request leads, from what the view shows, and waits only
-for a backend that is just starting. A method that isn't in ``HANDLERS`` doesn't exist.
+for a backend that is just starting. A method that isn't in ``HANDLERS`` may be one of an extension.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from onemcp.protocol.revisions import Era
 from onemcp.protocol.tasks import TASK_ID, declares
 
 from .carry import ask_in_turn, carry, not_found
+from .extensions import serve_unknown
 from .inquiry import Origin
 from .listen import ListenReply
 from .reply import Immediate, Reply
@@ -172,6 +173,7 @@ HANDLERS: Final[Mapping[tuple[str, Era | None], Handler]] = {
 """What serves a method, for one era or for both."""
 
 
-def handler_of(method: str, era: Era) -> Handler | None:
-    """Return what serves a method for clients of an era; None where it doesn't exist for them."""
-    return HANDLERS.get((method, era)) or HANDLERS.get((method, None))
+def handler_of(method: str, era: Era) -> Handler:
+    """Return what serves a method for clients of an era."""
+    known = HANDLERS.get((method, era)) or HANDLERS.get((method, None))
+    return known or partial(serve_unknown, method)

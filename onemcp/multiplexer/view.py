@@ -15,7 +15,7 @@ import trio
 from msgspec import Raw
 
 from onemcp.backend import Backend, Caller
-from onemcp.protocol.errors import DeadlineExceeded, MethodNotFound, Overloaded, ProtocolError
+from onemcp.protocol.errors import DeadlineExceeded, Overloaded, ProtocolError
 from onemcp.protocol.fields import split
 from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.jsonrpc import Notification, Request
@@ -71,8 +71,6 @@ class View:
             ProtocolError: What is wrong with the request, or with the backend it leads to.
         """
         handler = handler_of(request.method, caller.era)
-        if handler is None:
-            raise MethodNotFound(f"Method not found: {request.method[:80]}")
         params = split(request.params)
         origin = Origin(request.id, self.name, params)
         if is_retry(request.method, params, caller):

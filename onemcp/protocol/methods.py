@@ -107,6 +107,32 @@ CATALOGUES: Final = (TOOLS, RESOURCES, TEMPLATES, PROMPTS)
 LISTS: Final = {catalogue.method: catalogue for catalogue in CATALOGUES}
 """Catalogues by the method that lists them."""
 
+REQUESTS: Final = frozenset(
+    {
+        INITIALIZE,
+        DISCOVER,
+        LISTEN,
+        PING,
+        SET_LEVEL,
+        COMPLETE,
+        TOOLS_CALL,
+        PROMPTS_GET,
+        RESOURCES_READ,
+        SUBSCRIBE,
+        UNSUBSCRIBE,
+        TASKS_GET,
+        TASKS_UPDATE,
+        TASKS_CANCEL,
+        TASKS_RESULT,
+        "tasks/list",
+        ELICIT,
+        SAMPLE,
+        ROOTS,
+        *LISTS,
+    }
+)
+"""Every request that some revision of MCP, or its tasks extension, defines."""
+
 LIST_CHANGED: Final = frozenset(catalogue.changed for catalogue in CATALOGUES)
 """Notifications that announce a changed list."""
 
