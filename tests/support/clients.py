@@ -70,7 +70,7 @@ class _Http:
             "POST", self.url, json=message, headers={"Accept": ACCEPT, **headers}
         ) as response:
             if response.headers.get("content-type", "").startswith("text/event-stream"):
-                return response.status_code, [event async for event in _events(response)]
+                return response.status_code, [event async for event in events_of(response)]
             body = await response.aread()
         return response.status_code, [json.loads(body)] if body else []
 
@@ -89,7 +89,7 @@ class _Http:
             ):
                 assert response.status_code == 200, response.status_code
                 task_status.started()
-                async for event in _events(response):
+                async for event in events_of(response):
                     await send.send(event)
 
         async with trio.open_nursery() as nursery:
@@ -184,8 +184,11 @@ class LegacyClient(_Http):
         assert response.status_code == 204
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[Message]:
-    """Yield the messages of a stream, passing over what carries none."""
+async def events_of(response: httpx.Response) -> AsyncIterator[Message]:
+    """Yield the messages of a stream, passing over what carries none, or of a body of JSON."""
+    if not response.headers.get("content-type", "").startswith("text/event-stream"):
+        yield json.loads(await response.aread())
+        return
     data: list[str] = []
     async for line in response.aiter_lines():
         if line.startswith("data:"):
