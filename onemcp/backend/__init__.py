@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from .backend import Backend, BackendObserver, Identity, Setup
+from .backend import Backend, BackendObserver, Identity, Setup, open_call
 from .call import Call, Caller
 from .connection import Connection, ConnectionLost, HandshakeFailed, ServerDescription
 from .events import (
@@ -48,4 +48,5 @@ __all__ = [
     "ListFailed",
     "ServerDescription",
     "Setup",
+    "open_call",
 ]

@@ -109,6 +109,35 @@ class Identity:
         return Caller(INTERNAL, INTERNAL, capabilities=OWN_ABILITIES, client_info=self.info)
 
 
+class Replaced(ShuttingDown):
+    """A call did not begin yet at a backend whose place another one has taken.
+
+    Attributes:
+        successor: The other backend.
+    """
+
+    def __init__(self, successor: Backend) -> None:
+        """Name the other backend."""
+        super().__init__(f"backend {successor.name!r} is being replaced; try again")
+        self.successor = successor
+
+
+async def open_call(backend: Backend, call: Call) -> tuple[Backend, Exchange]:
+    """Send a call to a backend, or to the one that takes its place while the call waits.
+
+    Returns:
+        The backend that has got it, and the call in flight.
+
+    Raises:
+        ProtocolError: As for `Backend.open`.
+    """
+    while True:
+        try:
+            return backend, await backend.open(call)
+        except Replaced as replaced:
+            backend = replaced.successor
+
+
 class Backend:
     """One configured backend.
 
@@ -153,6 +182,7 @@ class Backend:
         self._up = trio.Event()
         self._given_up = False
         self._draining = False
+        self._successor: Backend | None = None
         self._keeper = Keeper(
             config,
             identity.caller,
@@ -193,13 +223,14 @@ class Backend:
         Raises:
             BackendUnavailable: The backend is down and not being restarted.
             Overloaded: Too many calls are in flight, or wait for an instance of their own.
+            Replaced: Another backend has taken its place.
             ShuttingDown: The backend is being removed.
             InvalidParams: ``_meta`` is malformed.
         """
         pool, limit = self.pool, self.config.limits.in_flight
         while True:
             if self._draining:
-                raise self._replaced()
+                raise self._leaving()
             if pool.primary is None:
                 self._check_tried()
                 await self._up.wait()
@@ -217,8 +248,10 @@ class Backend:
             else:
                 return instance.open(call)
 
-    def _replaced(self) -> ShuttingDown:
-        return ShuttingDown(f"backend {self.name!r} is being replaced; try again")
+    def _leaving(self) -> ShuttingDown:
+        if self._successor is not None:
+            return Replaced(self._successor)
+        return ShuttingDown(f"backend {self.name!r} is being removed")
 
     def _check_tried(self) -> None:
         if self._given_up:
@@ -247,11 +280,15 @@ class Backend:
         """Take no new calls, and wait for those in flight on all instances."""
         self._draining = True
         self._signal_up()
-        self.pool.turn_away(self._replaced())
+        self.pool.turn_away(self._leaving())
         await self.pool.wait_unused()
 
     def adopt(self, other: Backend) -> None:
-        """Take over what clients want of a backend that this one replaces, and what was learned."""
+        """Take over what clients want of a backend that this one replaces, and what was learned.
+
+        Calls that still wait for the other one are told to go on here.
+        """
+        other._successor = self
         self.upstream.adopt(other.upstream)
         self.pool.interactivity.adopt(other.pool.interactivity)
 

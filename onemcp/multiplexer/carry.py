@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 import trio
 
-from onemcp.backend import Backend, Call, Exchange, Incoming
+from onemcp.backend import Backend, Call, Exchange, Incoming, open_call
 from onemcp.protocol import translation
 from onemcp.protocol.errors import (
     BackendUnavailable,
@@ -33,7 +33,7 @@ async def carry(admit: Admit, origin: Origin, backend: Backend, call: Call) -> R
     terms = admit(backend)
     try:
         check_state(origin, backend, call)
-        exchange = await _open(backend, call, terms.deadline)
+        backend, exchange = await _open(backend, call, terms.deadline)
     except BaseException:
         terms.on_end()
         raise
@@ -61,7 +61,7 @@ async def ask_in_turn(
         terms = attrs.evolve(terms, deadline=min(terms.deadline, latest))
         try:
             check_state(origin, backend, call)
-            exchange, first = await _open_and_receive(backend, call, terms.deadline)
+            asked, exchange, first = await _open_and_receive(backend, call, terms.deadline)
         except ProtocolError as failure:
             terms.on_end()
             error = failure
@@ -72,13 +72,13 @@ async def ask_in_turn(
         if isinstance(first, Failure) and translation.is_not_found(first.error):
             terms.on_end()
             continue
-        return RoutedCall(origin, backend, exchange, terms, first=first)
+        return RoutedCall(origin, asked, exchange, terms, first=first)
     raise error
 
 
-async def _open(backend: Backend, call: Call, deadline: float) -> Exchange:
+async def _open(backend: Backend, call: Call, deadline: float) -> tuple[Backend, Exchange]:
     with trio.move_on_at(deadline):
-        return await backend.open(call)
+        return await open_call(backend, call)
     raise BackendUnavailable(
         f"backend {backend.name!r} did not come up in time: {backend.failure or 'starting'}"
     )
@@ -86,16 +86,16 @@ async def _open(backend: Backend, call: Call, deadline: float) -> Exchange:
 
 async def _open_and_receive(
     backend: Backend, call: Call, deadline: float
-) -> tuple[Exchange, Incoming | None]:
+) -> tuple[Backend, Exchange, Incoming | None]:
     """Open an exchange and wait for its first message, which is None after the deadline."""
-    exchange = await _open(backend, call, deadline)
+    backend, exchange = await _open(backend, call, deadline)
     try:
         with trio.move_on_at(deadline):
-            return exchange, await exchange.receive()
+            return backend, exchange, await exchange.receive()
     except BaseException:
         exchange.close()
         raise
-    return exchange, None
+    return backend, exchange, None
 
 
 def not_found(uri: str, era: Era) -> ProtocolError:

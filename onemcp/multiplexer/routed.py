@@ -20,7 +20,7 @@ import attrs
 import trio
 from msgspec import Raw
 
-from onemcp.backend import Answer, Backend, Exchange, Incoming
+from onemcp.backend import Answer, Backend, Exchange, Incoming, open_call
 from onemcp.protocol import tasks, translation
 from onemcp.protocol.errors import (
     HOP_ERRORS,
@@ -232,13 +232,13 @@ class RoutedCall:
     async def _finish_round(self, finished: Round) -> None:
         await finished.settled()
         self._check_open()
-        exchange = await self._backend.open(finished.retry(self._call))
+        backend, exchange = await open_call(self._backend, finished.retry(self._call))
         try:
             self._check_open()
         except trio.EndOfChannel:
             exchange.close()
             raise
-        self._exchange, self._round = exchange, None
+        self._backend, self._exchange, self._round = backend, exchange, None
 
     def _check_open(self) -> None:
         if self._closed:

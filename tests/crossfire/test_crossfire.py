@@ -43,6 +43,8 @@ OVER = "requestState has been used already, or its call is over"
 """What a retry is told whose call has ended with its backend."""
 MOST_REFUSED = 0.2
 """How many calls may fail, as a part of all: as many as are in flight at a blow, at most."""
+MOST_UNHEARD = 0.05
+"""How many questions may be refused, until it is known who asks, as a part of all calls."""
 TALKER = Path(__file__).parent / "programs" / "talker.py"
 REFERENCE = [sys.executable, str(CHECKOUT / "tests" / "reference" / "everything.py")]
 LASTING = {
@@ -185,5 +187,6 @@ async def test_everybody_is_told_only_what_is_theirs(tmp_path: Path):
     total = CLIENTS * CALLS
     assert fire.outcomes.total() == total
     assert fire.outcomes["answered"] >= (1 - MOST_REFUSED) * total
+    assert fire.outcomes["unheard"] <= MOST_UNHEARD * total
     assert told[ASKS] > total / 10
     assert told["notifications/progress"] > total / 10

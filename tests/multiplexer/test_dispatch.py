@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import trio
@@ -32,6 +33,7 @@ from tests.multiplexer.fakes import (
     modern,
     nothing,
     receive_all,
+    result,
     send,
     tool,
 )
@@ -368,6 +370,29 @@ async def test_a_stopped_gateway_takes_no_calls_and_no_subscriptions_but_ends_th
         assert caught.value.code == -33008
     server.last.finish(Response(server.last.id, Raw(b'{"resultType":"complete"}')))
     assert isinstance((await receive_all(reply))[-1], Response)
+
+
+async def test_a_call_that_waits_for_a_backend_goes_on_at_the_one_that_replaces_it(
+    world: World, server: Server
+):
+    view = await world.show(server)
+    old = world.multiplexer.backends["alpha"]
+    server.crash()
+    await wait_all_tasks_blocked()
+    answers: list[Any] = []
+
+    async def call() -> None:
+        answers.append(await ask(view, "tools/call", {"name": "alpha__t"}))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call)
+        await wait_all_tasks_blocked()
+        again = Server(tools=[tool("t")])
+        again.handlers["tools/call"] = result({"said": "by the other one"}, era_fields=True)
+        await world.show(again)
+        await old.drain()
+    assert answers[0]["said"] == "by the other one"
+    assert world.multiplexer.in_flight == 0
 
 
 async def test_a_backend_that_is_replaced_takes_no_calls(world: World, server: Server):
