@@ -28,7 +28,7 @@ from onemcp.protocol.errors import (
 )
 from onemcp.protocol.fields import plain, split
 from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, RequestId, Response
-from onemcp.protocol.methods import CANCELLED, INITIALIZE, PING
+from onemcp.protocol.methods import CANCELLED, INITIALIZE, PING, ROOTS_CHANGED
 from onemcp.protocol.revisions import allows_batches
 
 from .events import RequestFailed
@@ -239,6 +239,8 @@ class Conversation:
             request_id = cancelled_id(note)
             if request_id is not None:
                 self.cancel(request_id)
+        elif note.method == ROOTS_CHANGED and self._session is not None:
+            self.view.roots_changed(self._session.caller)
 
 
 def cancelled_id(note: Notification) -> RequestId | None:

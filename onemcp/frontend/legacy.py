@@ -26,7 +26,7 @@ from onemcp.protocol.errors import (
 )
 from onemcp.protocol.fields import plain, split, text
 from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, RequestId, Response
-from onemcp.protocol.methods import CANCELLED, INITIALIZE
+from onemcp.protocol.methods import CANCELLED, INITIALIZE, ROOTS_CHANGED
 from onemcp.protocol.revisions import (
     LEGACY_REVISIONS,
     V2025_11_25,
@@ -335,6 +335,8 @@ def _take(session: Session, message: Notification | Response | Failure) -> bool:
             session.cancel(plain(split(message.params).get("requestId")))
         except InvalidParams:
             return True  # malformed cancellations are ignored (Cancellation, Error Handling)
+    elif message.method == ROOTS_CHANGED:
+        session.opening.view.roots_changed(session.caller)
     return True
 
 

@@ -11,6 +11,7 @@ from onemcp.backend import Backend, Call, Exchange, Incoming, open_call
 from onemcp.protocol import translation
 from onemcp.protocol.errors import (
     BackendUnavailable,
+    Overloaded,
     ProtocolError,
     RemoteError,
     ResourceNotFound,
@@ -79,6 +80,8 @@ async def ask_in_turn(
 async def _open(backend: Backend, call: Call, deadline: float) -> tuple[Backend, Exchange]:
     with trio.move_on_at(deadline):
         return await open_call(backend, call)
+    if backend.is_up:
+        raise Overloaded(f"backend {backend.name!r} had no instance for this call in time")
     raise BackendUnavailable(
         f"backend {backend.name!r} did not come up in time: {backend.failure or 'starting'}"
     )

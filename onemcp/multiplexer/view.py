@@ -19,7 +19,7 @@ from onemcp.protocol.errors import DeadlineExceeded, Overloaded, ProtocolError
 from onemcp.protocol.fields import split
 from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.jsonrpc import Notification, Request
-from onemcp.protocol.methods import LISTS, TOOLS
+from onemcp.protocol.methods import LISTS, QUESTIONS, ROOTS, TOOLS
 from onemcp.protocol.revisions import Era
 
 from .audience import Audience
@@ -80,6 +80,12 @@ class View:
                 return retried
             origin = retried
         return await handler(self, origin, params, caller)
+
+    def roots_changed(self, caller: Caller) -> None:
+        """Tell the backends that serve a legacy client that its roots have changed (Roots)."""
+        if caller.can(QUESTIONS[ROOTS]):
+            for backend in self.contents.backends:
+                backend.roots_changed(caller.owner)
 
     # --- who listens -------------------------------------------------------------------------
 

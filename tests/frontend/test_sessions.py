@@ -76,6 +76,23 @@ async def test_notifications_are_accepted_without_a_body(session: SessionClient)
         assert (answer.status, answer.body) == (202, b"")
 
 
+async def test_changed_roots_are_told_to_the_backend_that_serves_their_client():
+    async with open_site(Server(revision=LATEST_LEGACY, tools=[tool("t")])) as site:
+        changed = notification("notifications/roots/list_changed")
+        ann = await site.open(capabilities={"roots": {"listChanged": True}})
+        bob = await site.open(capabilities={"roots": {"listChanged": True}})
+        rootless = await site.open()
+        await ann.post(changed)
+        assert site.server.told == [], "it doesn't serve anybody yet"
+        for each in (bob, rootless, ann):
+            await each.post(CALL)
+        for each in (bob, rootless):
+            await each.post(changed)
+            assert site.server.told == []
+        await ann.post(changed)
+        assert site.server.told == ["notifications/roots/list_changed"]
+
+
 async def test_requests_of_nobody_and_of_the_dead_are_told_apart(site: Site):
     session = await site.open()
     without = {key: value for key, value in session.headers.items() if "session" not in key}

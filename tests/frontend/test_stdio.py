@@ -352,6 +352,19 @@ async def test_answers_to_nothing_and_unknown_notifications_are_passed_over(line
     assert (await line.ask(request("ping")))["result"] == {}
 
 
+async def test_changed_roots_are_told_to_the_backend_that_serves_the_client():
+    async with open_line(Server(revision="2025-11-25", tools=[tool("t")])) as line:
+        changed = notification("notifications/roots/list_changed")
+        await line.say(changed)
+        able = {**INITIALIZE, "capabilities": {"roots": {}}}
+        await line.ask(request("initialize", able, "init"))
+        await line.ask(call(1))
+        assert line.server.told == []
+        await line.say(changed)
+        await line.ask(request("ping"))
+        assert line.server.told == ["notifications/roots/list_changed"]
+
+
 @pytest.mark.parametrize("modern", [False, True])
 async def test_what_is_in_flight_is_bounded(monkeypatch: pytest.MonkeyPatch, *, modern: bool):
     monkeypatch.setattr(stdio if modern else session_module, "MAX_IN_FLIGHT", 1)

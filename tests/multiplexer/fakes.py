@@ -71,6 +71,7 @@ class Server:
         sent: The parameters of each of them, as they arrived here.
         cancelled: Those that were cancelled.
         answers: The answers to its questions.
+        told: The notifications that it has got.
         subscribed: Each resource that is subscribed to, in both eras.
         tasks: Each task that is.
         gate: It gets ready only once this is set.
@@ -100,6 +101,7 @@ class Server:
         self.sent: list[dict[str, Any]] = []
         self.cancelled: list[Exchange] = []
         self.answers: list[Response | Failure] = []
+        self.told: list[str] = []
         self.subscribed: set[str] = set()
         self.tasks: set[str] = set()
         self.gate = trio.Event()
@@ -186,7 +188,7 @@ class FakeConnection:
         return exchange
 
     def notify(self, method: str, params: dict[str, Raw]) -> None:
-        raise NotImplementedError
+        self._far.told.append(method)
 
     def abandon(self, exchange: Exchange) -> None:
         self._far.cancelled.append(exchange)
