@@ -204,7 +204,6 @@ async def test_the_official_client_answers_and_never_notices(gateway: Server):
 
 
 async def test_a_retry_that_comes_late_is_too_late(gateway: Server):
-    # The last one: over stdio, what was cancelled makes whose a question is doubtful for a while.
     with trio.fail_after(PATIENCE):
         client = Raw(gateway.url)
         async with client.http:
