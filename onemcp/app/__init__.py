@@ -8,6 +8,7 @@ from .durable import Durable, open_durable
 from .events import (
     AddressChanged,
     AddressRefused,
+    AnybodyMayCall,
     GrantsUnreadable,
     LedgerReplaced,
     ReloadApplied,
@@ -32,6 +33,7 @@ __all__ = [
     "Access",
     "AddressChanged",
     "AddressRefused",
+    "AnybodyMayCall",
     "Durable",
     "Gateway",
     "GrantsUnreadable",

@@ -22,6 +22,17 @@ class ReloadApplied:
 
 
 @attrs.frozen
+class AnybodyMayCall:
+    """No token is asked for, and other machines may reach the gateway.
+
+    Attributes:
+        url: Where.
+    """
+
+    url: str
+
+
+@attrs.frozen
 class AddressChanged:
     """The gateway listens at another address.
 

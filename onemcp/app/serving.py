@@ -14,14 +14,14 @@ import trio
 
 from onemcp import config, demo
 from onemcp.auth import KeyStore, load_or_create_keys, new_token
-from onemcp.auth.server import Audited, LoginCode
+from onemcp.auth.server import Audited, LoginCode, is_loopback
 from onemcp.config import Configuration
 
 from .access import Access
 from .address import Overrides
 from .audit import AuditLog
 from .durable import Durable, open_durable
-from .events import ReloadApplied
+from .events import AnybodyMayCall, ReloadApplied
 from .front import EventHook
 from .gateway import Gateway
 from .stdio import StdioFront, standard_streams
@@ -131,6 +131,8 @@ async def serve(
             await nursery.start(_obey_signals, gateway)
             await nursery.start(gateway.run)
             announce(_started(gateway, access.keys, path))
+            if configuration.auth.mode == "none" and not is_loopback(gateway.url):
+                hear(AnybodyMayCall(gateway.url))
             await gateway.wait_ended()
             nursery.cancel_scope.cancel()
 

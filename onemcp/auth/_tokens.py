@@ -76,17 +76,24 @@ def issue_token(
     return token
 
 
-def new_token(keys: KeyStore, subject: str, lifetime: float) -> str:
+def new_token(keys: KeyStore, subject: str, lifetime: float, scope: str = "mcp") -> str:
     """Issue a token for everything in this gateway, valid from now on.
 
     Args:
         keys: What it is signed with.
         subject: Whom it is for.
         lifetime: How long it is valid, in seconds.
+        scope: What it is good for, in words separated by single spaces.
 
     Raises:
-        ValueError: The subject is empty or the lifetime not positive.
+        ValueError: The subject is empty, the lifetime not positive, or the scope none.
     """
     return issue_token(
-        keys, subject=subject, lifetime=lifetime, audience=AUDIENCE, issuer=ISSUER, now=time.time()
+        keys,
+        subject=subject,
+        lifetime=lifetime,
+        audience=AUDIENCE,
+        issuer=ISSUER,
+        now=time.time(),
+        scope=scope,
     )

@@ -7,6 +7,7 @@ from structlog.typing import FilteringBoundLogger
 from onemcp.app import (
     AddressChanged,
     AddressRefused,
+    AnybodyMayCall,
     GrantsUnreadable,
     KeysFetched,
     KeysNotFetched,
@@ -78,6 +79,9 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(StateUnavailable, "warning", "Nothing outlives this process: sessions end with it")
     log.register(
         LedgerReplaced, "warning", "sessions.db was damaged; sessions of before have ended"
+    )
+    log.register(
+        AnybodyMayCall, "warning", "auth.mode is none: whoever reaches this address may call"
     )
     log.register(GrantsUnreadable, "error", "What was granted before still counts")
     log.register(ReloadApplied, "info")

@@ -18,7 +18,8 @@ COMMANDS: Final = {
     "stdio": "Serve on stdin and stdout, for clients that launch programs.",
     "check": "Check a configuration file.",
     "schema": "Print the JSON Schema of the configuration.",
-    "token": "Issue an access token.",
+    "token": "Issue, list and revoke access tokens.",
+    "auth": "Show who was let in, and revoke it.",
     "user": "Make the hash of a password.",
 }
 """The commands, each a module of this package, and what they do."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 from typing import Final
 
 import click
 
 from onemcp import config
-from onemcp.auth import load_or_create_keys, new_token
-from onemcp.cli.failures import ConfigurationUnusable, StateUnusable
+from onemcp.auth import Principal, TokenVerifier, load_or_create_keys, new_token, parse_scopes
+from onemcp.auth.server import Records, TokenRecord
+from onemcp.cli import records
+from onemcp.cli.failures import ConfigurationUnusable, Failure, StateUnusable
 from onemcp.state import StateError
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -35,41 +38,126 @@ def _check_subject(_ctx: click.Context, _param: click.Parameter, value: str) -> 
     return value
 
 
-@click.command()
-@click.option(
-    "--subject",
-    default="local",
-    show_default=True,
-    callback=_check_subject,
-    help="Whom it is for; logs name its user so.",
+def _read_scopes(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    for value in values:
+        if not parse_scopes([value]):
+            raise click.BadParameter(f"{value!r} is no scope: write mcp, or backend:NAME.")
+    return values or ("mcp",)
+
+
+OPTIONS: Final = (
+    click.option(
+        "--subject",
+        default="local",
+        show_default=True,
+        callback=_check_subject,
+        help="Whom it is for; logs name its user so.",
+    ),
+    click.option(
+        "--lifetime",
+        default="30d",
+        show_default=True,
+        metavar="DURATION",
+        callback=_read_lifetime,
+        help="How long it is valid: a number and s, m, h, d or w.",
+    ),
+    click.option(
+        "--scope",
+        "scopes",
+        multiple=True,
+        metavar="SCOPE",
+        callback=_read_scopes,
+        help="What it is good for; may be given several times.  [default: mcp]",
+    ),
+    click.option(
+        "--config",
+        "config_path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="The configuration it is for; says so if that needs no token.",
+    ),
 )
-@click.option(
-    "--lifetime",
-    default="30d",
-    show_default=True,
-    metavar="DURATION",
-    callback=_read_lifetime,
-    help="How long it is valid: a number and s, m, h, d or w.",
-)
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The configuration it is for; says so if that needs no token.",
-)
-def command(subject: str, lifetime: int, config_path: Path | None) -> None:
-    """Issue an access token, and print it.
+
+
+@click.group(invoke_without_command=True)
+@OPTIONS[0]
+@OPTIONS[1]
+@OPTIONS[2]
+@OPTIONS[3]
+@click.pass_context
+def command(
+    ctx: click.Context,
+    subject: str,
+    lifetime: int,
+    scopes: tuple[str, ...],
+    config_path: Path | None,
+) -> None:
+    """Issue an access token, and print it; or list and revoke those that were issued.
 
     It is signed with the key in the state directory, which is made if need be: a gateway of the
     same user accepts it, whatever its port.
     """
+    if ctx.invoked_subcommand is None:
+        _issue(subject, lifetime, scopes, config_path)
+
+
+@command.command()
+@OPTIONS[0]
+@OPTIONS[1]
+@OPTIONS[2]
+@OPTIONS[3]
+def issue(subject: str, lifetime: int, scopes: tuple[str, ...], config_path: Path | None) -> None:
+    """Issue an access token, and print it."""
+    _issue(subject, lifetime, scopes, config_path)
+
+
+@command.command("list")
+def list_() -> None:
+    """List the tokens that were issued here and are still valid."""
+    for token in records.known().tokens.values():
+        expires = time.strftime("%Y-%m-%d %H:%M", time.localtime(token.expires))
+        click.echo(f"{token.id}  {expires}  {token.subject}  {' '.join(token.scopes)}")
+
+
+@command.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def revoke(ids: tuple[str, ...]) -> None:
+    """Revoke tokens, by their ids, at once and wherever they are used."""
+
+    def change(old: Records) -> tuple[Records, list[str]]:
+        unknown = [token_id for token_id in ids if token_id not in old.tokens]
+        new = old
+        for token_id in () if unknown else dict.fromkeys(ids):
+            new = new.without_token(token_id, old.tokens[token_id].expires)
+        return new, unknown
+
+    unknown = records.changed(change)
+    if unknown:
+        raise Failure(f"there is no token {unknown[0]!r}; `onemcp token list` shows them")
+
+
+def _issue(subject: str, lifetime: int, scopes: tuple[str, ...], config_path: Path | None) -> None:
     if config_path is not None:
         _check_configuration(config_path)
     try:
         keys = load_or_create_keys(config.state_directory(os.environ))
     except StateError as error:
         raise StateUnusable(str(error)) from error
-    click.echo(new_token(keys, subject, lifetime))
+    token = new_token(keys, subject, lifetime, " ".join(scopes))
+    issued = TokenVerifier(keys).inspect(token, time.time())
+    records.changed(lambda old: (old.with_token(_record(issued)), None))
+    click.echo(token)
+
+
+def _record(issued: Principal) -> TokenRecord:
+    return TokenRecord(
+        id=issued.token_id,
+        subject=issued.subject,
+        scopes=tuple(sorted(issued.scopes)),
+        issued=int(issued.issued_at),
+        expires=int(issued.expires_at),
+    )
 
 
 def _check_configuration(path: Path) -> None:

@@ -28,8 +28,18 @@ REQUEST_SECONDS: Final = 600.0
 
 
 @attrs.frozen
-class _Login:
+class Login:
+    """Somebody who has logged in.
+
+    Attributes:
+        subject: Who.
+        since: When, in seconds since the epoch.
+        until: For how long.
+        only_for: The one request that it counts for; empty if it counts for all.
+    """
+
     subject: str
+    since: float
     until: float
     only_for: str
 
@@ -40,7 +50,7 @@ class Logins:
     def __init__(self) -> None:
         """Know none yet."""
         self._secret = secrets.token_bytes(32)
-        self._logins: OrderedDict[str, _Login] = OrderedDict()
+        self._logins: OrderedDict[str, Login] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<{len(self._logins)} logins>"
@@ -63,12 +73,12 @@ class Logins:
         """
         browser = self.new_browser()
         until = now + (LOGIN_SECONDS if secure else REQUEST_SECONDS)
-        self._logins[browser] = _Login(subject, until, "" if secure else query)
+        self._logins[browser] = Login(subject, now, until, "" if secure else query)
         if len(self._logins) > MAX_LOGINS:
             self._logins.popitem(last=False)
         return browser
 
-    def who(self, browser: str, query: str, now: float) -> str | None:
+    def find(self, browser: str, query: str, now: float) -> Login | None:
         """Tell who has logged in with a browser, so that it counts for a request."""
         login = self._logins.get(browser)
         if login is None or login.only_for not in {"", query}:
@@ -76,7 +86,7 @@ class Logins:
         if now >= login.until:
             del self._logins[browser]
             return None
-        return login.subject
+        return login
 
     def log_out(self, browser: str) -> None:
         """Forget who has logged in with a browser."""

@@ -77,7 +77,7 @@ class _Site:
             return await self._refused(error)
         except RedirectedError as error:
             return self._redirect(answer_error(error, self._issuer))
-        subject = self._logins.who(self._browser, query, time.monotonic())
+        subject = self._subject(query)
         if subject is None:
             return await self._login_page(query, asked)
         return await self._consent_page(query, asked, subject)
@@ -100,7 +100,7 @@ class _Site:
             subject = await self._server.log_in(attempt)
         except OAuthError as error:
             return await self._login_page(query, asked, error, attempt.name)
-        browser = self._logins.log_in(subject, query, time.monotonic(), secure=self._is_secure)
+        browser = self._logins.log_in(subject, query, time.time(), secure=self._is_secure)
         return self._with_cookie(self._redirect(f"{AUTHORIZE}?{query}"), browser)
 
     async def consent(self) -> Response:
@@ -111,7 +111,7 @@ class _Site:
             self._check_form(form, query)
         except (OAuthError, RedirectedError) as error:
             return await self._refused(error)
-        subject = self._logins.who(self._browser, query, time.monotonic())
+        subject = self._subject(query)
         if subject is None:
             return await self._login_page(query, asked)
         if form.get("decision") == "allow":
@@ -155,7 +155,6 @@ class _Site:
             query=query,
             token=self._logins.form_token(browser, query),
             client=asked.client.name,
-            destination=wording.destination(asked),
             issuer=self._issuer,
             error=None if error is None else error.description,
             name=name,
@@ -180,7 +179,8 @@ class _Site:
             token=self._logins.form_token(self._browser, query),
             client=asked.client.name,
             trust=wording.trust(asked),
-            destination=wording.destination(asked),
+            destination=origin_of(asked.redirect_uri),
+            where=wording.where(asked),
             resource=asked.resource.uri,
             subject=subject,
             items=wording.items(offered),
@@ -217,6 +217,13 @@ class _Site:
     async def _form(self) -> tuple[Any, str]:
         form = await request.form
         return form, form.get("request", "")
+
+    def _subject(self, query: str) -> str | None:
+        """Tell who has logged in, so that it counts for a request."""
+        login = self._logins.find(self._browser, query, time.time())
+        if login is None or self._server.is_logged_out(login.subject, login.since):
+            return None
+        return login.subject
 
     def _check_form(self, form: Any, query: str) -> None:
         if not self._logins.is_form_token(form.get("token", ""), self._browser, query):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from onemcp.auth import Kind, Scope
-from onemcp.auth.server import AuthorizationRequest, Origin, is_loopback, origin_of
+from onemcp.auth.server import AuthorizationRequest, Origin, is_loopback
 
 _ONLY_READ: Final = "without changing anything"
 _MEANINGS: Final = {
@@ -41,11 +41,11 @@ def items(scopes: Iterable[Scope]) -> list[Item]:
     return sorted(Item(str(scope), describe(scope)) for scope in scopes)
 
 
-def destination(request: AuthorizationRequest) -> str:
-    """Tell who gets the answer."""
+def where(request: AuthorizationRequest) -> str:
+    """Tell where the answer goes."""
     if is_loopback(request.redirect_uri):
-        return f"{origin_of(request.redirect_uri)}, a program on the computer with this browser"
-    return origin_of(request.redirect_uri)
+        return "A program on the computer that this browser runs on."
+    return "Make sure that you know this address."
 
 
 def trust(request: AuthorizationRequest) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import secrets
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,10 +18,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import attrs
 import httpx
 import pytest
+import trio
 
 from onemcp.auth import hash_password
 from tests.support.person import Person, forms_of
-from tests.support.running import Gateway, running
+from tests.support.running import COMMAND, Gateway, running
 
 PASSWORD = "correct horse battery"
 CALLBACK = "http://127.0.0.1:49152/callback"
@@ -259,7 +262,8 @@ async def test_the_pages_keep_to_themselves(tmp_path):
         assert unknown.status_code == 403
         consent = await at.person.submit(username="ada", password=PASSWORD)
         assert "It may" in consent.text
-        assert "http://127.0.0.1:49152, a program on the computer" in consent.text
+        assert "http://127.0.0.1:49152<" in consent.text
+        assert "A program on the computer" in consent.text
         assert f"{at.origin}/mcp" in consent.text
         policy = consent.headers["content-security-policy"]
         assert policy.endswith("form-action 'self' http://127.0.0.1:49152")
@@ -352,3 +356,82 @@ async def test_every_endpoint_refuses_what_it_does_not_understand(tmp_path):
         keys = (await at.web.get(at.metadata["jwks_uri"])).json()["keys"]
         assert all("d" not in key for key in keys)
         assert not at.gateway.lines("request_failed")
+
+
+async def command(at: World, *arguments: str) -> str:
+    """Run a command beside the gateway, as an operator does."""
+    environ = {**os.environ, "XDG_STATE_HOME": str(at.folder / "state")}
+    environ.pop("STATE_DIRECTORY", None)
+    ended = await trio.run_process(
+        [sys.executable, "-m", "onemcp", *arguments], capture_stdout=True, env=environ
+    )
+    return ended.stdout.decode().strip()
+
+
+@pytest.mark.parametrize("how", ["client", "user", "all"])
+async def test_what_an_operator_revokes_ends_at_once(tmp_path, how):
+    async with world(tmp_path) as at:
+        await at.discover()
+        await at.register()
+        tokens = await at.log_in()
+        access = tokens["access_token"]
+        session = (await at.call(access)).headers["mcp-session-id"]
+        listed = await command(at, "auth", "list")
+        assert "ada" in listed
+        assert at.client_id in listed
+        headers = {
+            "authorization": f"Bearer {access}",
+            "accept": "text/event-stream",
+            "mcp-session-id": session,
+        }
+        option = {"client": ["--client", at.client_id], "user": ["--user", "ada"], "all": ["--all"]}
+        async with at.web.stream("GET", at.gateway.url, headers=headers) as stream:
+            assert stream.status_code == 200
+            said = await command(at, "auth", "revoke", *option[how])
+            assert said.startswith("Ended 1 login;")
+            with pytest.raises(httpx.RemoteProtocolError):
+                async for _ in stream.aiter_raw():
+                    pass
+        assert (await at.call(access)).status_code == 401
+        refused = await at.token(grant_type="refresh_token", refresh_token=tokens["refresh_token"])
+        assert refused.status_code == 400
+        assert await command(at, "auth", "list") == ""
+
+
+async def test_a_token_that_was_issued_by_hand_can_be_revoked(tmp_path):
+    async with world(tmp_path) as at:
+        one = await command(at, "token", "issue", "--subject", "robot", "--scope", "backend:demo")
+        two = await command(at, "token")
+        assert (await at.call(one, "/mcp/demo")).status_code == 200
+        assert (await at.call(one)).status_code == 403
+        assert (await at.call(two)).status_code == 200
+        [line] = [
+            line for line in (await command(at, "token", "list")).splitlines() if "robot" in line
+        ]
+        await command(at, "token", "revoke", line.split()[0])
+        with trio.fail_after(20):
+            while (await at.call(one, "/mcp/demo")).status_code != 401:  # noqa: ASYNC110
+                await trio.sleep(0.02)
+        assert (await at.call(two)).status_code == 200
+        assert "robot" not in await command(at, "token", "list")
+
+
+def test_who_lets_everybody_in_from_elsewhere_is_warned(tmp_path):
+    file = tmp_path / "onemcp.json"
+    server = {"host": "0.0.0.0", "port": 0}  # noqa: S104  (what it is about)
+    file.write_text(
+        json.dumps({"mcpServers": {"demo": DEMO}, "auth": {"mode": "none"}, "server": server})
+    )
+    with subprocess.Popen(
+        [*COMMAND, "--config", str(file)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")},
+    ) as process:
+        assert process.stderr is not None
+        try:
+            assert any('"event": "anybody_may_call"' in line for line in process.stderr)
+        finally:
+            process.terminate()
+            process.stderr.read()

@@ -28,6 +28,7 @@ from onemcp.auth.server._people import LogIn, LoginCode
 from onemcp.auth.server._policy import EVERYTHING, OPERATOR, Person, Policy
 from onemcp.auth.server._records import (
     ALL,
+    Change,
     Grant,
     Records,
     Registration,
@@ -59,6 +60,7 @@ __all__ = [
     "Audited",
     "AuthorizationRequest",
     "AuthorizationServer",
+    "Change",
     "Client",
     "Form",
     "Grant",

@@ -93,6 +93,8 @@ class Issuer:
         now = self.clock()
         code = await self._take(form.need("code"), now)
         resource = _check_code(code, form, client, issuer)
+        if self.ledger.records.is_cut_off(code.subject, client.id, code.made):
+            raise OAuthError(INVALID_GRANT, "the code is not valid", reason="revoked meanwhile")
         scopes = meet(code.scopes, self.policy.rights_of(code.subject))
         if not scopes:
             raise OAuthError(INVALID_GRANT, "the code is not valid", reason="no rights are left")

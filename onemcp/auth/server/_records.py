@@ -149,8 +149,12 @@ class Records:
             return False
         if principal.grant_id and principal.grant_id not in self.grants:
             return False
-        keys = (ALL, of_user(principal.subject), of_client(principal.client_id))
-        return all(principal.issued_at >= self.cutoffs.get(key, 0) for key in keys)
+        return not self.is_cut_off(principal.subject, principal.client_id, principal.issued_at)
+
+    def is_cut_off(self, subject: str, client_id: str, at: float) -> bool:
+        """Tell whether what a person or a client was let do at some time has been revoked since."""
+        keys = (ALL, of_user(subject), of_client(client_id))
+        return any(at < self.cutoffs.get(key, 0) for key in keys)
 
     # --- changes ------------------------------------------------------------------------------
 
@@ -189,6 +193,27 @@ class Records:
         # Other clocks may be behind ours.
         revoked = {**self.revoked, token_id: math.ceil(expires) + 300}
         return attrs.evolve(self, tokens=tokens, revoked=revoked)
+
+    def revoked_for(self, key: str, now: float) -> Records:
+        """Revoke all that there is for a user or a client, or all of it.
+
+        Args:
+            key: Whose: `of_user`, `of_client` or `ALL`.
+            now: The time, in seconds since the epoch.
+
+        Raises:
+            ValueError: Too many are revoked already.
+        """
+
+        def is_meant(subject: str, client_id: str) -> bool:
+            return key in {ALL, of_user(subject), of_client(client_id)}
+
+        kept = self.without_grants(lambda grant: is_meant(grant.subject, grant.client_id))
+        clients = {name: each for name, each in kept.clients.items() if not is_meant("", name)}
+        tokens = {
+            name: each for name, each in kept.tokens.items() if not is_meant(each.subject, "")
+        }
+        return attrs.evolve(kept, clients=clients, tokens=tokens).with_cutoff(key, now)
 
     def with_cutoff(self, key: str, now: float) -> Records:
         """Let no token count any more that was issued before now."""

@@ -206,6 +206,11 @@ class AuthorizationServer:
         self._audit(Audited(what=What.LOGIN, address=attempt.address, subject=subject, how=how))
         return subject
 
+    def is_logged_out(self, subject: str, since: float) -> bool:
+        """Tell whether somebody who has logged in at some time has to do so again."""
+        gone = subject not in self.policy.people
+        return gone or self.ledger.records.is_cut_off(subject, "", since)
+
     def offer(self, request: AuthorizationRequest, subject: str) -> frozenset[Scope]:
         """Return what of a request a person may agree to."""
         return meet(request.scopes, self.policy.rights_of(subject))
