@@ -229,7 +229,7 @@ class LegacyFrontend:
             log, reader = place[0], place[0].read(after=place[1])
         try:
             with http.slots.slot():
-                await send_log(log, reader, http.wire)
+                await send_log(log, reader, http.wire, primed=_is_resumable(session))
         finally:
             reader.close()
             session.touch()

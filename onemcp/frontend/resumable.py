@@ -18,8 +18,13 @@ from .streams import EventLog, Reader
 KEEP_ALIVE: Final = 15.0
 """After so many seconds of silence a comment is sent, to keep the connection open."""
 
-RETRY: Final = 100
-"""How long a client waits before it comes back to a stream, in milliseconds."""
+POLL: Final = 100
+"""How long a client waits before it comes back to a stream that is ended for it to poll, in
+milliseconds."""
+
+RETRY: Final = 3000
+"""How long it waits where a connection broke, in milliseconds. The official SDKs try twice: both
+times together are to be longer than a restart."""
 
 
 async def send_log(
@@ -59,7 +64,8 @@ async def _send(
 ) -> None:
     prime = b""
     if primed:
-        prime = sse.encode_event(b"", event_id=log.event_id(reader.position), retry=RETRY)
+        retry = RETRY if poll_after is None else POLL
+        prime = sse.encode_event(b"", event_id=log.event_id(reader.position), retry=retry)
     await start_stream(send, prime)
     await _send_events(log, reader, send, poll_after)
     await send_part(send, b"", more=False)

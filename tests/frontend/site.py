@@ -23,6 +23,7 @@ from onemcp.frontend import (
     Sessions,
     StreamSlots,
 )
+from onemcp.frontend.resumable import RETRY
 from onemcp.protocol import meta
 from onemcp.protocol.methods import NAMED
 from onemcp.protocol.revisions import LATEST_LEGACY, LATEST_MODERN
@@ -351,6 +352,10 @@ class SessionClient:
     async def listen(self, last: str | None = None) -> Client:
         client = await self.get(last)
         await client.stream_begins()
+        if self.revision == LATEST_LEGACY:  # a priming event, with an id to come back to
+            prime = await client.event()
+            assert prime is not None
+            assert (prime.data, prime.retry) == (b"", RETRY)
         return client
 
     async def delete(self) -> Answer:

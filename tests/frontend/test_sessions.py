@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from onemcp.frontend import Deadlines
-from onemcp.frontend.resumable import KEEP_ALIVE, RETRY
+from onemcp.frontend.resumable import KEEP_ALIVE, POLL, RETRY
 from onemcp.frontend.session import session as session_module
 from onemcp.frontend.session import streams as streams_module
 from onemcp.frontend.session.session import DEFAULT_LEVEL, MAX_IN_FLIGHT
@@ -467,7 +467,7 @@ async def test_clients_of_the_latest_legacy_revision_can_be_made_to_poll(
         await client.stream_begins()
         prime = await client.event()
         assert prime is not None
-        assert prime.retry == RETRY
+        assert prime.retry == POLL
         assert await client.event() is None
         assert trio.current_time() - begun == pytest.approx(4.0, abs=0.5)
         back = await session.listen(prime.id)
