@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -435,3 +436,45 @@ def test_who_lets_everybody_in_from_elsewhere_is_warned(tmp_path):
         finally:
             process.terminate()
             process.stderr.read()
+
+
+async def test_on_a_terminal_there_is_a_code_to_log_in_with(tmp_path):
+    file = tmp_path / "onemcp.json"
+    file.write_text(json.dumps({"mcpServers": {"demo": DEMO}}))
+    mine, its = os.openpty()
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "TERM": "dumb"}
+    process = await trio.lowlevel.open_process(
+        [*COMMAND, "--config", str(file), "--port", "0"],
+        stdin=subprocess.DEVNULL,
+        stdout=its,
+        stderr=subprocess.DEVNULL,
+        env=environ,
+    )
+    os.close(its)
+    try:
+        said = ""
+        with trio.fail_after(60):
+            while not re.search(r"MCP Inspector", said):
+                said += (await trio.to_thread.run_sync(os.read, mine, 4096)).decode()
+        code = re.search(r"use the code (\S{4}-\S{4})\.", said)
+        url = re.search(r"http://127\.0\.0\.1:\d+/mcp", said)
+        assert code is not None
+        assert url is not None
+        person = Person()
+        async with httpx.AsyncClient(timeout=30) as web:
+            at = World(attrs.make_class("Told", ["url"])(url[0]), tmp_path, person, web)
+            await at.discover()
+            await at.register()
+            page = await person.visit(at.authorization_url())
+            assert "password" not in page.text
+            page = await person.submit(code="AAAA-AAAA")
+            assert page.status_code == 403
+            await person.submit(code=code[1])
+            answer = await person.submit(decision="allow")
+            tokens = await at.redeem(answer.headers["location"])
+            assert (await at.call(tokens["access_token"])).status_code == 200
+        await person.aclose()
+    finally:
+        process.terminate()
+        await process.wait()
+        os.close(mine)
