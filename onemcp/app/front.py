@@ -42,6 +42,9 @@ class Front(Protocol):
             ConfigurationError: It can't.
         """
 
+    def recheck(self) -> None:
+        """Let clients see no more than they may by now, where that may have changed."""
+
     def reconfigure(self, new: Configuration) -> None:
         """Take over what can be changed at once."""
 

@@ -33,6 +33,7 @@ from onemcp.backend import Backend, Identity
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
 from onemcp.multiplexer import (
+    Arrangement,
     Multiplexer,
     Parking,
     ParkingLimits,
@@ -121,6 +122,7 @@ class Gateway:
             tasks=TaskIds(durable.keyring, on_event=on_event),
             on_event=on_event,
         )
+        self.multiplexer.arrange(Arrangement.of(configuration))
         self.reloader = None if path is None else self._reloader(path)
         self._supervisor = Supervisor("backends", self._prepare(configuration))
         self._show()
@@ -199,8 +201,8 @@ class Gateway:
         for settings in configuration.backends:
             if settings.enabled:
                 spec = self._specs.get(settings.name)
-                if spec is None or spec.version != settings:
-                    spec = self._spec(settings)
+                if spec is None or spec.version != settings.running:
+                    spec = self._spec(settings.running)
                 specs[settings.name] = spec
         self._specs = specs
         return list(specs.values())
@@ -271,6 +273,8 @@ class Gateway:
         specs = self._prepare(new)
         gone = [name for name in self._backends if name not in self._specs]
         leaving = [self._backends.pop(name) for name in gone]
+        self.multiplexer.arrange(Arrangement.of(new))  # before anything new can be seen
+        self._front.recheck()
         self._show()
         await self._see_off(leaving, old.server.shutdown_grace)
         report = await self._supervisor.reconfigure(specs)

@@ -126,6 +126,10 @@ class HttpFront:
         await self._access.prepare_again(new)
         self._gate(new)
 
+    def recheck(self) -> None:
+        """Let everybody see no more than their rights go by now."""
+        self._application.recheck()
+
     def reconfigure(self, new: Configuration) -> None:
         """Take over everything but the address."""
         self._grace = new.server.shutdown_grace

@@ -145,11 +145,17 @@ class StdioOptions:
         config: The configuration file, or None to look for one.
         connect: The MCP endpoint of a running instance to serve instead, or None.
         token: The bearer token for that instance, or None.
+        view: The named view, or the one server, to serve; None for everything.
     """
 
     config: Path | None = None
     connect: str | None = None
     token: str | None = attrs.field(default=None, repr=False)
+    view: str | None = None
+
+
+class UnknownView(Exception):
+    """The command line asks for a view that the configuration doesn't have."""
 
 
 def bridge_configuration(url: str, token: str | None) -> Configuration:
@@ -189,12 +195,14 @@ async def serve_stdio(
     Raises:
         ConfigurationError: The configuration is invalid.
         InvalidOption: The address of the other instance is none.
+        UnknownView: There is no such view in the configuration.
         OSError: There is no stdin or stdout.
         RestartIntensityExceeded: Something failed more often than it is restarted.
     """
-    path, shown = None, None
+    path, shown = None, options.view
     if options.connect is None:
         path, configuration = _find(options.config, environ)
+        _check_view(configuration, shown)
     else:
         configuration, shown = bridge_configuration(options.connect, options.token), INSTANCE
     on_configuration(configuration)
@@ -202,7 +210,7 @@ async def serve_stdio(
         opened: list[StdioFront] = []
 
         def open_front(*about: Any) -> StdioFront:
-            opened.append(StdioFront(*about, streams=streams, backend=shown))
+            opened.append(StdioFront(*about, streams=streams, view=shown))
             return opened[0]
 
         gateway = Gateway(
@@ -219,6 +227,13 @@ async def serve_stdio(
             await gateway.stop()
             await gateway.wait_ended()
             nursery.cancel_scope.cancel()
+
+
+def _check_view(configuration: Configuration, name: str | None) -> None:
+    known = [view.name for view in configuration.views]
+    known += [backend.name for backend in configuration.backends if backend.enabled]
+    if name is not None and name not in known:
+        raise UnknownView(f"there is no view or server {name!r}; there is {', '.join(known)}")
 
 
 def _access(environ: Mapping[str, str], **options: Any) -> Access:

@@ -75,7 +75,7 @@ class StdioFront:
         on_event: EventHook,
         *,
         streams: Streams,
-        backend: str | None = None,
+        view: str | None = None,
     ) -> None:
         """Serve on `streams`; nothing runs yet.
 
@@ -84,22 +84,22 @@ class StdioFront:
             configuration: What is in force.
             on_event: Takes every event.
             streams: Where the client is.
-            backend: The one backend to show, with its own names; by default all are shown.
+            view: The named view, or the one backend, to show; by default everything is shown.
 
         Raises:
-            ValueError: There is no such backend.
+            ValueError: There is no such view.
         """
         self.sessions = Sessions(1, Deadlines(math.inf, math.inf))
         self.stopping = False
         self._multiplexer = multiplexer
         self._streams = streams
         self._started = math.inf
-        view = multiplexer.view(backend)
-        if view is None:
-            raise ValueError(f"there is no backend {backend!r}")
+        shown = multiplexer.view(view)
+        if shown is None:
+            raise ValueError(f"there is no view or server {view!r}")
         self._frontend = StdioFrontend(
             multiplexer,
-            view,
+            shown,
             self.sessions,
             limit=configuration.limits.body_bytes,
             grace=configuration.server.shutdown_grace,
@@ -123,6 +123,9 @@ class StdioFront:
 
     async def prepare(self, new: Configuration) -> None:
         """Need nothing: what is asked of clients means nothing here."""
+
+    def recheck(self) -> None:
+        """Do nothing: whoever has launched the process may see everything."""
 
     def reconfigure(self, new: Configuration) -> None:
         """Take over how long the end may take."""

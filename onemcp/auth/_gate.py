@@ -211,33 +211,30 @@ class Gate:
             raise Unauthorized(
                 str(error), reason=error.reason, www_authenticate=challenge
             ) from None
-        self.check_scope(principal, resource)
         return principal
 
-    def still_lets_in(self, principal: Principal, resource: Resource) -> bool:
-        """Tell whether somebody who was let in still would be."""
+    def standing_rights(self, principal: Principal) -> Iterable[Scope]:
+        """Tell what somebody who was let in may do by now; nothing, if the token is revoked."""
         if self.verifier is None or self.mode == "none":
-            return True
-        try:
-            self.check_scope(principal, resource)
-        except InsufficientScope:
-            return False
-        return self.verifier.stands(principal)
+            return rights_of(ANONYMOUS)
+        return self.rights(principal) if self.verifier.stands(principal) else ()
 
-    def check_scope(self, principal: Principal, resource: Resource) -> None:
-        """Check that a principal may use a resource as a whole.
+    def insufficient(self, headers: Headers, path: str = "") -> InsufficientScope:
+        """Return the refusal of somebody who has no rights to anything at an endpoint.
 
-        Raises:
-            InsufficientScope: The rights of the token, or of whom it is for, don't go so far.
+        It is the same whether there is such an endpoint or not.
+
+        Args:
+            headers: The request's, as ASGI has them; its Host has been checked.
+            path: The endpoint that is called; empty for all of them.
         """
-        needed = parse_scopes(scopes_of(resource))
-        rights = self.rights(principal)
-        if not all(any(right.implies(scope) for right in rights) for scope in needed):
-            raise InsufficientScope(
-                f"The scope {in_words(needed)} is needed",
-                reason=f"needs {in_words(needed)}",
-                www_authenticate=self._challenge(resource, INSUFFICIENT),
-            )
+        resource = self.resource(headers, path)
+        needed = in_words(parse_scopes(scopes_of(resource)))
+        return InsufficientScope(
+            f"The scope {needed} is needed",
+            reason=f"needs {needed}",
+            www_authenticate=self._challenge(resource, INSUFFICIENT),
+        )
 
     def _challenge(self, resource: Resource, *more: str) -> str:
         where = []

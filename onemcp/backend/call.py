@@ -34,6 +34,7 @@ class Caller:
         capabilities: Its capabilities, undecoded.
         client_info: Its name and version, undecoded, or None.
         log_level: The lowest level of log messages that it wants, or None for none.
+        grant: What its rights come from, which means something to whoever has let it in.
     """
 
     owner: Hashable
@@ -42,6 +43,7 @@ class Caller:
     capabilities: Raw = NO_CAPABILITIES
     client_info: Raw | None = None
     log_level: str | None = None
+    grant: Hashable = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def era(self) -> Era:

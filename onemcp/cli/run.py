@@ -78,6 +78,8 @@ def failure_of(error: BaseException, address: tuple[str, int] | None = None) -> 
     """Say why serving failed, where that can be told; None where it is a bug."""
     if isinstance(error, ConfigurationError):
         return ConfigurationUnusable(f"the configuration cannot be used\n{error}")
+    if isinstance(error, app.UnknownView):
+        return ConfigurationUnusable(str(error))
     if isinstance(error, StateError):
         return StateUnusable(str(error))
     if isinstance(error, SupervisionError):

@@ -39,7 +39,15 @@ from onemcp.telemetry import configure_logging
     help="A file with the access token for --connect. By default it is taken from the "
     "environment variable ONEMCP_TOKEN.",
 )
-def command(config_path: Path | None, url: str | None, token_file: Path | None) -> None:
+@click.option(
+    "--view",
+    metavar="NAME",
+    help="Serve only the named view, or the one MCP server, that the configuration has under this "
+    "name. By default everything is served.",
+)
+def command(
+    config_path: Path | None, url: str | None, token_file: Path | None, view: str | None
+) -> None:
     """Serve MCP on stdin and stdout, until stdin ends.
 
     For clients that only launch programs. Logs go to stderr. Changes to the configuration file
@@ -50,7 +58,7 @@ def command(config_path: Path | None, url: str | None, token_file: Path | None) 
     def configured(configuration: Configuration) -> None:
         log.logger = configure_logging(configuration.log, sys.stderr)
 
-    options = app.StdioOptions(config_path, url, _token(token_file))
+    options = app.StdioOptions(config_path, url, _token(token_file), view)
     _check(options, token_file)
     serve = partial(app.serve_stdio, options, on_event=log, on_configuration=configured)
     try:
@@ -70,6 +78,8 @@ def _check(options: app.StdioOptions, token_file: Path | None) -> None:
         return
     if options.config is not None:
         raise click.UsageError("--connect takes no --config: the other instance has its own.")
+    if options.view is not None:
+        raise click.UsageError("--connect takes no --view: name it in the URL, as in /mcp/NAME.")
     try:
         app.bridge_configuration(options.connect, options.token)
     except InvalidOption as error:

@@ -34,6 +34,7 @@ from onemcp.config._reload import (
 )
 from onemcp.config._rules import InvalidOption, origin_of
 from onemcp.config._schema import schema
+from onemcp.config._views import Patterns, View, WordedPatterns, Wording
 from onemcp.config._watch import watch
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "LogLevel",
     "Naming",
     "OAuthClient",
+    "Patterns",
     "Problem",
     "Protocol",
     "Reloaded",
@@ -69,6 +71,9 @@ __all__ = [
     "Tls",
     "Transport",
     "User",
+    "View",
+    "WordedPatterns",
+    "Wording",
     "configuration_directory",
     "find",
     "load",

@@ -5,15 +5,17 @@ other) is checked here, so that a configuration built by an embedding program is
 rules as one read from a file. A rule that is broken raises `InvalidOption`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, Self, TypeAlias, get_args
 
 import attrs
 
 from onemcp.config import _rules as rules
 from onemcp.config._auth import Auth
+from onemcp.config._problems import render_path
 from onemcp.config._rules import InvalidOption
+from onemcp.config._views import Flaw, Patterns, View, contradictions, flaws
 
 HttpType: TypeAlias = Literal["streamable-http", "sse"]
 Protocol: TypeAlias = Literal[
@@ -198,6 +200,10 @@ class Backend:
         limits: What it may use.
         interactive: Whether its calls ask their clients something; None to find out.
         instances: How many instances there may be for those that do.
+        tags: Words by which views select it.
+        tools: Which of its tools clients see, by its own names.
+        prompts: Which of its prompts.
+        resources: Which of its resources and templates, by URI.
     """
 
     name: str = attrs.field(validator=rules.matches(rules.NAME))
@@ -213,6 +219,17 @@ class Backend:
     limits: BackendLimits = attrs.field(factory=BackendLimits)
     interactive: bool | None = None
     instances: Instances = attrs.field(factory=Instances)
+    tags: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
+    tools: Patterns = attrs.field(factory=Patterns)
+    prompts: Patterns = attrs.field(factory=Patterns)
+    resources: Patterns = attrs.field(factory=Patterns)
+
+    @property
+    def running(self) -> Self:
+        """What of this matters to the running backend: who sees it is settled elsewhere."""
+        return attrs.evolve(
+            self, tags=(), tools=Patterns(), prompts=Patterns(), resources=Patterns()
+        )
 
     def __attrs_post_init__(self) -> None:
         sse = isinstance(self.transport, HttpTransport) and self.transport.type == "sse"
@@ -304,10 +321,28 @@ def _in_order(backends: Iterable[Backend]) -> tuple[Backend, ...]:
     return tuple(backends)
 
 
-def _check_names(_instance: object, attribute: Any, backends: tuple[Backend, ...]) -> None:
-    names = [backend.name for backend in backends]
+def _views_in_order(views: Iterable[View]) -> tuple[View, ...]:
+    return tuple(views)
+
+
+def _check_names(
+    _instance: object, attribute: Any, named: tuple[Backend, ...] | tuple[View, ...]
+) -> None:
+    names = [each.name for each in named]
     if len(names) != len(set(names)):
-        raise InvalidOption(attribute.name, "two backends have the same name")
+        raise InvalidOption(attribute.name, f"two {attribute.name} have the same name")
+
+
+def find_flaws(backends: Iterable[Backend], views: Iterable[View]) -> Iterator[Flaw]:
+    """Find what can never mean anything in what is shown of the backends."""
+    servers: dict[str, tuple[str, ...]] = {}
+    for backend in backends:
+        servers[backend.name] = backend.tags
+        for flaw in contradictions(backend):
+            yield attrs.evolve(flaw, path=("mcpServers", backend.name, *flaw.path))
+    for view in views:
+        for flaw in flaws(view, servers):
+            yield attrs.evolve(flaw, path=("views", view.name, *flaw.path))
 
 
 @attrs.frozen(kw_only=True)
@@ -321,6 +356,7 @@ class Configuration:
         naming: How names are joined.
         limits: What all clients together may use.
         log: What is logged.
+        views: The named views, in the order of the file.
     """
 
     backends: tuple[Backend, ...] = attrs.field(
@@ -331,6 +367,13 @@ class Configuration:
     naming: Naming = attrs.field(factory=Naming)
     limits: Limits = attrs.field(factory=Limits)
     log: Log = attrs.field(factory=Log)
+    views: tuple[View, ...] = attrs.field(
+        default=(), converter=_views_in_order, validator=_check_names
+    )
+
+    def __attrs_post_init__(self) -> None:
+        for flaw in find_flaws(self.backends, self.views):
+            raise InvalidOption("views", f"{render_path(flaw.path)} {flaw.message}", flaw.remedy)
 
     def backend(self, name: str) -> Backend | None:
         """Return the backend called `name`, or None."""

@@ -29,9 +29,11 @@ from onemcp.config._model import (
     Timeouts,
     Tls,
     Transport,
+    find_flaws,
 )
 from onemcp.config._problems import Path
 from onemcp.config._rules import InvalidOption
+from onemcp.config._views import Patterns, View, WordedPatterns, Wording
 
 T = TypeVar("T")
 Object: TypeAlias = Mapping[str, Any]
@@ -45,7 +47,11 @@ INNER: Final = (
     StdioTransport,
     Tls,
     HttpTransport,
+    Wording,
+    Patterns,
+    WordedPatterns,
     Backend,
+    View,
     Issuer,
     User,
     OAuthClient,
@@ -128,10 +134,22 @@ def structure(document: Object, *, spoilt: set[Path]) -> tuple[Configuration | N
         for name, cls in SECTIONS.items()
         if name in document
     }
+    shown = document.get("views")
+    views = [
+        attempt(("views", name), partial(converter.structure, {**entry, "name": name}, View))
+        for name, entry in (shown.items() if isinstance(shown, Mapping) else ())
+        if isinstance(entry, Mapping)
+    ]
     if spoilt or refusals:
         return None, refusals
     built = tuple(backend for backend in backends if backend is not None)
-    return Configuration(backends=built, **sections), []
+    seen = tuple(view for view in views if view is not None)
+    refusals.extend(
+        Refusal(flaw.path, flaw.message, flaw.remedy) for flaw in find_flaws(built, seen)
+    )
+    if refusals:
+        return None, refusals
+    return Configuration(backends=built, views=seen, **sections), []
 
 
 def _refusals(error: BaseException, path: Path) -> Iterator[Refusal]:

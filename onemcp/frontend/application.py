@@ -12,8 +12,8 @@ from typing import Final
 import attrs
 import trio
 
-from onemcp.auth import Gate, Principal, RequestRefused, Resource, resource_path
-from onemcp.multiplexer import Multiplexer, View
+from onemcp.auth import Gate, Principal, RequestRefused, resource_path
+from onemcp.multiplexer import EVERYTHING, NOTHING, Multiplexer, Selection, View
 from onemcp.protocol import headers as mcp_headers
 from onemcp.protocol import meta
 from onemcp.protocol.errors import (
@@ -78,7 +78,7 @@ class Application:
     on_event: Callable[[RequestFailed | RequestDenied], object]
     oauth: OAuth | None = None
     http_sse: HttpSse = attrs.field(init=False)
-    _live: dict[trio.CancelScope, tuple[Principal, Resource]] = attrs.field(
+    _live: dict[trio.CancelScope, tuple[Principal, str | None]] = attrs.field(
         init=False, factory=dict, repr=False
     )
 
@@ -134,24 +134,40 @@ class Application:
             return
         path = resource_path(scope["path"], PATH) or ""
         principal = self.gate.authenticate(headers, time.time(), path)
+        base, name = _endpoint(scope["path"])
+        view = self._view(base, name, self._selection(principal), path, headers)
         with trio.CancelScope() as life:
-            self._live[life] = principal, self.gate.resource(headers, path)
+            self._live[life] = principal, name
+            http = HttpRequest(headers, view, principal.identity, wire, self.slots, principal)
             try:
-                await self._serve_known(scope, principal.identity, wire)
+                await self._serve_known(base, scope, http)
             finally:
                 del self._live[life]
         if life.cancelled_caught and not wire.started:
             self.gate.authenticate(headers, time.time(), path)
 
     def recheck(self) -> None:
-        """End what is served to those who would no longer be let in."""
-        for life, (principal, resource) in self._live.items():
-            if not self.gate.still_lets_in(principal, resource):
-                life.cancel()
+        """Let everybody who is being served see no more than they may by now.
 
-    async def _serve_known(self, scope: Scope, principal: str, wire: Wire) -> None:
-        base, view = self._view(scope["path"])
-        http = HttpRequest(scope["headers"], view, principal, wire, self.slots)
+        What is served to those who would no longer be let in ends. What is served at an endpoint
+        that is gone comes to its own end.
+        """
+        for life, (principal, name) in self._live.items():
+            selection = self._selection(principal)
+            is_hidden = self.multiplexer.view(name, selection) is None
+            if selection == NOTHING or (is_hidden and self.multiplexer.endpoint(name) is not None):
+                life.cancel()
+        self.multiplexer.regrant(
+            lambda caller: (
+                self._selection(caller.grant) if isinstance(caller.grant, Principal) else None
+            )
+        )
+
+    def _selection(self, principal: Principal) -> Selection:
+        """Return what somebody may see by now."""
+        return self.multiplexer.granted(frozenset(self.gate.standing_rights(principal)))
+
+    async def _serve_known(self, base: str, scope: Scope, http: HttpRequest) -> None:
         if base == PATH:
             await self._route(scope["method"], http)
         elif base == STREAMS:
@@ -184,16 +200,25 @@ class Application:
             case _:
                 raise HttpRefusal(405, InvalidRequest(f"{method} is not served here"), _METHODS)
 
-    def _view(self, path: str) -> tuple[str, View]:
-        """Return which endpoint a path leads to, and what is shown there."""
-        base, name = path.rstrip("/"), None
-        if base not in _ENDPOINTS:
-            base, _, name = path.rpartition("/")
-        view = self.multiplexer.view(name) if base in _ENDPOINTS and name != "" else None
-        if view is None or (base == MESSAGES and name is not None):
-            known = ", ".join([PATH, *(f"{PATH}/{name}" for name in self.multiplexer.backends)])
+    def _view(
+        self, base: str, name: str | None, selection: Selection, path: str, headers: Headers
+    ) -> View:
+        """Return what somebody may see of an endpoint.
+
+        Raises:
+            InsufficientScope: Nothing, of one that there may or may not be.
+            HttpRefusal: There is no such endpoint.
+        """
+        is_known = base in _ENDPOINTS and name != "" and not (base == MESSAGES and name)
+        view = self.multiplexer.view(name, selection) if is_known else None
+        if selection == NOTHING or (is_known and view is None and selection != EVERYTHING):
+            raise self.gate.insufficient(headers, path)
+        if view is None:
+            names = self.multiplexer.endpoints
+            seen = (each for each in names if self.multiplexer.view(each, selection) is not None)
+            known = ", ".join([PATH, *(f"{PATH}/{each}" for each in seen)])
             raise HttpRefusal(404, InvalidRequest(f"no such endpoint; there is {known}"))
-        return base, view
+        return view
 
     async def _post(self, http: HttpRequest) -> None:
         check_type(http)
@@ -207,6 +232,15 @@ class Application:
             await serve_modern(content, http)
         else:
             await self.legacy.post(content, http)
+
+
+def _endpoint(path: str) -> tuple[str, str | None]:
+    """Split a path into where it leads, and the name of what is to be shown there."""
+    base = path.rstrip("/")
+    if base in _ENDPOINTS:
+        return base, None
+    base, _, name = path.rpartition("/")
+    return base, name
 
 
 def is_modern(message: Message, headers: Headers) -> bool:

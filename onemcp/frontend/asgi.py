@@ -8,7 +8,7 @@ do so; with others a task waits for the disconnect.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -204,6 +204,7 @@ class HttpRequest:
         principal: Who sent it.
         wire: The client's end.
         slots: Where a stream of events takes its place.
+        grant: What its sender's rights come from.
     """
 
     headers: Headers
@@ -211,6 +212,7 @@ class HttpRequest:
     principal: str
     wire: Wire
     slots: StreamSlots
+    grant: Hashable = None
 
     @property
     def send(self) -> Send:

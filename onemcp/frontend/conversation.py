@@ -9,7 +9,7 @@ to the :class:`.outbox.Outbox`; after its cancellation nothing does. A request i
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 
 import attrs
 import trio
@@ -67,6 +67,7 @@ class Conversation:
         self.view = view
         self.principal = principal
         self.outbox = Outbox()
+        self._grant: Hashable = None
         self._sessions = sessions
         self._on_event = on_event
         self._hold = hold
@@ -89,6 +90,13 @@ class Conversation:
     def is_serving(self, request_id: RequestId) -> bool:
         """Tell whether a request of this id is being served."""
         return request_id in self._serving
+
+    def look_at(self, view: View, grant: Hashable) -> None:
+        """Let the client see a view of the same endpoint, with rights that come from `grant`."""
+        self.view = view
+        self._grant = grant
+        if self._session is not None:
+            self._session.look_at(view, grant)
 
     async def take(self, message: Message) -> None:
         """Take a message of the client, and serve it in the session.
@@ -165,7 +173,7 @@ class Conversation:
                 await self.outbox.put(Failure(request.id, error.error))
                 return
             self._serving.add(request.id)
-            session.start_soon(self.outbox, self._serve, session, request, scope)
+            session.start_soon(self.outbox, self._serve, session, session.view, request, scope)
 
     async def _take_early(self, request: Request) -> None:
         if request.method == PING:  # the one request that may come first (Lifecycle)
@@ -199,15 +207,17 @@ class Conversation:
             raise InvalidRequest("initialize was sent before")
         self._initializing = True
         try:
-            opening = read_opening(request, self.view, self.principal)
+            opening = read_opening(request, self.view, self.principal, self._grant)
             return await self._sessions.open(attrs.evolve(opening, outbox=self.outbox))
         except ProtocolError:
             self._initializing = False
             raise
 
-    async def _serve(self, session: Session, request: Request, scope: trio.CancelScope) -> None:
+    async def _serve(
+        self, session: Session, view: View, request: Request, scope: trio.CancelScope
+    ) -> None:
         try:
-            await self._relay(session, request, scope)
+            await self._relay(session, view, request, scope)
         except Exception as error:  # noqa: BLE001 - reported; the other requests go on
             self._on_event(RequestFailed(request.method, error))
             internal = InternalError("internal error; see onemcp's log")
@@ -217,10 +227,12 @@ class Conversation:
             self._cancelled.discard(request.id)
             session.end(request.id)
 
-    async def _relay(self, session: Session, request: Request, scope: trio.CancelScope) -> None:
+    async def _relay(
+        self, session: Session, view: View, request: Request, scope: trio.CancelScope
+    ) -> None:
         await self._hold(request)
         try:
-            reply = await dispatch(session, request, scope)
+            reply = await dispatch(session, view, request, scope)
         except RequestCancelled:
             return
         except ProtocolError as error:

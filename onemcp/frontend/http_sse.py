@@ -89,6 +89,7 @@ class HttpSse:
         if not accepts(http.headers, EVENT_STREAM):
             raise HttpRefusal(406, InvalidRequest("GET needs Accept: text/event-stream"))
         conversation = Conversation(self._sessions, http.view, http.principal, self._on_event)
+        conversation.look_at(http.view, http.grant)
         door = _Door(secrets.token_urlsafe(24), conversation)
         reader = conversation.outbox.read()
         self._doors[door.id] = door
@@ -106,7 +107,7 @@ class HttpSse:
         Args:
             method: The HTTP method.
             query: The query string, which names the stream.
-            http: The request; its view is of no account.
+            http: The request; its view tells what its sender may see.
             limit: The largest body to accept, in bytes.
 
         Raises:
@@ -118,6 +119,10 @@ class HttpSse:
         conversation = self._find(query, http.principal)
         check_type(http)
         content = await read_content(http, limit)
+        view = http.view.multiplexer.view(conversation.view.name, http.view.selection)
+        if view is None:
+            raise _unknown_session()
+        conversation.look_at(view, http.grant)
         try:
             if isinstance(content, list):
                 await conversation.take_batch(content)
@@ -136,9 +141,13 @@ class HttpSse:
         named = fields.get("session", [])
         door = self._doors.get(named[0]) if len(named) == 1 else None
         if door is None or door.conversation.principal != principal:
-            error = InvalidRequest(f"Session not found: open a stream with GET {STREAMS}")
-            raise HttpRefusal(404, error)
+            raise _unknown_session()
         return door.conversation
+
+
+def _unknown_session() -> HttpRefusal:
+    error = InvalidRequest(f"Session not found: open a stream with GET {STREAMS}")
+    return HttpRefusal(404, error)
 
 
 async def _stream(door: _Door, reader: Reader, send: Send) -> None:

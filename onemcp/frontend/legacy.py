@@ -6,6 +6,7 @@ cancellation: the request goes on, and its messages wait on its stream for the c
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Final
 
 import trio
@@ -119,12 +120,12 @@ class LegacyFrontend:
             for failure in failures:
                 await log.write_answer(failure)
             for request in requests:
-                session.start_soon(log, _serve_batched, session, request, log)
+                session.start_soon(log, _serve_batched, session, http.view, request, log)
             await self._send(session, log, http)
 
     async def _initialize(self, request: Request, http: HttpRequest) -> None:
         try:
-            opening = read_opening(request, http.view, http.principal)
+            opening = read_opening(request, http.view, http.principal, http.grant)
             session = await self.sessions.open(opening)
         except Overloaded as error:
             await respond_error(http.send, 503, error, request.id, [(b"retry-after", b"5")])
@@ -158,7 +159,7 @@ class LegacyFrontend:
             raise HttpRefusal(400, error, (), request_id)
         try:
             session = await self.sessions.find(
-                session_id.decode("latin-1"), http.principal, http.view
+                session_id.decode("latin-1"), http.principal, http.view, http.grant
             )
         except Overloaded as full:
             raise HttpRefusal(503, full, [(b"retry-after", b"5")], request_id) from full
@@ -171,7 +172,7 @@ class LegacyFrontend:
 
     async def _serve_request(self, session: Session, request: Request, http: HttpRequest) -> None:
         try:
-            reply = await dispatch(session, request, session.reserve(request.id))
+            reply = await dispatch(session, http.view, request, session.reserve(request.id))
         except ProtocolError as error:
             await respond_error(http.send, 200, error, request.id)
             return
@@ -271,16 +272,16 @@ def _check_batches(revision: str) -> None:
         raise HttpRefusal(400, InvalidRequest("batches exist only in revision 2025-03-26"))
 
 
-async def _serve_batched(session: Session, request: Request, log: EventLog) -> None:
+async def _serve_batched(session: Session, view: View, request: Request, log: EventLog) -> None:
     try:
-        reply = await dispatch(session, request, session.reserve(request.id))
+        reply = await dispatch(session, view, request, session.reserve(request.id))
     except ProtocolError as error:
         await log.write_answer(Failure(request.id, error.error))
     else:
         session.pump(request.id, reply, log)
 
 
-def read_opening(request: Request, view: View, principal: str) -> Opening:
+def read_opening(request: Request, view: View, principal: str, grant: Hashable = None) -> Opening:
     """Read what a client says in ``initialize``.
 
     Raises:
@@ -296,14 +297,18 @@ def read_opening(request: Request, view: View, principal: str) -> Opening:
         revision=negotiate_legacy(version),
         capabilities=capabilities.copy(),
         client_info=_copied(params.get("clientInfo")),
+        grant=grant,
     )
 
 
-async def dispatch(session: Session, request: Request, scope: trio.CancelScope) -> Reply:
+async def dispatch(
+    session: Session, view: View, request: Request, scope: trio.CancelScope
+) -> Reply:
     """Dispatch a request of a session, unless it is cancelled before that is done.
 
     Args:
         session: The session.
+        view: What whoever sends the request may see of the session's endpoint.
         request: The request.
         scope: What the session has reserved for it.
 
@@ -314,8 +319,9 @@ async def dispatch(session: Session, request: Request, scope: trio.CancelScope) 
         try:
             own = OWN.get(request.method)
             if own is None:
-                reply = await session.opening.view.dispatch(request, session.caller)
+                reply = await view.dispatch(request, session.caller)
             else:
+                session.look_at(view)
                 await own(session, split(request.params))
                 reply = Immediate(Response(request.id, EMPTY))
         except BaseException:
@@ -336,7 +342,7 @@ def _take(session: Session, message: Notification | Response | Failure) -> bool:
         except InvalidParams:
             return True  # malformed cancellations are ignored (Cancellation, Error Handling)
     elif message.method == ROOTS_CHANGED:
-        session.opening.view.roots_changed(session.caller)
+        session.view.roots_changed(session.caller)
     return True
 
 

@@ -6,7 +6,7 @@ backend.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 
 import trio
@@ -66,14 +66,14 @@ def read_caller(request: Request, http: HttpRequest) -> Caller:
     params = split(request.params)
     about = meta.read_request_meta(meta.meta_of(params))
     mcp_headers.check_request(http.headers, request.method, params, about.revision)
-    caller = caller_of(about, http.principal)
+    caller = caller_of(about, http.principal, http.grant)
     if request.method == TOOLS_CALL:
         mirrored = http.view.mirrored(value_of(params, "name", str) or "")
         mcp_headers.check_parameters(http.headers, mirrored, params)
     return caller
 
 
-def caller_of(about: RequestMeta, principal: str) -> Caller:
+def caller_of(about: RequestMeta, principal: str, grant: Hashable = None) -> Caller:
     """Return the sender of a modern request, as backends need to know it.
 
     Raises:
@@ -91,6 +91,7 @@ def caller_of(about: RequestMeta, principal: str) -> Caller:
         capabilities=about.capabilities,
         client_info=about.client_info,
         log_level=about.log_level,
+        grant=grant,
     )
 
 

@@ -7,6 +7,7 @@ A :class:`View` is what one endpoint shows; its `dispatch` takes a request of a 
 from __future__ import annotations
 
 from .description import SelfDescription
+from .endpoint import Arrangement, Endpoint
 from .events import (
     CallParked,
     CallResumed,
@@ -20,6 +21,7 @@ from .events import (
 from .multiplexer import Multiplexer
 from .parking import Parking, ParkingLimits
 from .reply import Immediate, Reply
+from .selection import EVERYTHING, NOTHING, Selection
 from .subscriptions import ALL_LISTS, Subscriber
 from .table import Conflict
 from .tasks import TaskIds
@@ -27,10 +29,14 @@ from .view import View
 
 __all__ = [
     "ALL_LISTS",
+    "EVERYTHING",
+    "NOTHING",
+    "Arrangement",
     "CallParked",
     "CallResumed",
     "Conflict",
     "ConflictsChanged",
+    "Endpoint",
     "Immediate",
     "Multiplexer",
     "MultiplexerEvent",
@@ -40,6 +46,7 @@ __all__ = [
     "QuestionRefused",
     "Reply",
     "RetryRefused",
+    "Selection",
     "SelfDescription",
     "Subscriber",
     "TaskIds",

@@ -7,17 +7,27 @@ backend's :class:`onemcp.backend.upstream.Upstream`, which outlives its connecti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
-from typing import Final
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Final, Protocol
 
-from onemcp.backend import Backend
+from onemcp.backend import Backend, Caller
 from onemcp.protocol.jsonrpc import Notification
 from onemcp.protocol.methods import RESOURCE_UPDATED, TASK_CHANGED, TASK_STATUS
 from onemcp.protocol.tasks import task_id_of
 
-from .subscriptions import NO_TASKS, Subscriber, TaskFilter, uri_of
+from .subscriptions import Subscriber, uri_of
 
 _OF_TASKS: Final = frozenset({TASK_CHANGED, TASK_STATUS})
+
+
+class Shown(Protocol):
+    """What is shown to an audience."""
+
+    def reads(self, uri: str, backend: Backend) -> bool:
+        """Tell whether a resource of a backend is shown."""
+
+    def tells_of_task(self, task_id: str, caller: Caller | None) -> bool:
+        """Tell whether a task is shown to a caller who knows it by an id."""
 
 
 class Audience:
@@ -26,15 +36,18 @@ class Audience:
     def __init__(
         self,
         current: Callable[[str], Backend | None],
+        shown: Shown,
         follower: Callable[[str, str], tuple[Hashable, str] | None] = lambda *_: None,
     ) -> None:
         """Begin with nobody.
 
         Args:
             current: Gives the backend that has a name just now.
+            shown: Tells what of the backends is shown.
             follower: Gives the session that has a task of a backend, and its id of it.
         """
         self._current = current
+        self._shown = shown
         self._follower = follower
         self._subscribers: set[Subscriber] = set()
         self._places: dict[tuple[Subscriber, str], set[str]] = {}
@@ -42,17 +55,35 @@ class Audience:
     def __len__(self) -> int:
         return len(self._subscribers)
 
-    def join(
-        self, lists: frozenset[str], tasks: TaskFilter = NO_TASKS, owner: Hashable = None
-    ) -> Subscriber:
-        """Let a new subscriber hear of changed lists, and of tasks."""
-        subscriber = Subscriber(lists, on_close=self._leave, tasks=tasks, owner=owner)
-        self._subscribers.add(subscriber)
-        for name, task_id in tasks:
+    def __iter__(self) -> Iterator[Subscriber]:
+        return iter(list(self._subscribers))
+
+    def join(self, subscriber: Subscriber) -> None:
+        """Let a new subscriber hear of what it wants."""
+        self._take(subscriber)
+        for name, task_id in subscriber.tasks:
             backend = self._current(name)
             if backend is not None:
                 backend.upstream.add_task(task_id)
-        return subscriber
+
+    def hand_over(self, subscriber: Subscriber, other: Audience) -> None:
+        """Let a subscriber hear of the same things in another audience."""
+        self._subscribers.discard(subscriber)
+        other._take(subscriber)
+        for uri in subscriber.uris:
+            other._places[subscriber, uri] = self._places.pop((subscriber, uri))
+
+    def retain(self) -> None:
+        """Let nobody hear any more of resources that aren't shown any more."""
+        for (subscriber, uri), places in list(self._places.items()):
+            lost = {name for name in places if not self._is_shown(uri, name)}
+            self._release(uri, lost)
+            places.difference_update(lost)
+            if lost and not places:
+                del self._places[subscriber, uri]
+                subscriber.uris -= {uri}
+        for subscriber in self._subscribers:
+            subscriber.retain()
 
     async def add(self, subscriber: Subscriber, uri: str, backend: Backend) -> None:
         """Let a subscriber hear of a resource of a backend.
@@ -69,7 +100,7 @@ class Audience:
             raise
         places = self._places.get((subscriber, uri), set())
         is_wanted = subscriber in self._subscribers and backend.name not in places
-        if not is_wanted or self._current(backend.name) is None:
+        if not (is_wanted and self._is_shown(uri, backend.name)):
             # Meanwhile the subscriber or the backend has gone, or it has subscribed twice.
             self._release(uri, [backend.name])
             return
@@ -121,16 +152,23 @@ class Audience:
         task_id = task_id_of(note.params)
         if task_id is None:
             return
-        if note.method == TASK_CHANGED:
-            for subscriber in self._subscribers:
-                known = subscriber.tasks.get((source, task_id))
-                if known is not None:
-                    subscriber.offer_task(known, note)
-            return
-        owner, known = self._follower(source, task_id) or (None, "")
+        owner, of_session = self._follower(source, task_id) or (None, "")
         for subscriber in self._subscribers:
-            if owner is not None and subscriber.owner == owner:
+            known = None
+            if note.method == TASK_CHANGED:
+                known = subscriber.tasks.get((source, task_id))
+            elif owner is not None and subscriber.owner == owner:
+                known = of_session
+            if known is not None and self._shown.tells_of_task(known, subscriber.caller):
                 subscriber.offer_task(known, note)
+
+    def _take(self, subscriber: Subscriber) -> None:
+        subscriber.on_close = self._leave
+        self._subscribers.add(subscriber)
+
+    def _is_shown(self, uri: str, name: str) -> bool:
+        backend = self._current(name)
+        return backend is not None and self._shown.reads(uri, backend)
 
     def _leave(self, subscriber: Subscriber) -> None:
         self._subscribers.discard(subscriber)

@@ -3,58 +3,100 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
 
-from onemcp.backend import Backend
+from onemcp.backend import Backend, Caller
 from onemcp.protocol.errors import BackendUnavailable, InvalidParams, MethodNotFound
-from onemcp.protocol.fields import Fields
-from onemcp.protocol.methods import Catalogue
+from onemcp.protocol.fields import Fields, text
+from onemcp.protocol.methods import (
+    CATALOGUES,
+    PROMPTS,
+    RESOURCES,
+    RESOURCES_READ,
+    TOOLS,
+    TOOLS_CALL,
+    Catalogue,
+)
 from onemcp.protocol.revisions import LATEST_MODERN, Era
 
 from . import description
+from .carry import not_found
+from .endpoint import GONE
 from .listing import ListPages
+from .selection import EVERYTHING, NOTHING, Candidate, Extent, Selection, intersection
 from .table import Route, RoutingTable, Source, build
+from .tasks import TaskRef
 
 if TYPE_CHECKING:
     from .multiplexer import Multiplexer
+
+_COMPLETED: Final = frozenset({"prompts", "resources"})
+"""Whose arguments can be completed."""
 
 
 class Contents:
     """What is visible at one endpoint; worked out when it is first asked for, and kept.
 
     Attributes:
-        name: The backend that is shown alone, or None for all of them.
+        name: The endpoint: a backend, a named view, or None for everything.
     """
 
-    def __init__(self, multiplexer: Multiplexer, name: str | None) -> None:
-        """Show one backend of a multiplexer, or all."""
+    def __init__(
+        self,
+        multiplexer: Multiplexer,
+        name: str | None,
+        selection: Selection = EVERYTHING,
+        whole: Contents | None = None,
+    ) -> None:
+        """Show an endpoint of a multiplexer.
+
+        Args:
+            multiplexer: The multiplexer.
+            name: The endpoint.
+            selection: What of it is shown.
+            whole: All of it, where `selection` is not everything.
+        """
         self.name = name
         self._multiplexer = multiplexer
+        self._selection = selection
+        self._whole = whole
+        self._endpoint = GONE
+        self._selected: Selection = NOTHING
         self._sources: list[Source] = []
+        self._origin: RoutingTable | None = None
         self._table: RoutingTable | None = None
         self._pages: dict[Catalogue, ListPages] = {}
         self._declared: dict[str, dict[str, Any]] = {}
+        self._look_up()
 
     @property
     def backends(self) -> Sequence[Backend]:
-        """The backends that are shown, in configuration order."""
-        everything = self._multiplexer.backends
-        if self.name is None:
-            return tuple(everything.values())
-        return (everything[self.name],) if self.name in everything else ()
+        """The backends of which anything may be shown, in configuration order."""
+        return tuple(
+            backend
+            for backend in self._multiplexer.backends.values()
+            if any(self.extent(backend, kind) for kind in CATALOGUES)
+        )
 
-    def shows(self, backend: Backend) -> bool:
-        """Tell whether a backend is shown."""
-        return self.name is None or backend.name == self.name
+    def extent(self, backend: Backend, kind: Catalogue) -> Extent:
+        """Tell how much of what a backend may list of a kind is shown."""
+        return self._selected.extent(backend.name, kind)
+
+    def shows_all(self, backend: Backend) -> bool:
+        """Tell whether everything is shown that a backend may list."""
+        return all(self.extent(backend, kind) is Extent.ALL for kind in CATALOGUES)
+
+    def reads(self, uri: str, backend: Backend) -> bool:
+        """Tell whether a URI of a backend is shown, where the backend knows it."""
+        return self._selected.covers(Candidate(backend.name, RESOURCES, uri))
 
     @property
     def table(self) -> RoutingTable:
         """Where everything leads just now."""
         if self._table is None:
-            self._sources = [self._source(backend) for backend in self.backends]
-            self._table = build(self._sources)
+            self._table = self._build()
             self._pages = {
                 kind: ListPages(kind, section, self.server_info)
                 for kind, section in self._table.sections.items()
@@ -62,17 +104,40 @@ class Contents:
         return self._table
 
     def refresh(self) -> RoutingTable | None:
-        """Take note that lists may have changed.
+        """Take note that lists, or what is shown of them, may have changed.
 
         Returns:
             The table until now, where it is to be built anew.
         """
         self._declared = {}
+        is_same = not self._look_up()
         before = self._table
-        if before is None or [self._source(backend) for backend in self.backends] == self._sources:
+        if before is None or (is_same and self._is_current()):
             return None
         self._table = None
         return before
+
+    def _look_up(self) -> bool:
+        """Find out what is to be shown; tell whether that is something else than before."""
+        arrangement = self._multiplexer.arrangement
+        endpoint = self._multiplexer.endpoint(self.name) or GONE
+        selected = intersection([endpoint.selection, arrangement.filters, self._selection])
+        before = self._endpoint, self._selected
+        self._endpoint, self._selected = endpoint, selected
+        return before != (endpoint, selected)
+
+    def _build(self) -> RoutingTable:
+        if self._whole is not None:
+            self._origin = self._whole.table
+            return self._origin.restricted(self._selection)
+        self._sources = self._all_sources()
+        view = None if self._endpoint.backend else self.name
+        return build(self._sources, self._selected, self._endpoint.wordings, view)
+
+    def _is_current(self) -> bool:
+        if self._whole is not None:
+            return self._whole.table is self._origin
+        return self._all_sources() == self._sources
 
     def page(self, kind: Catalogue, params: Fields, era: Era) -> Raw:
         """Answer a list request.
@@ -100,23 +165,36 @@ class Contents:
     def declared(self, revision: str) -> dict[str, Any]:
         """Return what is declared just now to clients of a revision."""
         if revision not in self._declared:
-            self._declared[revision] = description.capabilities(self.backends, revision)
+            self._declared[revision] = description.capabilities(
+                self.backends, revision, self._withheld
+            )
         return self._declared[revision]
+
+    @property
+    def instructions(self) -> str:
+        """What models are told."""
+        if self._endpoint.instructions is not None:
+            return self._endpoint.instructions
+        alone = self._endpoint.backend is not None
+        return description.instructions(self._multiplexer.identity, self.backends, alone=alone)
 
     def discover(self) -> Raw:
         """Answer ``server/discover``."""
-        identity, alone = self._multiplexer.identity, self.name is not None
-        return description.discover_result(identity, self.backends, self.capabilities, alone=alone)
+        identity = self._multiplexer.identity
+        return description.discover_result(identity, self.capabilities, self.instructions)
 
     def initialize(self, revision: str) -> Raw:
         """Answer ``initialize`` in an agreed revision."""
+        identity = self._multiplexer.identity
         return description.initialize_result(
-            self._multiplexer.identity,
-            self.backends,
-            self.declared(revision),
-            revision,
-            alone=self.name is not None,
+            identity, self.declared(revision), self.instructions, revision
         )
+
+    def _withheld(self, backend: Backend) -> set[str]:
+        hidden = {kind.capability for kind in CATALOGUES if not self.extent(backend, kind)}
+        if hidden >= _COMPLETED:
+            hidden.add("completions")
+        return hidden if self.shows_all(backend) else hidden | description.EXTENDING
 
     def check_offered(self, capability: str, method: str) -> None:
         """Make sure that something here has a capability.
@@ -144,22 +222,70 @@ class Contents:
             raise InvalidParams(f"Unknown {kind.key.removesuffix('s')}: {name[:200]}")
         return route
 
+    def owners(self, uri: str) -> list[Backend]:
+        """Return the backends that list a URI, or a template that it matches, likeliest first."""
+        backends = self._multiplexer.backends
+        owners = (backends[name] for name in self.table.owners(uri))
+        return [backend for backend in owners if self.reads(uri, backend)]
+
     def candidates(self, uri: str) -> list[Backend]:
         """Return the backends that may know a URI, the likeliest first; who is up goes ahead."""
-        owners = self.table.owners(uri)
+        owners = self.owners(uri)
         if owners:
-            found = [self._multiplexer.backends[name] for name in owners]
-            return sorted(found, key=lambda backend: not backend.is_up)
+            return sorted(owners, key=lambda backend: not backend.is_up)
         return [
             backend
             for backend in self.backends
-            if backend.is_up and backend.server is not None and backend.server.has("resources")
+            if backend.is_up
+            and backend.server is not None
+            and backend.server.has("resources")
+            and self.reads(uri, backend)
         ]
+
+    def has_task(self, ref: TaskRef) -> bool:
+        """Tell whether the tool is shown whose call a task is."""
+        backend = self._multiplexer.backends.get(ref.backend)
+        extent = Extent.NONE if backend is None else self.extent(backend, TOOLS)
+        if backend is None or extent is not Extent.SOME:
+            return extent is Extent.ALL
+        return any(
+            self._selected.covers(Candidate(backend.name, TOOLS, item.identity, item.definition))
+            for item in backend.listings[TOOLS].items
+            if item.identity == ref.tool
+        )
+
+    def tells_of_task(self, task_id: str, caller: Caller | None) -> bool:
+        """Tell whether a caller who knows a task by an id may hear of it."""
+        if self._selected == EVERYTHING:
+            return True
+        if caller is None:
+            return False
+        try:
+            ref = self._multiplexer.tasks.open(task_id, caller, self.name)
+        except InvalidParams:
+            return False
+        return self.has_task(ref)
+
+    def check_reachable(self, method: str, params: Fields, era: Era) -> None:
+        """Make sure that what a call is about is shown still.
+
+        Raises:
+            ProtocolError: It isn't; said as of what there has never been.
+        """
+        if self._selected == EVERYTHING:
+            return
+        if method == RESOURCES_READ:
+            uri = text(params, "uri", "params.uri")
+            if not self.candidates(uri):
+                raise not_found(uri, era)
+        else:
+            kind = TOOLS if method == TOOLS_CALL else PROMPTS
+            self.route(kind, method, text(params, "name", "params.name"))
 
     def _check_up(self, kind: Catalogue, name: str) -> None:
         """Make sure that a name is not just one of a backend that lists nothing at the moment."""
         for backend in self.backends:
-            if backend.is_up or backend.listings[kind].items:
+            if backend.is_up or backend.listings[kind].items or not self.extent(backend, kind):
                 continue
             if name.startswith(self._source(backend).prefix):
                 raise BackendUnavailable(
@@ -167,9 +293,11 @@ class Contents:
                     f"is not up: {backend.failure or 'starting'}"
                 )
 
+    def _all_sources(self) -> list[Source]:
+        return [self._source(backend) for backend in self.backends]
+
     def _source(self, backend: Backend) -> Source:
-        prefix = backend.config.prefix
-        if prefix and self.name is None:
+        prefix = "" if self._endpoint.is_bare else backend.config.prefix
+        if prefix:
             prefix += self._multiplexer.separator
-        shown = prefix if self.name is None else ""
-        return Source(backend.name, shown, backend.listings, backend.server is not None)
+        return Source(backend.name, prefix, backend.listings, backend.server is not None)

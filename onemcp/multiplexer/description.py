@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 import attrs
@@ -27,6 +27,12 @@ once, and must not miss what comes up a moment later."""
 
 TASKS: Final = "tasks"
 EXTENSIONS: Final = "extensions"
+EXTENDING: Final = frozenset({"experimental", EXTENSIONS})
+"""What may have methods that onemcp has never heard of."""
+
+KNOWN: Final = frozenset({EXTENSION, "io.modelcontextprotocol/ui"})
+"""Extensions whose methods are known, or that have none."""
+
 _OBJECTS: Final = (*UNKNOWN, "experimental", EXTENSIONS, TASKS)
 _CHANGING: Final = ("prompts", "resources", "tools")
 
@@ -51,14 +57,27 @@ class SelfDescription:
         return raw({"name": self.name, "version": self.version})
 
 
-def capabilities(backends: Sequence[Backend], revision: str) -> dict[str, Any]:
-    """Unite what the visible backends can do for a client of a revision."""
-    union = union_capabilities(
-        [
-            UNKNOWN if backend.server is None else _declared(backend.server, revision)
-            for backend in backends
-        ]
-    )
+def capabilities(
+    backends: Sequence[Backend],
+    revision: str,
+    withheld: Callable[[Backend], Collection[str]] = lambda _: (),
+) -> dict[str, Any]:
+    """Unite what the visible backends can do for a client of a revision.
+
+    Args:
+        backends: The visible backends.
+        revision: The client's revision.
+        withheld: Tells which of its capabilities a backend has nothing visible for; with
+            ``extensions``, which of these have methods.
+    """
+    declared = []
+    for backend in backends:
+        own = UNKNOWN if backend.server is None else _declared(backend.server, revision)
+        hidden = withheld(backend)
+        shown = {name: value for name, value in own.items() if name not in hidden}
+        kept = {key: own[EXTENSIONS][key] for key in own.get(EXTENSIONS, ()) if key in KNOWN}
+        declared.append({**shown, EXTENSIONS: kept} if kept and EXTENSIONS in hidden else shown)
+    union = union_capabilities(declared)
     for name in _CHANGING:
         if name in union:
             union[name]["listChanged"] = True
@@ -101,14 +120,8 @@ def instructions(identity: SelfDescription, backends: Sequence[Backend], *, alon
     return "\n\n".join(parts)
 
 
-def discover_result(
-    identity: SelfDescription,
-    backends: Sequence[Backend],
-    declared: dict[str, Any],
-    *,
-    alone: bool,
-) -> Raw:
-    """Answer ``server/discover`` (2026-07-28, Discovery), declaring what `capabilities` united."""
+def discover_result(identity: SelfDescription, declared: dict[str, Any], told: str) -> Raw:
+    """Answer ``server/discover`` (2026-07-28, Discovery), with capabilities and instructions."""
     result: dict[str, Any] = {
         "resultType": "complete",
         "supportedVersions": list(reversed(REVISIONS)),
@@ -117,27 +130,20 @@ def discover_result(
         "ttlMs": 0,
         "cacheScope": "private",
     }
-    text = instructions(identity, backends, alone=alone)
-    if text:
-        result["instructions"] = text
+    if told:
+        result["instructions"] = told
     return raw(result)
 
 
 def initialize_result(
-    identity: SelfDescription,
-    backends: Sequence[Backend],
-    declared: dict[str, Any],
-    revision: str,
-    *,
-    alone: bool,
+    identity: SelfDescription, declared: dict[str, Any], told: str, revision: str
 ) -> Raw:
-    """Answer ``initialize`` (2025-11-25, Lifecycle), declaring what `capabilities` united."""
+    """Answer ``initialize`` (2025-11-25, Lifecycle), with capabilities and instructions."""
     result: dict[str, Any] = {
         "protocolVersion": revision,
         "capabilities": declared,
         "serverInfo": identity.info,
     }
-    text = instructions(identity, backends, alone=alone)
-    if text:
-        result["instructions"] = text
+    if told:
+        result["instructions"] = told
     return raw(result)

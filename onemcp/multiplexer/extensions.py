@@ -2,13 +2,14 @@
 
 Implements 2026-07-28, Versioning, Extension Negotiation, for an intermediary. A method says nothing
 of the extension that it belongs to, so only a backend that advertises one can be meant, and of
-several the one to which a name, a URI or a task's id in the parameters leads.
+several the one to which a name, a URI or a task's id in the parameters leads. Nor does it say what
+it is about: where only a part of a backend is shown, its extensions aren't served.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -16,17 +17,15 @@ from onemcp.backend import Backend, Call, Caller
 from onemcp.protocol.errors import InvalidParams, MethodNotFound
 from onemcp.protocol.fields import Fields, raw, value_of
 from onemcp.protocol.methods import PROMPTS, REQUESTS, TOOLS
-from onemcp.protocol.tasks import EXTENSION, TASK_ID
+from onemcp.protocol.tasks import TASK_ID
 
 from .carry import carry
+from .description import KNOWN
 from .inquiry import Origin
 from .reply import Reply
 
 if TYPE_CHECKING:
     from .view import View
-
-WITHOUT_METHODS: Final = frozenset({EXTENSION, "io.modelcontextprotocol/ui"})
-"""Extensions whose methods are known, or that have none."""
 
 
 @attrs.frozen
@@ -52,7 +51,8 @@ async def serve_unknown(
     Raises:
         MethodNotFound: None can be, or nothing tells which.
     """
-    extended = {each.name: each for each in view.contents.backends if _is_extended(each)}
+    shown = filter(view.contents.shows_all, view.contents.backends)
+    extended = {each.name: each for each in shown if _is_extended(each)}
     if method in REQUESTS or not extended:
         raise MethodNotFound(f"Method not found: {method[:80]}")
     leads = {each for each in _leads(view, params, caller) if each.backend in extended}
@@ -70,7 +70,7 @@ async def serve_unknown(
 def _is_extended(backend: Backend) -> bool:
     declared = {} if backend.server is None else backend.server.capabilities
     extensions, experimental = declared.get("extensions"), declared.get("experimental")
-    has_extensions = isinstance(extensions, dict) and bool(extensions.keys() - WITHOUT_METHODS)
+    has_extensions = isinstance(extensions, dict) and bool(extensions.keys() - KNOWN)
     return has_extensions or (isinstance(experimental, dict) and bool(experimental))
 
 

@@ -78,7 +78,7 @@ async def _listen(view: View, origin: Origin, params: Fields, caller: Caller) ->
         check_declared(caller)
     found = {task_id: _find_task(view, task_id, caller) for task_id in sorted(ids)}
     tasks = {(ref.backend, ref.id): task_id for task_id, ref in found.items() if ref is not None}
-    subscriber = await view.subscribe(lists, uris, tasks)
+    subscriber = await view.subscribe(lists, uris, tasks, caller)
     return ListenReply(origin.id, subscriber, view.contents.server_info)
 
 
@@ -88,7 +88,8 @@ def _find_task(view: View, task_id: str, caller: Caller) -> TaskRef | None:
         ref = view.multiplexer.tasks.open(task_id, caller, view.name)
         backend = view.multiplexer.backends.get(ref.backend)
         server = None if backend is None else backend.server
-        if server is not None and server.era is Era.MODERN and declares(server.capabilities):
+        heard = server is not None and server.era is Era.MODERN and declares(server.capabilities)
+        if heard and view.contents.has_task(ref):
             return ref
     return None
 
@@ -124,24 +125,24 @@ async def _read(view: View, origin: Origin, params: Fields, caller: Caller) -> R
 
 
 async def _complete(view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
-    contents = view.contents
+    contents, backends = view.contents, view.multiplexer.backends
     reference = split(params.get("ref", EMPTY), "params.ref")
     match value_of(reference, "type", str):
         case "ref/prompt":
             prompt = text(reference, "name", "params.ref.name")
             route = contents.route(PROMPTS, COMPLETE, prompt)
-            name, reference["name"] = route.backend, raw(route.name)
+            backend, reference["name"] = backends[route.backend], raw(route.name)
         case "ref/resource":
             uri = text(reference, "uri", "params.ref.uri")
             found = contents.table.route(TEMPLATES, uri)
-            owners = contents.table.owners(uri) if found is None else [found.backend]
+            owners = contents.owners(uri) if found is None else [backends[found.backend]]
             if not owners:
                 raise InvalidParams(f"Unknown resource template: {uri[:200]}")
-            name = owners[0]
+            backend = owners[0]
         case _:
             raise InvalidParams('params.ref.type must be "ref/prompt" or "ref/resource"')
     call = Call(COMPLETE, {**params, "ref": join(reference)}, caller)
-    return await carry(view.multiplexer.admit, origin, view.multiplexer.backends[name], call)
+    return await carry(view.multiplexer.admit, origin, backend, call)
 
 
 async def _task(method: str, view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
@@ -150,7 +151,7 @@ async def _task(method: str, view: View, origin: Origin, params: Fields, caller:
     ids = view.multiplexer.tasks
     ref = read_task(ids, params, caller, view.name)
     backend = view.multiplexer.backends.get(ref.backend)
-    if backend is None or not view.contents.shows(backend):
+    if backend is None or not view.contents.has_task(ref):
         raise ids.gone(caller)
     call = Call(method, {**params, TASK_ID: raw(ref.id)}, caller)
     return await carry(view.multiplexer.admit, origin, backend, call)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
+from weakref import WeakValueDictionary
 
 import trio
 
-from onemcp.backend import Backend
+from onemcp.auth import Scope
+from onemcp.backend import Backend, Caller
 from onemcp.protocol.errors import Overloaded, ShuttingDown
 from onemcp.protocol.jsonrpc import Notification
 from onemcp.state import Keyring
 
 from .description import SelfDescription
+from .endpoint import WHOLE, Arrangement, Endpoint
 from .events import ConflictsChanged, MultiplexerEvent
 from .parking import Parking
 from .routed import Terms
+from .scopes import ALL, selection_of
+from .selection import EVERYTHING, NOTHING, Selection
 from .subscriptions import unaddressed
 from .table import Conflict
 from .tasks import TaskIds
@@ -24,12 +30,16 @@ from .view import View
 
 SEPARATOR: Final = "__"
 
+KEPT_VIEWS: Final = 64
+"""How many views of callers with fewer rights are kept while nobody uses them."""
+
 
 class Multiplexer:
     """Many backends as one server; it observes them all.
 
     Attributes:
         backends: The backends by name, in configuration order.
+        arrangement: What named views show, and what is seen of the backends at all.
         identity: What onemcp says about itself.
         separator: What stands between a backend's prefix and a name.
         parking: Where calls wait for their clients.
@@ -59,6 +69,7 @@ class Multiplexer:
             on_event: Takes what happens.
         """
         self.backends: Mapping[str, Backend] = {}
+        self.arrangement = Arrangement()
         self.identity = identity
         self.separator = separator
         if parking is None:
@@ -70,6 +81,12 @@ class Multiplexer:
         self._in_flight = 0
         self._questions = itertools.count(1)
         self._views: dict[str | None, View] = {}
+        # Whoever holds a view goes on being told of what changes, also of an endpoint that is gone.
+        self._in_use: WeakValueDictionary[tuple[str | None, Selection], View] = (
+            WeakValueDictionary()
+        )
+        self._recent: OrderedDict[tuple[str | None, Selection], View] = OrderedDict()
+        self._granted: dict[frozenset[Scope], Selection] = {}
         self._conflicts: tuple[Conflict, ...] = ()
         self._stopping = False
 
@@ -94,7 +111,7 @@ class Multiplexer:
             old = before.get(backend.name)
             if old is not None and old is not backend:
                 backend.adopt(old)
-        for view in self._views.values():
+        for view in self._all_views():
             view.forget(before.keys() - self.backends.keys())
         self._refresh()
 
@@ -103,14 +120,89 @@ class Multiplexer:
         self.identity, self.separator, self._limit = identity, separator, in_flight
         self._refresh()
 
-    def view(self, name: str | None = None) -> View | None:
-        """Return the view of one backend, or of all; None where there is no such backend."""
-        if name is not None and name not in self.backends:
+    def arrange(self, arrangement: Arrangement) -> None:
+        """Change what named views show, and what is seen of the backends at all.
+
+        Subscribers of a view that has changed are told which lists have; those of one that there
+        is no more are told that it has ended.
+        """
+        self.arrangement = arrangement
+        self._granted.clear()
+        self._refresh()
+
+    def granted(self, scopes: frozenset[Scope]) -> Selection:
+        """Return what may be seen with some scopes of a token; see :mod:`.scopes`."""
+        if ALL in scopes:
+            return EVERYTHING
+        selection = self._granted.get(scopes)
+        if selection is None:
+            if len(self._granted) >= KEPT_VIEWS:
+                self._granted.clear()
+            selection = self._granted[scopes] = selection_of(scopes, self.arrangement)
+        return selection
+
+    def endpoint(self, name: str | None) -> Endpoint | None:
+        """Return what an endpoint is to show; None where there is no such endpoint."""
+        if name is None:
+            return WHOLE
+        if name in self.arrangement.views:
+            return self.arrangement.views[name]
+        return Endpoint.alone(name) if name in self.backends else None
+
+    @property
+    def endpoints(self) -> Sequence[str]:
+        """The names of all endpoints."""
+        return tuple(dict.fromkeys((*self.backends, *self.arrangement.views)))
+
+    def view(self, name: str | None = None, selection: Selection = EVERYTHING) -> View | None:
+        """Return the view of an endpoint for those who may see a selection.
+
+        Args:
+            name: A backend or a named view; None for everything.
+            selection: What they may see.
+
+        Returns:
+            The view; None where there is no such endpoint, or nothing of it may be seen.
+        """
+        view = self._views.get(name) if selection == EVERYTHING else None
+        if view is not None:
+            return view
+        if self.endpoint(name) is None:
             return None
-        view = self._views.get(name)
-        if view is None:
-            view = self._views[name] = View(self, name)
+        view = self._in_use.get((name, selection)) or self._new_view(name, selection)
+        if selection == EVERYTHING:
+            self._views[name] = view
+            return view
+        self._recent[name, selection] = view
+        self._recent.move_to_end((name, selection))
+        if len(self._recent) > KEPT_VIEWS:
+            self._recent.popitem(last=False)
+        return view if name is None or view.contents.backends else None
+
+    def _new_view(self, name: str | None, selection: Selection) -> View:
+        whole = None if selection == EVERYTHING else self.view(name)
+        view = self._in_use[name, selection] = View(self, name, selection, whole)
         return view
+
+    def regrant(self, granted: Callable[[Caller], Selection | None]) -> None:
+        """Let live subscribers see at once what their callers may see from now on.
+
+        Each goes on with what both the old and the new selection show, and hears which lists are
+        another's now; where nothing of its endpoint may be seen any more it is ended.
+
+        Args:
+            granted: Tells what a caller may see; None for what it has seen until now.
+        """
+        for view in self._all_views():
+            for subscriber in view.subscribers:
+                selection = None if subscriber.caller is None else granted(subscriber.caller)
+                if selection is None:
+                    continue
+                seen = None if selection == NOTHING else self.view(view.name, selection)
+                if seen is None:
+                    subscriber.end()
+                else:
+                    seen.adopt(subscriber)
 
     def backend(self, name: str) -> Backend | None:
         """Return the backend that has a name just now."""
@@ -142,7 +234,7 @@ class Multiplexer:
     def stop(self) -> None:
         """Take no new calls, and end all subscriptions."""
         self._stopping = True
-        for view in self._views.values():
+        for view in self._all_views():
             view.end_subscriptions()
 
     def resume(self) -> None:
@@ -159,7 +251,7 @@ class Multiplexer:
         if self.backends.get(backend.name) is not backend:
             return
         note = unaddressed(notification)
-        for view in self._views.values():
+        for view in self._all_views():
             view.announced(note, backend)
 
     def _release(self) -> None:
@@ -168,15 +260,25 @@ class Multiplexer:
     def _next_question(self) -> str:
         return f"onemcp-{next(self._questions)}"
 
+    def _all_views(self) -> list[View]:
+        """Return every view in use, those that others are parts of first."""
+        return sorted(self._in_use.values(), key=lambda view: view.selection != EVERYTHING)
+
     def _refresh(self) -> None:
-        for name in [name for name in self._views if name is not None]:
-            if name not in self.backends:
-                self._views.pop(name).end_subscriptions()
-        for view in self._views.values():
+        for view in self._all_views():
+            if self.endpoint(view.name) is None:
+                self._views.pop(view.name, None)
+                view.end_subscriptions()
             view.refresh()
-        whole = self.view()
-        assert whole is not None  # noqa: S101 - the view of everything always exists
-        conflicts = whole.contents.table.conflicts
+        conflicts = tuple(self._find_conflicts())
         if conflicts != self._conflicts:
             self._conflicts = conflicts
             self._on_event(ConflictsChanged(self._conflicts))
+
+    def _find_conflicts(self) -> Iterator[Conflict]:
+        views = self.arrangement.views
+        # Where names have their prefixes, a conflict is one of the view of everything.
+        for name in (None, *(name for name in views if views[name].is_bare)):
+            view = self.view(name)
+            if view is not None:
+                yield from view.contents.table.conflicts

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
+from onemcp.backend import Caller
 from onemcp.protocol import meta
 from onemcp.protocol.errors import InvalidParams
 from onemcp.protocol.fields import join, raw, split, value_of
 from onemcp.protocol.jsonrpc import Notification
 from onemcp.protocol.methods import LIST_CHANGED, LISTS, RESOURCE_UPDATED
 from onemcp.protocol.tasks import TASK_IDS, with_task_id
+
+if TYPE_CHECKING:
+    from .view import View
 
 MAX_URIS: Final = 1000
 """How many resources one subscriber may subscribe to."""
@@ -42,27 +46,34 @@ class Subscriber:
         lists: The notifications of changed lists that it wants.
         uris: The resources that it wants to hear of.
         tasks: The tasks that it wants to hear of: its own ids of them, by backend and id there.
-        owner: The session that it is, if it is one.
+        caller: Who it is, or None where that can't matter.
+        view: Where it has subscribed; with other rights it is moved to another one.
+        on_close: Called once when it goes away.
     """
 
     def __init__(
         self,
         lists: frozenset[str],
         uris: frozenset[str] = frozenset(),
-        on_close: Callable[[Subscriber], object] = lambda _: None,
         *,
         tasks: TaskFilter = NO_TASKS,
-        owner: Hashable = None,
+        caller: Caller | None = None,
     ) -> None:
-        """Subscribe; `on_close` is called once when the subscriber goes away."""
+        """Want to hear of something."""
         self.lists = lists
         self.uris = uris
         self.tasks = tasks
-        self.owner = owner
-        self._on_close = on_close
+        self.caller = caller
+        self.view: View | None = None
+        self.on_close: Callable[[Subscriber], object] = lambda _: None
         self._pending: dict[str, Notification] = {}
         self._arrived = trio.Event()
         self._ended = False
+
+    @property
+    def owner(self) -> Hashable:
+        """What tells its client from others; a session hears of its own tasks by that."""
+        return None if self.caller is None else self.caller.owner
 
     def offer(self, note: Notification) -> None:
         """Pass on a notification, if it is wanted."""
@@ -106,6 +117,12 @@ class Subscriber:
             await self._arrived.wait()
         return self._pending.pop(next(iter(self._pending)))
 
+    def retain(self) -> None:
+        """Forget what has not been told yet of resources that it hears of no more."""
+        for key, note in list(self._pending.items()):
+            if note.method == RESOURCE_UPDATED and not self.covering(uri_of(note) or ""):
+                del self._pending[key]
+
     def end(self) -> None:
         """End the subscription from the server's side, once everything has been told."""
         self._ended = True
@@ -115,7 +132,7 @@ class Subscriber:
         """Go away; whoever is receiving is told."""
         self._pending.clear()
         self.end()
-        on_close, self._on_close = self._on_close, lambda _: None
+        on_close, self.on_close = self.on_close, lambda _: None
         on_close(self)
 
     def _put_update(self, uri: str, wanted: str, note: Notification) -> None:

@@ -1,23 +1,27 @@
 """The routing table: which backend owns a name or a URI, and what is listed.
 
-A pure function of what the backends list. Names get their backend's prefix, URIs are identities
-and stay as they are; of two equal ones the first backend in configuration order wins, and the
-other is reported as a conflict. Nothing changes its name silently.
+A pure function of what the backends list and of what is selected. Names get their backend's prefix,
+URIs are identities and stay as they are; of two equal ones the first backend in configuration order
+wins, and the other is reported as a conflict. Nothing changes its name silently: what a caller with
+fewer rights sees is a part of the same table, in which every name leads where it does for others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 import attrs
 from msgspec import Raw
 
-from onemcp.backend.catalogue import Item, Listing, Listings
-from onemcp.protocol.fields import join, raw, split
+from onemcp.backend.catalogue import Item, Listings
+from onemcp.protocol.fields import Fields, join, raw, split
 from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.methods import CATALOGUES, PROMPTS, RESOURCES, TEMPLATES, TOOLS, Catalogue
 from onemcp.protocol.uritemplate import UriTemplate
+
+from .selection import EVERYTHING, Candidate, Selection
 
 _NAMED: Final = frozenset({TOOLS, PROMPTS})
 
@@ -63,12 +67,33 @@ class Conflict:
         name: The exposed name or URI.
         winner: The backend that it leads to.
         loser: The backend whose item is hidden by that.
+        view: The named view where that is; None for the view of everything.
     """
 
     kind: str
     name: str
     winner: str
     loser: str
+    view: str | None = attrs.field(default=None, order=lambda view: view or "")
+
+
+@attrs.frozen
+class Wording:
+    """What is told of a tool or prompt in other words than its backend's; None leaves those.
+
+    Attributes:
+        title: Its name for people.
+        description: What it does, for models.
+    """
+
+    title: str | None = None
+    description: str | None = None
+
+
+Subject: TypeAlias = tuple[Catalogue, str, str]
+"""What a wording is of: a tool or a prompt, by its backend and its name there."""
+
+NO_WORDINGS: Final[Mapping[Subject, Wording]] = MappingProxyType({})
 
 
 @attrs.frozen
@@ -76,8 +101,8 @@ class Section:
     """Everything of one kind that is exposed.
 
     Attributes:
-        routes: Where each exposed name or URI leads.
-        definitions: The items with their exposed names, in order.
+        routes: Where each exposed name or URI leads, in order.
+        definitions: The items with their exposed names, in the same order.
         ttl_ms: How long the list is fresh: the shortest of the backends', in milliseconds; 0 as
             long as some backend has yet to list anything.
         is_public: Whether every backend says that its list is the same for every caller.
@@ -102,6 +127,16 @@ class RoutingTable:
     conflicts: tuple[Conflict, ...]
     _templates: tuple[tuple[UriTemplate, str], ...]
 
+    def restricted(self, selection: Selection) -> RoutingTable:
+        """Return the part that belongs to a selection; conflicts are told of the whole."""
+        sections = {kind: _part(kind, self.sections[kind], selection) for kind in CATALOGUES}
+        templates = tuple(
+            (template, owner)
+            for template, owner in self._templates
+            if selection.extent(owner, RESOURCES)
+        )
+        return RoutingTable(sections, (), templates)
+
     def route(self, kind: Catalogue, name: str) -> Route | None:
         """Return where an exposed name or URI leads."""
         return self.sections[kind].routes.get(name)
@@ -115,43 +150,93 @@ class RoutingTable:
         return list(dict.fromkeys(found))
 
 
-def build(sources: Sequence[Source]) -> RoutingTable:
-    """Build the table of some backends, given in configuration order."""
+def build(
+    sources: Sequence[Source],
+    selection: Selection = EVERYTHING,
+    wordings: Mapping[Subject, Wording] = NO_WORDINGS,
+    view: str | None = None,
+) -> RoutingTable:
+    """Build the table of some backends, given in configuration order.
+
+    Args:
+        sources: The backends.
+        selection: What of them is exposed.
+        wordings: What is told differently of some of their tools and prompts.
+        view: Where that is, for conflicts.
+    """
     conflicts: list[Conflict] = []
-    sections = {kind: _section(kind, sources, conflicts) for kind in CATALOGUES}
+    sections: dict[Catalogue, Section] = {}
+    for kind in CATALOGUES:
+        touched = [source for source in sources if selection.extent(source.name, kind)]
+        entries = (
+            (source, item)
+            for source in touched
+            for item in source.listings[kind].items
+            if selection.covers(Candidate(source.name, kind, item.identity, item.definition))
+        )
+        routes, definitions = _expose(kind, entries, wordings, view, conflicts)
+        sections[kind] = Section(routes, definitions, *_hints(kind, touched))
     # Several backends may have the same template and different resources that match it.
     templates = tuple(
         (UriTemplate(item.identity), source.name)
         for source in sources
+        if selection.extent(source.name, RESOURCES)
         for item in source.listings[TEMPLATES].items
     )
     return RoutingTable(sections, tuple(conflicts), templates)
 
 
-def _section(kind: Catalogue, sources: Iterable[Source], conflicts: list[Conflict]) -> Section:
+def _expose(
+    kind: Catalogue,
+    entries: Iterable[tuple[Source, Item]],
+    wordings: Mapping[Subject, Wording],
+    view: str | None,
+    conflicts: list[Conflict],
+) -> tuple[dict[str, Route], tuple[Raw, ...]]:
     routes: dict[str, Route] = {}
     definitions: list[Raw] = []
-    hints: list[Listing] = []
-    for source in sources:
-        listing = source.listings[kind]
-        if listing.items or listing.ttl_ms is not None or not source.is_known:
-            hints.append(listing)
-        prefix = source.prefix if kind in _NAMED else ""
-        for item in listing.items:
-            exposed = prefix + item.identity
-            holder = routes.get(exposed)
-            if holder is not None:
-                conflicts.append(Conflict(kind.key, exposed, holder.backend, source.name))
-                continue
-            routes[exposed] = Route(source.name, item.identity, item.mirrored)
-            definitions.append(_renamed(item, exposed) if prefix else item.definition)
-    return Section(
-        routes,
-        tuple(definitions),
-        min((hint.ttl_ms or 0 for hint in hints), default=0),
-        bool(hints) and all(hint.is_public for hint in hints),
-    )
+    for source, item in entries:
+        exposed = source.prefix + item.identity if kind in _NAMED else item.identity
+        holder = routes.get(exposed)
+        if holder is not None:
+            conflicts.append(Conflict(kind.key, exposed, holder.backend, source.name, view))
+            continue
+        routes[exposed] = Route(source.name, item.identity, item.mirrored)
+        wording = wordings.get((kind, source.name, item.identity))
+        definitions.append(_written(item, exposed, wording))
+    return routes, tuple(definitions)
 
 
-def _renamed(item: Item, exposed: str) -> Raw:
-    return join({**split(item.definition, "an item"), "name": raw(exposed)})
+def _hints(kind: Catalogue, sources: Iterable[Source]) -> tuple[int, bool]:
+    """Return for how long a list of some backends is fresh, and whether it is public."""
+    hints = [
+        listing
+        for source in sources
+        for listing in (source.listings[kind],)
+        if listing.items or listing.ttl_ms is not None or not source.is_known
+    ]
+    ttl_ms = min((hint.ttl_ms or 0 for hint in hints), default=0)
+    return ttl_ms, bool(hints) and all(hint.is_public for hint in hints)
+
+
+def _written(item: Item, exposed: str, wording: Wording | None) -> Raw:
+    """Write an item as it is exposed, touching nothing where that is how the backend lists it."""
+    changes: Fields = {}
+    if exposed != item.identity:
+        changes["name"] = raw(exposed)
+    if wording is not None:
+        told = attrs.asdict(wording)
+        changes.update((key, raw(value)) for key, value in told.items() if value is not None)
+    return join({**split(item.definition, "an item"), **changes}) if changes else item.definition
+
+
+def _part(kind: Catalogue, section: Section, selection: Selection) -> Section:
+    routes: dict[str, Route] = {}
+    definitions: list[Raw] = []
+    for (exposed, route), definition in zip(
+        section.routes.items(), section.definitions, strict=True
+    ):
+        if selection.covers(Candidate(route.backend, kind, route.name, definition)):
+            routes[exposed] = route
+            definitions.append(definition)
+    return Section(routes, tuple(definitions), section.ttl_ms, is_public=False)

@@ -23,6 +23,7 @@ from onemcp.protocol.errors import (
     MissingClientCapability,
 )
 from onemcp.protocol.fields import Fields, plain, text, value_of
+from onemcp.protocol.methods import TOOLS_CALL
 from onemcp.protocol.revisions import Era
 from onemcp.state import Keyring, SealBroken, Sealer
 
@@ -53,6 +54,7 @@ class TaskRef(msgspec.Struct, frozen=True, array_like=True):
         backend: The backend that has it.
         instance: The instance of the backend that has it; empty where there is just one.
         id: The backend's own id.
+        tool: The tool whose call it is, as the backend has it; empty where that is not known.
     """
 
     principal: str
@@ -60,6 +62,7 @@ class TaskRef(msgspec.Struct, frozen=True, array_like=True):
     backend: str
     instance: str
     id: str
+    tool: str = ""
 
 
 class TaskIds:
@@ -136,6 +139,7 @@ class TaskNames:
         self._endpoint = endpoint
         self._backend = backend
         self._caller = call.caller
+        self._tool = value_of(call.params, "name", str) or "" if call.method == TOOLS_CALL else ""
         self._known: dict[str, str] = {}
         mine, theirs = (value_of(each, tasks.TASK_ID, str) for each in (asked, call.params))
         if mine is not None and theirs is not None:
@@ -147,7 +151,8 @@ class TaskNames:
         Raises:
             BackendProtocolError: The backend's is too long.
         """
-        ref = TaskRef(self._caller.principal, self._endpoint, self._backend.name, "", backends_id)
+        principal, backend = self._caller.principal, self._backend.name
+        ref = TaskRef(principal, self._endpoint, backend, "", backends_id, self._tool)
         known = self._known.get(backends_id)
         if known is None:
             if len(backends_id) > MAX_ID:

@@ -8,7 +8,7 @@ rebuilt only when some backend's lists have changed; what each method does with 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -19,7 +19,14 @@ from onemcp.protocol.errors import DeadlineExceeded, Overloaded, ProtocolError
 from onemcp.protocol.fields import split
 from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.jsonrpc import Notification, Request
-from onemcp.protocol.methods import LISTS, QUESTIONS, ROOTS, TOOLS
+from onemcp.protocol.methods import (
+    CATALOGUES,
+    LISTS,
+    QUESTIONS,
+    RESOURCE_UPDATED,
+    ROOTS,
+    TOOLS,
+)
 from onemcp.protocol.revisions import Era
 
 from .audience import Audience
@@ -30,7 +37,9 @@ from .inquiry import Origin
 from .reply import Reply
 from .retry import come_back, is_retry
 from .routed import RoutedCall
-from .subscriptions import MAX_URIS, NO_TASKS, Subscriber, TaskFilter
+from .selection import EVERYTHING, Extent, Selection
+from .subscriptions import MAX_URIS, NO_TASKS, Subscriber, TaskFilter, uri_of
+from .table import RoutingTable
 
 if TYPE_CHECKING:
     from .multiplexer import Multiplexer
@@ -40,20 +49,36 @@ PATIENCE: Final = 10.0
 
 
 class View:
-    """One endpoint of a multiplexer.
+    """One endpoint of a multiplexer, as those with certain rights see it.
 
     Attributes:
-        name: The backend that it shows alone, or None for all of them.
+        name: The endpoint: a backend, a named view, or None for everything.
         multiplexer: What it is a view of.
+        selection: What its callers may see at all.
         contents: What it shows.
     """
 
-    def __init__(self, multiplexer: Multiplexer, name: str | None) -> None:
-        """Show one backend of a multiplexer, or all."""
+    def __init__(
+        self,
+        multiplexer: Multiplexer,
+        name: str | None,
+        selection: Selection = EVERYTHING,
+        whole: View | None = None,
+    ) -> None:
+        """Show an endpoint of a multiplexer.
+
+        Args:
+            multiplexer: The multiplexer.
+            name: The endpoint.
+            selection: What its callers may see.
+            whole: The view of those who may see everything, where these may not.
+        """
         self.name = name
         self.multiplexer = multiplexer
-        self.contents = Contents(multiplexer, name)
-        self._audience = Audience(multiplexer.backend, multiplexer.tasks.follower)
+        self.selection = selection
+        of_all = None if whole is None else whole.contents
+        self.contents: Contents = Contents(multiplexer, name, selection, of_all)
+        self._audience = Audience(multiplexer.backend, self.contents, multiplexer.tasks.follower)
 
     def initialize(self, revision: str) -> Raw:
         """Answer ``initialize`` in an agreed revision."""
@@ -74,6 +99,7 @@ class View:
         params = split(request.params)
         origin = Origin(request.id, self.name, params)
         if is_retry(request.method, params, caller):
+            self.contents.check_reachable(request.method, params, caller.era)
             parking, admit = self.multiplexer.parking, self.multiplexer.admit
             retried = await come_back(parking, admit, origin, request.method, caller)
             if isinstance(retried, RoutedCall):
@@ -94,22 +120,30 @@ class View:
         lists: frozenset[str],
         uris: frozenset[str] = frozenset(),
         tasks: TaskFilter = NO_TASKS,
-        owner: Hashable = None,
+        caller: Caller | None = None,
     ) -> Subscriber:
         """Subscribe to changed lists, and to those of some resources that can be subscribed to.
 
-        And to the tasks that are named; a session, which `owner` tells from others, hears of its
-        own ones without naming them.
+        And to the tasks that are named; a session hears of its own ones without naming them.
 
         Its `lists` and `uris` say what was granted; a backend that doesn't answer within
-        ``PATIENCE`` grants nothing. The caller closes the subscriber.
+        ``PATIENCE`` grants nothing. Whoever subscribes closes the subscriber.
+
+        Args:
+            lists: The notifications of changed lists that are wanted.
+            uris: The resources to hear of.
+            tasks: The tasks to hear of.
+            caller: Whose subscription it is, for :meth:`.Multiplexer.regrant`.
 
         Raises:
             ShuttingDown: The gateway is being stopped.
         """
         self.multiplexer.check_running()
         _ = self.contents.table  # what changes from here on is told
-        subscriber = self._audience.join(lists & self._listable(), tasks, owner)
+        listable = lists & self._listable()
+        subscriber = Subscriber(listable, tasks=tasks, caller=caller)
+        subscriber.view = self
+        self._audience.join(subscriber)
         try:
             with trio.move_on_after(PATIENCE):
                 await self._subscribe_all(subscriber, uris)
@@ -174,19 +208,55 @@ class View:
 
     # --- what its multiplexer tells it -------------------------------------------------------
 
+    def adopt(self, subscriber: Subscriber) -> None:
+        """Take over a subscriber of this endpoint whose rights have changed, and tell it of that.
+
+        What it had subscribed to and is not shown here it hears of no more.
+        """
+        other = subscriber.view
+        if other is None or other is self:
+            return
+        before = other.contents.table
+        other._audience.hand_over(subscriber, self._audience)  # noqa: SLF001 - of the same kind
+        subscriber.view = self
+        self._audience.retain()
+        for note in self._changes(before):
+            subscriber.offer(note)
+
     def refresh(self) -> None:
         """Take note that lists may have changed, and tell subscribers of those that have."""
         before = self.contents.refresh()
         if before is None or not self._audience:
             return
-        for kind, section in self.contents.table.sections.items():
-            if section.definitions != before.sections[kind].definitions:
-                self._audience.tell(Notification(kind.changed))
+        self._audience.retain()
+        for note in self._changes(before):
+            self._audience.tell(note)
+
+    def _changes(self, before: RoutingTable) -> list[Notification]:
+        return [
+            Notification(kind.changed)
+            for kind, section in self.contents.table.sections.items()
+            if section.definitions != before.sections[kind].definitions
+        ]
 
     def announced(self, note: Notification, backend: Backend) -> None:
-        """Tell subscribers what a backend has announced, if it is shown."""
-        if self.contents.shows(backend):
+        """Tell subscribers what a backend has announced, if all that it is about is shown.
+
+        A list of which only a part is shown is told of when that part has changed.
+        """
+        if note.method == RESOURCE_UPDATED:
+            uri = uri_of(note)
+            is_shown = uri is not None and self.contents.reads(uri, backend)
+        else:
+            kinds = [kind for kind in CATALOGUES if kind.changed == note.method]
+            is_shown = all(self.contents.extent(backend, kind) is Extent.ALL for kind in kinds)
+        if is_shown:
             self._audience.tell(note, backend.name)
+
+    @property
+    def subscribers(self) -> Sequence[Subscriber]:
+        """Those who have subscribed here just now."""
+        return list(self._audience)
 
     def forget(self, gone: Iterable[str]) -> None:
         """Take note that backends have been removed."""

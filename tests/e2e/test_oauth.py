@@ -207,12 +207,13 @@ async def test_a_token_that_is_good_for_less_is_told_what_is_missing(tmp_path):
         await at.register()
         tokens = await at.log_in("bob", scope="mcp")
         assert tokens["scope"] == "backend:demo", "nobody gives away what is not theirs"
-        refused = await at.call(tokens["access_token"])
+        refused = await at.call(tokens["access_token"], "/mcp/other")
         assert refused.status_code == 403
         challenge = refused.headers["www-authenticate"]
         assert 'error="insufficient_scope"' in challenge
-        assert 'scope="mcp"' in challenge
-        assert f'"{at.origin}/.well-known/oauth-protected-resource/mcp"' in challenge
+        assert 'scope="backend:other"' in challenge
+        assert f'"{at.origin}/.well-known/oauth-protected-resource/mcp/other"' in challenge
+        assert (await at.call(tokens["access_token"])).status_code == 200
         assert (await at.call(tokens["access_token"], "/mcp/demo")).status_code == 200
 
 

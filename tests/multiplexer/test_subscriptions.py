@@ -490,5 +490,7 @@ async def test_a_subscription_outlives_the_backends_connection(world: World):
         reply.close()
 
 
-def test_an_audience_shows_how_many_listen():
-    assert repr(Audience(lambda _: None)) == "<Audience subscribers=0 resources=0>"
+async def test_an_audience_shows_how_many_listen(world: World):
+    view = await world.show()
+    audience = Audience(lambda _: None, view.contents)
+    assert repr(audience) == "<Audience subscribers=0 resources=0>"

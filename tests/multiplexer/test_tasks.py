@@ -333,7 +333,7 @@ async def test_a_tasks_status_reaches_the_session_that_made_it_and_no_other(worl
     server = old()
     view = await world.show(server)
     ada, eve = Caller("ada's", "ada", LATEST_LEGACY), Caller("eve's", "eve", LATEST_LEGACY)
-    hears, other = [await view.subscribe(frozenset(), owner=caller.owner) for caller in (ada, eve)]
+    hears, other = [await view.subscribe(frozenset(), caller=caller) for caller in (ada, eve)]
     task = await make_old(view, ada)
     server.announce("notifications/tasks/status", taskId="t-2", status="working")
     for status in ("input_required", "completed"):

@@ -10,7 +10,7 @@ with the key costs no more than to find that out.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Final
 
 import attrs
@@ -94,8 +94,12 @@ class Sessions:
         record = Record(self._memory, passport)
         return await self._start(Session(session_id, opening, self.deadlines, record))
 
-    async def find(self, session_id: str, principal: str, view: View) -> Session | None:
+    async def find(
+        self, session_id: str, principal: str, view: View, grant: Hashable = None
+    ) -> Session | None:
         """Return the session of a principal at an endpoint; None where there is none such.
+
+        From here on it sees what `view` shows of that endpoint, with rights that come from `grant`.
 
         Raises:
             Overloaded: It has to be taken over, and there are too many.
@@ -108,8 +112,9 @@ class Sessions:
                 self._on_event(SessionUnknown(principal, str(refused)))
                 return None
         opening = session.opening
-        if session.is_over or opening.principal != principal or opening.view is not view:
+        if session.is_over or opening.principal != principal or opening.view.name != view.name:
             return None
+        session.look_at(view, grant)
         session.touch()
         return session
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Final
 
 import trio
 
 from onemcp.backend import Answer, Caller, Incoming
 from onemcp.frontend.streams import EventLog
-from onemcp.multiplexer import ALL_LISTS, Reply, Subscriber
+from onemcp.multiplexer import ALL_LISTS, Reply, Subscriber, View
 from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import InvalidRequest, Overloaded, ProtocolError, ShuttingDown
 from onemcp.protocol.jsonrpc import Failure, Notification, RequestId, Response, notification
@@ -71,6 +71,7 @@ class Session:
         self.record = record or Record()
         self.streams = Streams(opening.outbox, taken_over=self.record.is_recalled)
         self.forgotten = trio.Event()
+        self._grant = opening.grant
         self.is_over = False
         self._deadlines = deadlines
         self._in_flight: dict[RequestId, Reply | trio.CancelScope] = {}
@@ -92,6 +93,7 @@ class Session:
             capabilities=opening.capabilities,
             client_info=opening.client_info,
             log_level=self.level,
+            grant=self._grant,
         )
 
     @property
@@ -109,10 +111,24 @@ class Session:
         """What the session has subscribed to; None once it is over."""
         return self._subscriber
 
+    @property
+    def view(self) -> View:
+        """What the client sees: with other rights, another view of the same endpoint."""
+        seen = None if self._subscriber is None else self._subscriber.view
+        return seen or self.opening.view
+
+    def look_at(self, view: View, grant: Hashable = None) -> None:
+        """See a view of the same endpoint from here on, with rights that come from `grant`."""
+        if grant is not None:
+            self._grant = grant
+        if self._subscriber is not None:
+            self._subscriber.caller = self.caller
+            view.adopt(self._subscriber)
+
     async def run(self, *, task_status: trio.TaskStatus[Session]) -> None:
         """Live until the session is closed, idle for too long, or too old."""
         try:
-            self._subscriber = await self.opening.view.subscribe(ALL_LISTS, owner=self.id)
+            self._subscriber = await self.opening.view.subscribe(ALL_LISTS, caller=self.caller)
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 self._context = contextvars.copy_context()
@@ -199,13 +215,13 @@ class Session:
         """
         if self._subscriber is None:
             raise ShuttingDown("the session has ended")
-        await self.opening.view.subscribe_resource(self._subscriber, uri)
+        await self.view.subscribe_resource(self._subscriber, uri)
         await self.record.change(uris=tuple(self.uris | {uri}))
 
     async def unsubscribe(self, uri: str) -> None:
         """Let the client hear of a resource no more; unknown ones are ignored."""
         if self._subscriber is not None:
-            self.opening.view.unsubscribe_resource(self._subscriber, uri)
+            self.view.unsubscribe_resource(self._subscriber, uri)
         await self.record.change(uris=tuple(self.uris - {uri}))
 
     @property
@@ -286,14 +302,14 @@ class Session:
         """
         for changed in sorted(subscriber.lists):
             subscriber.offer(notification(changed, {}))
-        view, wait = self.opening.view, RETRY_INITIAL
+        wait = RETRY_INITIAL
         while missing := self.uris - subscriber.uris:
             for uri in sorted(missing):
                 with contextlib.suppress(ProtocolError):
-                    await view.subscribe_resource(subscriber, uri)
+                    await self.view.subscribe_resource(subscriber, uri)
                     subscriber.offer(notification(RESOURCE_UPDATED, {"uri": uri}))
             for uri in subscriber.uris - self.uris:  # the client has changed its mind meanwhile
-                view.unsubscribe_resource(subscriber, uri)
+                self.view.unsubscribe_resource(subscriber, uri)
             await trio.sleep(wait)
             wait = min(2 * wait, RETRY_MAXIMUM)
 

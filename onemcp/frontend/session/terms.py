@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import attrs
 from msgspec import Raw
 
@@ -33,6 +35,7 @@ class Opening:
         capabilities: Its capabilities, undecoded.
         client_info: Its name and version, undecoded, or None.
         outbox: The stream that everything goes to, where the client has no other.
+        grant: What its rights come from.
     """
 
     view: View
@@ -41,3 +44,4 @@ class Opening:
     capabilities: Raw
     client_info: Raw | None
     outbox: EventLog | None = None
+    grant: Hashable = None
