@@ -213,6 +213,39 @@ def test_a_bad_configuration_is_told_on_stderr_alone(onemcp, home):
     assert "onemcp.json" in result.stderr
 
 
+@pytest.mark.parametrize(("view", "name"), [("parrot", "b__echo"), ("b", "echo")])
+def test_one_view_is_served(launch, view, name):
+    views = {"parrot": {"tools": {"allow": ["echo"]}}}
+    with launch(echo(views=views), "--view", view) as here:
+        listed = here.ask(request("tools/list", {"_meta": META}))["tools"]
+        assert name in {tool["name"] for tool in listed}
+        assert (len(listed) == 1) == (view == "parrot")
+        assert here.ask(call("c__echo", 2))["code"] == -32602
+        assert here.hang_up() == 0
+
+
+def test_a_view_that_comes_back_is_served_again(launch, home):
+    shown, hidden = echo(views={"v": {"tools": {"allow": ["echo"]}}}), echo()
+    with launch(shown, "--view", "v") as here:
+        assert len(here.ask(request("tools/list", {"_meta": META}))["tools"]) == 1
+        for document, wanted in ((hidden, "code"), (shown, "tools")):
+            write(home / "onemcp.json", document)
+            for request_id in itertools.count(2):
+                if wanted in here.ask(request("tools/list", {"_meta": META}, request_id)):
+                    break
+        assert here.hang_up() == 0
+
+
+def test_an_unknown_view_is_refused(onemcp, home):
+    write(home / "onemcp.json", echo(views={"v": {}}))
+    result = onemcp("stdio", "--view", "w")
+    assert (result.returncode, result.stdout) == (78, "")
+    assert "there is no view or server 'w'; there is v, b" in result.stderr
+    result = onemcp("stdio", "--connect", "http://127.0.0.1:9/mcp", "--view", "v")
+    assert result.returncode == 2
+    assert "--connect takes no --view" in result.stderr
+
+
 def test_without_stdin_it_says_so(onemcp, home):
     script = f"exec {sys.executable} -m onemcp stdio <&- "
     result = subprocess.run(

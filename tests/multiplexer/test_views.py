@@ -30,6 +30,7 @@ from tests.multiplexer.fakes import (
     template,
     tool,
 )
+from tests.multiplexer.parked import bench, question
 
 TOOLS = "notifications/tools/list_changed"
 PROMPTS = "notifications/prompts/list_changed"
@@ -404,15 +405,27 @@ async def test_tasks_of_tools_that_are_not_shown_are_as_those_that_never_were(wo
     assert not server.calls
 
 
-async def test_a_retry_of_a_call_that_is_not_shown_any_more_leaves_it_parked(world: World):
-    server = Server("one", revision="2025-11-25", tools=[tool("a")])
-    server.handlers["tools/call"] = lambda _: None
-    await world.show(server)
-    arrange(world, config.View(name="v"))
-    view, caller = world.view("v"), modern()
-    retry = {"name": "one__a", "requestState": "never"}
-    told = await refusal(view, "tools/call", caller, **retry)
-    assert "requestState" in told["message"]
-    arrange(world, config.View(name="v", tools=config.WordedPatterns(allow=[])))
-    told = await refusal(view, "tools/call", caller, **retry)
-    assert told["code"] == -32601
+async def test_a_call_that_is_not_shown_any_more_stays_parked_until_it_is(
+    world: World, autojump_clock: MockClock
+):
+    async with bench(world) as parked:
+        state = await parked.client.call_asked(question())
+        hidden = {"tools": config.Patterns(deny=["t"])}
+        arrange(world, alpha=hidden)
+        with pytest.raises(InvalidParams, match="Unknown tool: alpha__t"):
+            await parked.client.retry(state)
+        assert len(parked.parking) == 1
+        arrange(world)
+        parked.finish_soon()
+        (answer,) = await parked.client.retry(state)
+        assert decoded(answer.result)["resultType"] == "complete"
+
+
+async def test_a_resource_that_is_not_shown_any_more_is_not_read_again(world: World):
+    await world.show(tickets())
+    arrange(world, SUPPORT)
+    for caller in (modern(), modern()):
+        told = await refusal(
+            world.view("support"), "resources/read", caller, uri="d://a", requestState="x"
+        )
+        assert told["message"] == "Resource not found"
