@@ -181,6 +181,7 @@ class Backend:
         self._caller = identity.caller
         self._up = trio.Event()
         self._given_up = False
+        self._has_been_up = False
         self._draining = False
         self._successor: Backend | None = None
         self._keeper = Keeper(
@@ -266,6 +267,17 @@ class Backend:
         """
         while self.pool.primary is None:
             self._check_tried()
+            await self._up.wait()
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it is not known yet if the backend comes up at all."""
+        is_over = self._has_been_up or self._given_up or self._draining
+        return not is_over and self.failure is None
+
+    async def wait_tried(self) -> None:
+        """Wait until the backend has come up once, or has failed to."""
+        while self.is_starting:
             await self._up.wait()
 
     def give_up(self) -> None:
@@ -360,7 +372,7 @@ class Backend:
             nursery.start_soon(self._keeper.keep_current, connection, server)
 
     def _come_up(self, connection: Connection, server: ServerDescription, seconds: float) -> None:
-        self.failure, self.needs_login = None, False
+        self.failure, self.needs_login, self._has_been_up = None, False, True
         self.pool.set_primary(
             Instance(self.name, connection, server, self._caller, self.pool, is_primary=True)
         )
@@ -374,6 +386,7 @@ class Backend:
         if reason is not None:
             self.failure, self.needs_login = reason.reason, isinstance(reason, LoginRequired)
             self._on_event(BackendDown(self.name, reason.reason, reason.detail))
+        self._signal_up()
         self._observer.changed(self)
 
     def _signal_up(self) -> None:

@@ -222,6 +222,21 @@ class Contents:
             raise InvalidParams(f"Unknown {kind.key.removesuffix('s')}: {name[:200]}")
         return route
 
+    def starting(self, kind: Catalogue, name: str) -> Backend | None:
+        """Return a backend that is just starting and may list a name that is not known yet."""
+        if self.table.route(kind, name) is not None:
+            return None
+        return next(
+            (
+                backend
+                for backend in self.backends
+                if backend.is_starting
+                and self.extent(backend, kind)
+                and name.startswith(self._source(backend).prefix)
+            ),
+            None,
+        )
+
     def owners(self, uri: str) -> list[Backend]:
         """Return the backends that list a URI, or a template that it matches, likeliest first."""
         backends = self._multiplexer.backends

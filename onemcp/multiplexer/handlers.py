@@ -106,6 +106,8 @@ async def _call_named(
 ) -> Reply:
     method = _CALLS[kind]
     name = text(params, "name", "params.name")
+    while (starting := view.contents.starting(kind, name)) is not None:
+        await starting.wait_tried()
     route = view.contents.route(kind, method, name)
     backend = view.multiplexer.backends[route.backend]
     if route.name != name:
@@ -116,6 +118,9 @@ async def _call_named(
 async def _read(view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
     uri = text(params, "uri", "params.uri")
     call, admit = Call(RESOURCES_READ, params, caller), view.multiplexer.admit
+    if not view.contents.owners(uri):
+        for backend in view.contents.backends:
+            await backend.wait_tried()
     candidates = view.contents.candidates(uri)
     if not candidates:
         view.contents.check_offered("resources", RESOURCES_READ)

@@ -33,6 +33,7 @@ from tests.multiplexer.fakes import (
     modern,
     nothing,
     receive_all,
+    resource,
     result,
     send,
     tool,
@@ -264,12 +265,61 @@ async def test_a_name_that_a_dead_backend_may_have_is_not_called_unknown(
         await send(view, "tools/call", {"name": "other__t"})
 
 
-async def test_before_the_first_connection_the_error_says_that_it_is_starting(world: World):
+FIRST_CALLS = [
+    ("tools/call", {"name": "coming__t", "arguments": {}}),
+    ("resources/read", {"uri": "x://r"}),
+]
+
+
+@pytest.mark.parametrize(("method", "params"), FIRST_CALLS)
+async def test_what_a_starting_backend_may_have_is_waited_for(
+    world: World, method: str, params: dict[str, Any]
+):
+    coming = Server("coming", tools=[tool("t")], resources=[resource("x://r")])
+    coming.handlers[method] = result({"said": "here"}, era_fields=True)
+    coming.gate = trio.Event()
+    view = await world.show(coming, wait=False)
+    answers: list[Any] = []
+
+    async def call() -> None:
+        answers.append(await ask(view, method, params))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call)
+        await wait_all_tasks_blocked()
+        assert answers == []
+        coming.gate.set()
+    assert answers[0]["said"] == "here"
+
+
+@pytest.mark.parametrize(("method", "params"), FIRST_CALLS)
+async def test_a_backend_that_fails_to_start_is_waited_for_no_longer(
+    world: World, method: str, params: dict[str, Any]
+):
     coming = Server("coming")
     coming.gate = trio.Event()
     view = await world.show(coming, wait=False)
-    with pytest.raises(BackendUnavailable, match="'coming' is not up: starting"):
-        await send(view, "prompts/get", {"name": "coming__p"})
+    failed: list[Any] = []
+
+    async def call() -> None:
+        with pytest.raises(ProtocolError) as caught:
+            await send(view, method, params)
+        failed.append(caught.value.code)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call)
+        await wait_all_tasks_blocked()
+        assert failed == []
+        world.multiplexer.backends["coming"].give_up()
+    assert failed[0] in {-33001, -32602}
+
+
+async def test_other_names_don_t_wait_for_a_starting_backend(world: World):
+    coming = Server("coming")
+    coming.gate = trio.Event()
+    view = await world.show(coming, wait=False)
+    with pytest.raises(InvalidParams, match="Unknown tool: other__t"):
+        await send(view, "tools/call", {"name": "other__t"})
 
 
 async def test_a_backend_that_dies_with_the_call_fails_it_as_it_may_have_acted(

@@ -114,6 +114,7 @@ async def test_what_nobody_could_be_asked_for_is_not_found(world: World, caller,
     coming = knowing("coming")
     coming.gate = trio.Event()
     view = await world.show(coming, wait=False)
+    world.multiplexer.backends["coming"].give_up()
     assert await read_error(view, caller) == not_found
 
 
