@@ -1,4 +1,4 @@
-"""The official SDKs' clients launch `onemcp stdio`."""
+"""The official SDKs' clients launch `onemcp stdio`, with everything inside or as a bridge."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import mcp_types as types
@@ -15,13 +15,16 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 from tests.support import npm
-from tests.support.running import configuration, write
+from tests.support.processes import serving
+from tests.support.running import command, configuration, write
 from tests.support.sdk import on_asyncio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TESTS = Path(__file__).parents[1]
 EVERYTHING = TESTS / "reference" / "everything.py"
 CLIENT = TESTS / "frontend" / "programs" / "sdk_client.cjs"
-ARGUMENTS = ["-m", "onemcp", "stdio", "--config"]
 PATIENCE = 60
 
 
@@ -35,6 +38,16 @@ def config(request, home: Path) -> Path:
     return path
 
 
+@pytest.fixture(params=["inside", "bridge"])
+def arguments(request, config: Path, environment: dict[str, str]) -> Iterator[list[str]]:
+    """How onemcp is launched: with the backend inside, or as a bridge to where it is."""
+    if request.param == "inside":
+        yield ["-m", "onemcp", "stdio", "--config", str(config)]
+        return
+    with serving(command(config), environment=environment) as instance:
+        yield ["-m", "onemcp", "stdio", "--connect", instance.url]
+
+
 async def _sample(*_: Any) -> types.CreateMessageResult:
     content = types.TextContent(type="text", text="sampled")
     return types.CreateMessageResult(role="assistant", content=content, model="m")
@@ -42,10 +55,10 @@ async def _sample(*_: Any) -> types.CreateMessageResult:
 
 @pytest.mark.parametrize("mode", ["legacy", "auto", "2026-07-28"])
 @on_asyncio
-async def test_the_python_client_is_served(config: Path, environment: dict[str, str], mode: str):
-    target = StdioServerParameters(
-        command=sys.executable, args=[*ARGUMENTS, str(config)], env=environment
-    )
+async def test_the_python_client_is_served(
+    arguments: list[str], environment: dict[str, str], mode: str
+):
+    target = StdioServerParameters(command=sys.executable, args=arguments, env=environment)
     steps: list[float] = []
 
     async def note(progress: float, *_: Any) -> None:
@@ -60,17 +73,16 @@ async def test_the_python_client_is_served(config: Path, environment: dict[str, 
             answer = await client.call_tool("all__test_simple_text", {})
             assert isinstance(answer.content[0], types.TextContent)
             assert answer.content[0].text.startswith("This is a simple text")
-            if mode == "legacy" or "modern" in config.name:
-                answer = await client.call_tool("all__test_sampling", {"prompt": "hi"})
-                assert isinstance(answer.content[0], types.TextContent)
-                assert answer.content[0].text == "LLM response: sampled"
+            answer = await client.call_tool("all__test_sampling", {"prompt": "hi"})
+            assert isinstance(answer.content[0], types.TextContent)
+            assert answer.content[0].text == "LLM response: sampled"
 
 
 @pytest.mark.interop
-def test_the_typescript_client_is_served(config: Path, environment: dict[str, str]):
+def test_the_typescript_client_is_served(arguments: list[str], environment: dict[str, str]):
     node = npm.installed()
     result = subprocess.run(
-        [str(node.node), str(CLIENT), "stdio", sys.executable, *ARGUMENTS, str(config)],
+        [str(node.node), str(CLIENT), "stdio", sys.executable, *arguments],
         env=node.environment() | environment,
         capture_output=True,
         text=True,
