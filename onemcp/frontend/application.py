@@ -149,14 +149,18 @@ class Application:
     def recheck(self) -> None:
         """Let everybody who is being served see no more than they may by now.
 
-        What is served to those who would no longer be let in ends. What is served at an endpoint
-        that is gone comes to its own end.
+        What is served to those who would no longer be let in ends, and so do their sessions, with
+        the calls that are under way in them. What is served at an endpoint that is gone comes to
+        its own end.
         """
         for life, (principal, name) in self._live.items():
             selection = self._selection(principal)
             is_hidden = self.multiplexer.view(name, selection) is None
             if selection == NOTHING or (is_hidden and self.multiplexer.endpoint(name) is not None):
                 life.cancel()
+        self.legacy.sessions.end(
+            lambda grant: isinstance(grant, Principal) and self._selection(grant) == NOTHING
+        )
         self.multiplexer.regrant(
             lambda caller: (
                 self._selection(caller.grant) if isinstance(caller.grant, Principal) else None

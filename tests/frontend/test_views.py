@@ -21,6 +21,7 @@ from tests.frontend.site import (
     open_site,
     request,
     until,
+    wait_for,
     with_meta,
 )
 from tests.multiplexer.fakes import Server, decoded, nothing, resource, tool
@@ -221,6 +222,27 @@ async def test_who_is_not_let_in_any_more_is_sent_away_at_once(site: Site):
     with pytest.raises((h11.RemoteProtocolError, AssertionError)):
         assert await stream.message() is not None
     await until(lambda: not len(site.sessions))
+
+
+async def test_a_call_of_a_session_whose_owner_is_revoked_is_cancelled_at_its_backend(site: Site):
+    site.server.handlers["tools/call"] = nothing
+    talk = await Talk(site, "/mcp").open("mcp")
+    hers = await Talk(site, "/mcp").open("mcp")
+    client = await site.connect()
+    call = request("tools/call", {"name": "one__get"})
+    accepted = {"content-type": "application/json"} | STREAM
+    accepted["accept"] += ", application/json"
+    await client.begin("POST", "/mcp", talk.headers | accepted | bearer("mcp"), call)
+    await wait_for(site.server)
+    client.abort()  # in this era the call goes on without it
+    verifier: Any = site.application.gate.verifier
+    verifier.revoked.add("ada")
+    site.application.recheck()
+    await until(lambda: bool(site.server.cancelled))
+    await until(lambda: not len(site.sessions))
+    verifier.revoked.clear()
+    for ended in (talk, hers):
+        assert (await ended.post("mcp", request("tools/list"))).status == 404
 
 
 async def test_whose_rights_change_goes_on_with_those_left(site: Site):

@@ -118,6 +118,16 @@ class Sessions:
         session.touch()
         return session
 
+    def end(self, is_gone: Callable[[Hashable], bool]) -> None:
+        """End sessions for good, with all that is under way in them.
+
+        Args:
+            is_gone: Tells it of where a session's rights come from.
+        """
+        for session in list(self._sessions.values()):
+            if is_gone(session.caller.grant):
+                session.close()
+
     async def _take_over(self, session_id: str, principal: str, view: View) -> Session:
         passport = self._passports.read(session_id, principal, view)
         async with self._taking_over:  # once, though several requests come for it
