@@ -17,6 +17,7 @@ from .events import (
 from .gateway import Gateway
 from .identity import NAME, VERSION
 from .issuers import KeysFetched, KeysNotFetched
+from .login import LoginImpossible, LoginOptions, log_in
 from .serving import (
     RunOptions,
     Started,
@@ -41,6 +42,8 @@ __all__ = [
     "KeysFetched",
     "KeysNotFetched",
     "LedgerReplaced",
+    "LoginImpossible",
+    "LoginOptions",
     "Overrides",
     "ReloadApplied",
     "RunOptions",
@@ -50,6 +53,7 @@ __all__ = [
     "UnknownView",
     "bridge_configuration",
     "demo_configuration",
+    "log_in",
     "open_durable",
     "serve",
     "serve_stdio",

@@ -41,6 +41,7 @@ class Connector:
             terms,
             on_notification=setup.notification_handler,
             tools=setup.tools,
+            credentials=setup.credentials,
         )
 
     def _stdio(self, setup: Setup, transport: config.StdioTransport, terms: Terms) -> Connection:

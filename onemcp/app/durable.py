@@ -8,6 +8,7 @@ from pathlib import Path
 
 import attrs
 
+from onemcp.backend.oauth import LoginStore
 from onemcp.state import (
     Keyring,
     Ledger,
@@ -28,10 +29,12 @@ class Durable:
     Attributes:
         keyring: What clients are given to keep is sealed with it.
         ledger: What has become of that.
+        logins: The logins at backends, or None where there is nowhere to keep them.
     """
 
     keyring: Keyring
     ledger: Ledger
+    logins: LoginStore | None = None
 
     @classmethod
     def ephemeral(cls) -> Durable:
@@ -41,6 +44,16 @@ class Durable:
     def close(self) -> None:
         """Close the files."""
         self.ledger.close()
+
+
+def open_keyring(state_directory: Path, key_file: Path | None) -> Keyring:
+    """Read the sealing keys; the arguments and errors are those of `open_durable`.
+
+    Raises:
+        StateError: They can't be read, trusted or made.
+    """
+    shared = None if key_file is None else load_keyring(key_file)
+    return shared or load_or_create_keyring(state_directory)
 
 
 def open_durable(
@@ -62,8 +75,7 @@ def open_durable(
         StateError: A file is there, but can't be trusted or read; or the shared one isn't.
     """
     try:
-        shared = None if key_file is None else load_keyring(key_file)
-        keyring = shared or load_or_create_keyring(state_directory)
+        keyring = open_keyring(state_directory, key_file)
     except StateUnwritable as error:
         on_event(StateUnavailable(str(error)))
         return Durable.ephemeral()
@@ -72,7 +84,8 @@ def open_durable(
     except StateUnwritable as error:
         on_event(StateUnavailable(str(error)))
         # Which sessions have ended is not known: none that was opened before goes on.
-        return Durable(keyring, ledger_in_memory(forgotten=time.time()))
+        logins = LoginStore(state_directory, keyring)
+        return Durable(keyring, ledger_in_memory(forgotten=time.time()), logins)
     if ledger.was_damaged:
         on_event(LedgerReplaced(str(state_directory)))
-    return Durable(keyring, ledger)
+    return Durable(keyring, ledger, LoginStore(state_directory, keyring))

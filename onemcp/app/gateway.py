@@ -9,6 +9,7 @@
         |-- grants     sees what other processes revoke
         |-- backends (one_for_one)
         |   `-- NAME (pauses on exhaustion)
+        |       |-- login      keeps its tokens fresh, where it wants any
         |       |-- connection
         |       `-- instances (dynamic): more connections, on demand
         |-- interactions (dynamic): calls that wait for their clients
@@ -62,6 +63,7 @@ from .events import ReloadApplied
 from .front import EventHook, OpenFront
 from .http import HttpFront
 from .identity import NAME, VERSION
+from .logins import credentials_for
 
 
 class Gateway:
@@ -105,6 +107,7 @@ class Gateway:
         self._on_event = on_event
         self._identity = Identity(raw({"name": NAME, "version": VERSION}))
         self._instance = ProcessInstance()
+        self._logins = durable.logins
         self._connector = Connector(self._instance, self._identity)
         self._backends: dict[str, Backend] = {}
         self._specs: dict[str, ChildSpec] = {}
@@ -209,19 +212,22 @@ class Gateway:
 
     def _spec(self, settings: config.Backend) -> ChildSpec:
         stop = stop_seconds(settings.timeouts)
+        credentials = credentials_for(settings, self._logins, self._on_event)
         backend = Backend(
             settings,
             connect=self._connector,
             observer=self.multiplexer,
             identity=self._identity,
             on_event=self._on_event,
+            credentials=credentials,
             shutdown=stop,
         )
         restart = settings.restart
         connection = ChildSpec(id="connection", start=backend.serve, shutdown=stop)
+        login = [] if credentials is None else [ChildSpec(id="login", start=credentials.run)]
         supervisor = Supervisor(
             settings.name,
-            [connection, ChildSpec.for_supervisor(backend.pool.supervisor)],
+            [*login, connection, ChildSpec.for_supervisor(backend.pool.supervisor)],
             intensity=Intensity(restart.intensity, restart.period),
             backoff=Backoff(initial=restart.backoff.initial, maximum=restart.backoff.maximum),
             on_exhaustion=Pause(restart.cooldown),

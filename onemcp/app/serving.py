@@ -15,13 +15,15 @@ import trio
 from onemcp import config, demo
 from onemcp.auth import KeyStore, load_or_create_keys, new_token
 from onemcp.auth.server import Audited, LoginCode, is_loopback
+from onemcp.backend.oauth import LoginStore
 from onemcp.config import Configuration
+from onemcp.state import StateUnwritable
 
 from .access import Access
 from .address import Overrides
 from .audit import AuditLog
-from .durable import Durable, open_durable
-from .events import AnybodyMayCall, ReloadApplied
+from .durable import Durable, open_durable, open_keyring
+from .events import AnybodyMayCall, ReloadApplied, StateUnavailable
 from .front import EventHook
 from .gateway import Gateway
 from .stdio import StdioFront, standard_streams
@@ -108,7 +110,7 @@ async def serve(
         OSError: The address can't be listened on.
         RestartIntensityExceeded: Something failed more often than it is restarted.
     """
-    path, configuration = _find(options.config, environ)
+    path, configuration = find_configuration(options.config, environ)
     on_configuration(configuration)
     audit = AuditLog(config.state_directory(environ) / AUDIT_FILE)
     hear = _hearing(on_event, on_configuration, audit)
@@ -201,7 +203,7 @@ async def serve_stdio(
     """
     path, shown = None, options.view
     if options.connect is None:
-        path, configuration = _find(options.config, environ)
+        path, configuration = find_configuration(options.config, environ)
         _check_view(configuration, shown)
     else:
         configuration, shown = bridge_configuration(options.connect, options.token), INSTANCE
@@ -216,6 +218,7 @@ async def serve_stdio(
         gateway = Gateway(
             configuration,
             access=_access(environ),
+            durable=await _logins_only(configuration, environ, on_event),
             path=path,
             on_event=_hearing(on_event, on_configuration),
             open_front=open_front,
@@ -252,7 +255,31 @@ async def _durable(
     return durable
 
 
-def _find(path: Path | None, environ: Mapping[str, str]) -> tuple[Path | None, Configuration]:
+async def _logins_only(
+    configuration: Configuration, environ: Mapping[str, str], on_event: EventHook
+) -> Durable:
+    """Return what ends with the process but for the logins at backends, where any wants one."""
+    ephemeral, directory = Durable.ephemeral(), config.state_directory(environ)
+    if all(isinstance(each.transport, config.StdioTransport) for each in configuration.backends):
+        return ephemeral
+    try:
+        keyring = await trio.to_thread.run_sync(
+            open_keyring, directory, configuration.server.sealing_key_file
+        )
+    except StateUnwritable as error:
+        on_event(StateUnavailable(str(error)))
+        return ephemeral
+    return attrs.evolve(ephemeral, logins=LoginStore(directory, keyring))
+
+
+def find_configuration(
+    path: Path | None, environ: Mapping[str, str]
+) -> tuple[Path | None, Configuration]:
+    """Return the configuration file, if there is one, and what is to be served.
+
+    Raises:
+        ConfigurationError: It can't be used.
+    """
     path = config.find(path, Path.cwd(), environ)
     return path, demo_configuration() if path is None else config.load(path, environ=environ)
 

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from .backend import Backend, BackendObserver, Identity, Setup, open_call
+from .backend import Backend, BackendObserver, open_call
 from .call import Call, Caller
 from .connection import Connection, ConnectionLost, HandshakeFailed, ServerDescription
 from .events import (
@@ -21,8 +21,10 @@ from .events import (
     InteractiveFound,
     ItemRejected,
     ListFailed,
+    TokenNotRenewed,
 )
 from .exchange import Answer, Exchange, Incoming
+from .setup import Identity, Setup
 
 __all__ = [
     "Answer",
@@ -48,5 +50,6 @@ __all__ = [
     "ListFailed",
     "ServerDescription",
     "Setup",
+    "TokenNotRenewed",
     "open_call",
 ]

@@ -15,7 +15,6 @@ from typing import Final, Protocol
 
 import attrs
 import trio
-from msgspec import Raw
 
 from onemcp import config
 from onemcp.protocol.errors import BackendUnavailable, Overloaded, ShuttingDown
@@ -27,7 +26,6 @@ from onemcp.protocol.methods import (
     Catalogue,
 )
 
-from .attribution import INTERNAL
 from .call import Call, Caller
 from .catalogue import Listings
 from .connection import (
@@ -35,16 +33,17 @@ from .connection import (
     ConnectionLost,
     HandshakeFailed,
     LoginRequired,
-    NotificationHandler,
     ServerDescription,
     first_loss,
 )
 from .events import BackendDown, BackendEvent, BackendReady
 from .exchange import Exchange
-from .handshake import OWN_ABILITIES, EraMemory
+from .handshake import EraMemory
 from .instance import Instance
 from .keeping import Keeper
+from .oauth import Credentials
 from .pool import Pool
+from .setup import Connect, Identity, Setup
 from .upstream import Upstream
 
 SHUTDOWN: Final = 30.0
@@ -65,48 +64,6 @@ class BackendObserver(Protocol):
 
     def announced(self, backend: Backend, notification: Notification) -> None:
         """Take note of a changed list, resource or task, for those who subscribed."""
-
-
-@attrs.frozen
-class Setup:
-    """What a connection needs to know of the backend that it is made for.
-
-    Attributes:
-        config: How the backend is configured.
-        memory: Which era it speaks, as far as known.
-        notification_handler: Takes what belongs to no exchange.
-        tools: What is known of the backend's tools.
-        on_event: Takes what happens.
-    """
-
-    config: config.Backend
-    memory: EraMemory
-    notification_handler: NotificationHandler
-    tools: Keeper
-    on_event: Callable[[BackendEvent], object]
-
-
-class Connect(Protocol):
-    """Makes a connection for the next instance of a backend."""
-
-    def __call__(self, setup: Setup) -> Connection:
-        """Return a connection that is not running yet."""
-
-
-@attrs.frozen
-class Identity:
-    """Who onemcp is towards backends.
-
-    Attributes:
-        info: Its name and version, undecoded.
-    """
-
-    info: Raw
-
-    @property
-    def caller(self) -> Caller:
-        """Onemcp as a client."""
-        return Caller(INTERNAL, INTERNAL, capabilities=OWN_ABILITIES, client_info=self.info)
 
 
 class Replaced(ShuttingDown):
@@ -158,6 +115,7 @@ class Backend:
         observer: BackendObserver,
         identity: Identity,
         on_event: Callable[[BackendEvent], object],
+        credentials: Credentials | None = None,
         shutdown: float = SHUTDOWN,
     ) -> None:
         """Describe a backend; `serve` brings it up.
@@ -168,6 +126,7 @@ class Backend:
             observer: Whom to tell of changes.
             identity: Who onemcp is towards it.
             on_event: Takes what happens.
+            credentials: How onemcp logs in at it, if it does.
             shutdown: How long an instance of it may take to stop, in seconds.
         """
         self.config = config
@@ -191,7 +150,10 @@ class Backend:
             on_fetched=self._on_fetched,
             on_event=on_event,
         )
-        self._setup = Setup(config, EraMemory(), self._on_notification, self._keeper, on_event)
+        self._credentials = credentials
+        self._setup = Setup(
+            config, EraMemory(), self._on_notification, self._keeper, on_event, credentials
+        )
         self.pool = Pool(
             config, self._connect_more, identity.caller, shutdown=shutdown, on_event=on_event
         )
@@ -331,15 +293,23 @@ class Backend:
         """Be connected until the connection ends.
 
         Acknowledges first and connects afterwards: a backend that doesn't start is its own
-        failure, never that of the gateway. One that wants a login is left alone for a while.
+        failure, never that of the gateway. One that wants a login is left alone for a while, or
+        until there is one.
 
         Raises:
             ConnectionLost: The connection ended or could not be made.
         """
         task_status.started()
+        credentials = self._credentials
+        version = 0 if credentials is None else credentials.version
         while isinstance(reason := await self._incarnate(), LoginRequired):
             self.give_up()
-            await trio.sleep(max(LOGIN_PAUSE, self.config.restart.cooldown))
+            with trio.move_on_after(max(LOGIN_PAUSE, self.config.restart.cooldown)):
+                if credentials is None:
+                    await trio.sleep_forever()
+                else:
+                    await credentials.wait_newer(version)
+            version = 0 if credentials is None else credentials.version
         raise reason
 
     async def _incarnate(self) -> ConnectionLost:

@@ -145,6 +145,21 @@ class InteractiveFound:
     certain: bool
 
 
+@attrs.frozen
+class TokenNotRenewed:
+    """onemcp could not get another access token for a backend.
+
+    Attributes:
+        backend: Its name.
+        reason: Why.
+        passing: Whether it is tried again by itself.
+    """
+
+    backend: str
+    reason: str
+    passing: bool
+
+
 BackendEvent: TypeAlias = (
     BackendReady
     | BackendDown
@@ -155,4 +170,5 @@ BackendEvent: TypeAlias = (
     | InstanceLost
     | InstanceRetired
     | InteractiveFound
+    | TokenNotRenewed
 )

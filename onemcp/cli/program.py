@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "stdio": "Serve on stdin and stdout, for clients that launch programs.",
     "check": "Check a configuration file.",
     "schema": "Print the JSON Schema of the configuration.",
+    "login": "Log in at a server behind onemcp, with a browser.",
     "token": "Issue, list and revoke access tokens.",
     "auth": "Show who was let in, and revoke it.",
     "user": "Make the hash of a password.",

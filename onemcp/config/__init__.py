@@ -3,6 +3,13 @@
 from onemcp.config._auth import Auth, AuthMode, Issuer, OAuthClient, User
 from onemcp.config._files import configuration_directory, find, state_directory
 from onemcp.config._load import load, parse
+from onemcp.config._login import (
+    AuthorizationCodeLogin,
+    BearerLogin,
+    ClientCredentialsLogin,
+    Login,
+    SigningAlgorithm,
+)
 from onemcp.config._model import (
     Backend,
     BackendLimits,
@@ -40,9 +47,12 @@ from onemcp.config._watch import watch
 __all__ = [
     "Auth",
     "AuthMode",
+    "AuthorizationCodeLogin",
     "Backend",
     "BackendLimits",
     "Backoff",
+    "BearerLogin",
+    "ClientCredentialsLogin",
     "Configuration",
     "ConfigurationError",
     "ConfigurationEvent",
@@ -57,6 +67,7 @@ __all__ = [
     "Log",
     "LogFormat",
     "LogLevel",
+    "Login",
     "Naming",
     "OAuthClient",
     "Patterns",
@@ -66,6 +77,7 @@ __all__ = [
     "Reloader",
     "Restart",
     "Server",
+    "SigningAlgorithm",
     "StdioTransport",
     "Timeouts",
     "Tls",

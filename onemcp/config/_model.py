@@ -13,6 +13,7 @@ import attrs
 
 from onemcp.config import _rules as rules
 from onemcp.config._auth import Auth
+from onemcp.config._login import Login
 from onemcp.config._problems import render_path
 from onemcp.config._rules import InvalidOption
 from onemcp.config._views import Flaw, Patterns, View, contradictions, flaws
@@ -80,6 +81,7 @@ class HttpTransport:
         headers: Sent with every request. Values hidden from `repr`.
         type: The transport it speaks; None when the configuration does not say.
         tls: How its certificate is verified.
+        auth: How onemcp logs in at it; None leaves that to `headers` and to `onemcp login`.
     """
 
     url: str = attrs.field(repr=rules.show_origin, validator=rules.url)
@@ -94,8 +96,13 @@ class HttpTransport:
         default=None, validator=attrs.validators.optional(rules.one_of(get_args(HttpType)))
     )
     tls: Tls = attrs.field(factory=Tls)
+    auth: Login | None = None
 
     def __attrs_post_init__(self) -> None:
+        if self.auth is not None and any(name.lower() == "authorization" for name in self.headers):
+            raise InvalidOption(
+                "auth", "contradicts the Authorization header", "Keep one of the two"
+            )
         if self.tls.ca_file is not None and not self.url.lower().startswith("https:"):
             raise InvalidOption(
                 "tls", 'needs an "https://" URL, for others have no certificate', "Use https"

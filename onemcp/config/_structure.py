@@ -13,6 +13,7 @@ from cattrs import AttributeValidationNote, ClassValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
 from onemcp.config._auth import Auth, Issuer, OAuthClient, User
+from onemcp.config._login import LOGINS, Login
 from onemcp.config._model import (
     Backend,
     BackendLimits,
@@ -46,6 +47,7 @@ INNER: Final = (
     Instances,
     StdioTransport,
     Tls,
+    *LOGINS.values(),
     HttpTransport,
     Wording,
     Patterns,
@@ -92,6 +94,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(bool, lambda value, _: bool(value))  # not an int here
     converter.register_structure_hook(FilePath, lambda value, _: FilePath(value))
     converter.register_structure_hook(Transport, lambda value, _: value)
+    converter.register_structure_hook(Login | None, lambda value, _: _login(converter, value))
     # Inner classes first: the functions made for the outer ones look them up.
     for cls in (*INNER, *SECTIONS.values()):
         renamed: Any = {
@@ -182,6 +185,18 @@ def _backend(converter: cattrs.Converter, name: str, entry: Object) -> Backend:
     own["name"] = name
     own["enabled"] = entry.get("enabled", not entry.get("disabled", False))
     return converter.structure(own, Backend)
+
+
+def _login(converter: cattrs.Converter, entry: Object) -> Login:
+    kind = LOGINS[entry["type"]]
+    own = {camel_case(field.name) for field in fields(kind)}
+    for option in entry.keys() - {"type"} - own:
+        raise InvalidOption(
+            option, f'does not go with "type": "{entry["type"]}"', f'Remove "{option}"'
+        )
+    given = {key: value for key, value in entry.items() if key in own}
+    login: Login = converter.structure(given, kind)
+    return login
 
 
 def _check_type(entry: Object, kind: type[Transport]) -> None:

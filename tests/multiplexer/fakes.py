@@ -11,8 +11,15 @@ import trio
 from msgspec import Raw
 
 from onemcp import config
-from onemcp.backend import Backend, Call, Caller, ConnectionLost, Exchange, ServerDescription
-from onemcp.backend.backend import Identity
+from onemcp.backend import (
+    Backend,
+    Call,
+    Caller,
+    ConnectionLost,
+    Exchange,
+    Identity,
+    ServerDescription,
+)
 from onemcp.backend.call import outgoing_params
 from onemcp.backend.inbound import Inbound
 from onemcp.multiplexer import Multiplexer, Reply, SelfDescription, View

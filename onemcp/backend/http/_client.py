@@ -22,12 +22,13 @@ import attrs
 import httpx
 import trio
 
+from onemcp.backend.oauth import Challenge, Credentials, NotNow, OAuthError, read_challenge
+from onemcp.backend.trust import trusting
 from onemcp.config import BackendLimits, HttpTransport, Timeouts
-from onemcp.protocol.errors import BackendProtocolError
+from onemcp.protocol.errors import BackendProtocolError, BackendUnavailable
 
-from ._problems import REDIRECTS, SEE_OTHER, Problem, translate
+from ._problems import FORBIDDEN, REDIRECTS, SEE_OTHER, UNAUTHORIZED, Problem, translate
 from ._reply import CLOSE_TIMEOUT, Reply
-from ._trust import trusting
 
 HeaderList = list[tuple[bytes, bytes]]
 
@@ -73,18 +74,21 @@ class Peer:
         transport: Its URL and headers.
         timeouts: How long it may take.
         limits: What it may use.
+        credentials: How onemcp logs in at it, if it does.
     """
 
     transport: HttpTransport
     timeouts: Timeouts
     limits: BackendLimits
+    credentials: Credentials | None = None
 
     @property
     def secrets(self) -> frozenset[str]:
         """What must not be repeated in a message."""
         url = httpx.URL(self.transport.url)
         words = {word for value in self.transport.headers.values() for word in value.split()}
-        return frozenset(words | set(url.params.values()) | {url.username, url.password} - {""})
+        own = frozenset() if self.credentials is None else self.credentials.secrets
+        return own | words | set(url.params.values()) | {url.username, url.password} - {""}
 
 
 def static_headers(transport: HttpTransport) -> HeaderList:
@@ -117,6 +121,25 @@ def show(url: httpx.URL) -> str:
     """Write a URL without what may be secret in it: user, query and fragment."""
     port = "" if url.port is None else f":{url.port}"
     return f"{url.scheme}://{url.host}{port}{url.path}"[:200]
+
+
+def _with_token(headers: HeaderList, token: str | None) -> HeaderList:
+    """Add a token as RFC 6750, section 2.1, has it."""
+    return headers if token is None else [*headers, (b"authorization", b"Bearer " + token.encode())]
+
+
+def _challenge_of(reply: Reply) -> Challenge | None:
+    """Return what a response wants, or None where it is no matter of tokens."""
+    if reply.status not in {UNAUTHORIZED, FORBIDDEN}:
+        return None
+    challenge = read_challenge(", ".join(reply.headers.get_list("www-authenticate")))
+    return challenge if reply.status == UNAUTHORIZED or challenge.lacks_scope else None
+
+
+def _without_token(error: OAuthError, status: int) -> Problem:
+    if isinstance(error, NotNow):
+        return Problem(BackendUnavailable(f"there is no token for it: {error}"), unreachable=True)
+    return Problem(BackendUnavailable(f"it wants a login: {error}"), status, doubtful=True)
 
 
 class _Pool:
@@ -205,11 +228,42 @@ class HttpClient:
         Raises:
             Problem: The request could not be sent, or was redirected elsewhere.
         """
-        reply = await self._follow(method, [*self._static, *headers], content, url)
+        reply = await self._authorized(method, [*self._static, *headers], content, url)
         try:
             yield reply
         finally:
             await reply.aclose()
+
+    async def _authorized(
+        self, method: str, headers: HeaderList, content: bytes | None, url: httpx.URL | None
+    ) -> Reply:
+        """Send a request with a token, and once more where that was refused and there is another.
+
+        Raises:
+            Problem: As for `send`; or there is no token to be had.
+        """
+        credentials = self.peer.credentials
+        if credentials is None:
+            return await self._follow(method, headers, content, url)
+        token = await credentials.token()
+        reply = await self._follow(method, _with_token(headers, token), content, url)
+        challenge = _challenge_of(reply)
+        if challenge is None:
+            return reply
+        try:
+            renewed = await credentials.renew(token, challenge)
+        except OAuthError as error:
+            await reply.aclose()
+            raise _without_token(error, reply.status) from error
+        except BaseException:
+            await reply.aclose()
+            raise
+        if renewed:
+            await reply.aclose()
+            token = await credentials.token()
+            reply = await self._follow(method, _with_token(headers, token), content, url)
+        reply.remedy = credentials.remedy(_challenge_of(reply) or Challenge())
+        return reply
 
     async def _follow(
         self, method: str, headers: HeaderList, content: bytes | None, url: httpx.URL | None

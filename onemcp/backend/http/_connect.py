@@ -24,6 +24,7 @@ from onemcp.backend.duplex import DuplexConnection, DuplexLimits
 from onemcp.backend.exchange import Exchange
 from onemcp.backend.handshake import Terms
 from onemcp.backend.inbound import Inbound
+from onemcp.backend.oauth import Credentials
 from onemcp.config import BackendLimits, HttpTransport, Timeouts
 from onemcp.protocol.fields import Fields
 from onemcp.protocol.revisions import Era
@@ -43,6 +44,7 @@ def connect_http(
     *,
     on_notification: NotificationHandler,
     tools: Tools,
+    credentials: Credentials | None = None,
 ) -> Connection:
     """Return a connection to a backend over HTTP; its `run` finds out what it speaks.
 
@@ -55,8 +57,9 @@ def connect_http(
         terms: How to talk to it for the first time; what is found out is remembered there.
         on_notification: Takes what belongs to no exchange.
         tools: What is known of the backend's tools.
+        credentials: How onemcp logs in at it, if it does.
     """
-    peer = Peer(transport, timeouts, limits)
+    peer = Peer(transport, timeouts, limits, credentials)
     return HttpConnection(peer, terms, on_notification, tools)
 
 

@@ -122,7 +122,6 @@ class Courier:
         self._inbound = inbound
         self._on_contact = on_contact
         self._limit = client.peer.limits.message_bytes
-        self._secrets = client.peer.secrets
 
     async def ask(self, exchange: Exchange, body: bytes, headers: HeaderList) -> None:
         """Send a request and deliver everything that comes back for it.
@@ -215,7 +214,7 @@ class Courier:
             await reply.refusal(),
             None if exchange is None else exchange.id,
             session=self.session.id is not None,
-            secrets=self._secrets,
+            secrets=self._client.peer.secrets,
         )
 
     async def _read_json(self, reply: Reply, exchange: Exchange) -> None:

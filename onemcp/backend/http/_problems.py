@@ -190,11 +190,13 @@ class Refusal:
         status: Its HTTP status.
         kind: Its media type, without parameters.
         body: Its body, or the beginning of it.
+        remedy: What somebody can do about it, where it is a matter of tokens.
     """
 
     status: int
     kind: str
     body: bytes
+    remedy: str = ""
 
     def failure(self) -> Failure | None:
         """Return the JSON-RPC error in the body, or None."""
@@ -246,8 +248,9 @@ def judge(
     if status == NOT_FOUND and session and not (own and error and error.code == METHOD_NOT_FOUND):
         lost = BackendUnavailable("its session had ended, so the request was not processed")
         return Problem(lost, status, ends=SessionLost("it has ended the session (HTTP 404)"))
-    if status == UNAUTHORIZED or (status == FORBIDDEN and not own):
-        needs = BackendUnavailable(f'it wants a login or a token; set one in "headers" ({said})')
+    if status == UNAUTHORIZED or (status == FORBIDDEN and (refusal.remedy or not own)):
+        remedy = refusal.remedy or 'set one in "headers"'
+        needs = BackendUnavailable(f"it wants a login or a token; {remedy} ({said})")
         return Problem(needs, status, doubtful=status == UNAUTHORIZED)
     if failure is not None and error is not None and _passes_on(failure, error, request_id):
         strange = status in DOUBTFUL and not own and error.code not in MODERN_ERRORS

@@ -35,6 +35,7 @@ class Reply:
         status: Its HTTP status.
         headers: Its headers.
         kind: Its media type in lower case, without parameters.
+        remedy: What somebody can do about its being a refusal, if that is known.
     """
 
     def __init__(self, response: httpx.Response, release: Callable[[], None]) -> None:
@@ -42,6 +43,7 @@ class Reply:
         self.status = response.status_code
         self.headers = response.headers
         self.kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self.remedy = ""
         self._response = response
         self._release = release
         self._chunks = aiter(response.stream)  # type: ignore[arg-type]  # httpx types both kinds
@@ -96,7 +98,8 @@ class Reply:
             except Problem:
                 # The status says enough.
                 await trio.lowlevel.checkpoint()
-        return Refusal(self.status, self.kind, b"".join(parts)[:ERROR_BODY_BYTES])
+        body = b"".join(parts)[:ERROR_BODY_BYTES]
+        return Refusal(self.status, self.kind, body, self.remedy)
 
     def check_encoding(self) -> None:
         """Check that the body is not compressed, so that its size is what is read of it.

@@ -1,0 +1,261 @@
+"""``onemcp login``: a person lets onemcp in at a backend, with a browser.
+
+Theory of operation: a listener on this machine's loopback takes the browser's way back (RFC 8252,
+section 7.3). Whoever can reach that port may knock, so what counts is the state in the answer:
+anything else is turned away and the listener goes on, until the answer comes or time is up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+import attrs
+import httptools
+import trio
+
+from onemcp import config
+from onemcp.backend.oauth import (
+    LoginNeeded,
+    LoginRecord,
+    LoginStore,
+    OAuthError,
+    PendingLogin,
+    StoredAt,
+    begin_login,
+)
+
+from .durable import open_keyring
+from .logins import brings_its_own, flow_for
+from .serving import find_configuration
+
+HOST: Final = "127.0.0.1"
+PATH: Final = "/callback"
+MAX_HEAD: Final = 16 * 1024
+"""How long the head of the browser's request may be, in bytes."""
+
+READ_PATIENCE: Final = 10.0
+"""How long one request to the listener may take, in seconds."""
+
+_PAGE: Final = (
+    "<!doctype html><html lang=en><meta charset=utf-8><title>onemcp</title>"
+    "<body><p>{}</p></body></html>"
+)
+
+
+class LoginImpossible(Exception):
+    """There is nobody to log in at, or no way to; the message says what to do."""
+
+
+@attrs.frozen
+class LoginOptions:
+    """What the command line asks for.
+
+    Attributes:
+        backend: The name of the backend.
+        config: The configuration file, or None to look for one.
+        patience: How long to wait for the browser, in seconds.
+    """
+
+    backend: str
+    config: Path | None = None
+    patience: float = 300.0
+
+
+async def log_in(
+    options: LoginOptions,
+    show: Callable[[str], object],
+    environ: Mapping[str, str] = os.environ,
+) -> LoginRecord:
+    """Have a person log in at a backend, and store the login.
+
+    Args:
+        options: What is wanted.
+        show: Shows the person where to go; may block, so it is called in a thread.
+        environ: The environment: where to look for files.
+
+    Raises:
+        ConfigurationError: The configuration is invalid.
+        LoginImpossible: It has no such backend, or none to log in at.
+        OAuthError: The login failed.
+        StateError: It can't be stored.
+        OSError: There is no port to listen on.
+        TooSlowError: Nobody came back in time.
+    """
+    _, configuration = find_configuration(options.config, environ)
+    transport, login = _target(configuration, options.backend)
+    directory = config.state_directory(environ)
+    key_file = configuration.server.sealing_key_file
+    keyring = await trio.to_thread.run_sync(open_keyring, directory, key_file)
+    place = StoredAt(LoginStore(directory, keyring), options.backend, transport.url)
+    before = await trio.to_thread.run_sync(place.load)
+    listeners = await _listen(login, before)
+    port = listeners[0].socket.getsockname()[1]
+    try:
+        with trio.fail_after(options.patience):
+            pending = await begin_login(
+                flow_for(transport),
+                login,
+                f"http://{HOST}:{port}{PATH}",
+                before=before,
+                headers=transport.headers,
+            )
+            record = await _await_browser(listeners, pending, options.backend, show)
+    finally:
+        for listener in listeners:
+            listener.socket.close()
+    await trio.to_thread.run_sync(place.change, lambda _: record)
+    return record
+
+
+def _target(
+    configuration: config.Configuration, name: str
+) -> tuple[config.HttpTransport, config.AuthorizationCodeLogin]:
+    backend = configuration.backend(name)
+    if backend is None:
+        known = ", ".join(each.name for each in configuration.backends)
+        raise LoginImpossible(f"There is no server {name!r} in the configuration, but {known}.")
+    transport = backend.transport
+    if not isinstance(transport, config.HttpTransport):
+        raise LoginImpossible(f"{name!r} is a program: it gets what it needs through its `env`.")
+    login = transport.auth or config.AuthorizationCodeLogin()
+    if not isinstance(login, config.AuthorizationCodeLogin) or brings_its_own(transport):
+        raise LoginImpossible(f"The configuration says how onemcp logs in at {name!r}: no need to.")
+    return transport, login
+
+
+async def _listen(
+    login: config.AuthorizationCodeLogin, before: LoginRecord | None
+) -> list[trio.SocketListener]:
+    """Listen where the configuration says, or where an earlier login did, or anywhere."""
+    if login.callback_port:
+        return await trio.open_tcp_listeners(login.callback_port, host=HOST)
+    known = None if before is None else urlsplit(before.registration.redirect_uri).port
+    if known is not None:
+        try:
+            return await trio.open_tcp_listeners(known, host=HOST)
+        except OSError:
+            await trio.lowlevel.checkpoint()  # somebody else has it: onemcp registers anew
+    return await trio.open_tcp_listeners(0, host=HOST)
+
+
+async def _await_browser(
+    listeners: list[trio.SocketListener],
+    pending: PendingLogin,
+    backend: str,
+    show: Callable[[str], object],
+) -> LoginRecord:
+    """Wait for the one answer that is meant, and redeem it."""
+    waiting = _Waiting(pending, backend)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(trio.serve_listeners, waiting.serve, listeners))
+        nursery.start_soon(
+            partial(trio.to_thread.run_sync, show, pending.url, abandon_on_cancel=True)
+        )
+        await waiting.ended.wait()
+        nursery.cancel_scope.cancel()
+    if waiting.record is None:
+        raise waiting.error or LoginNeeded("nobody logged in")
+    return waiting.record
+
+
+class _Waiting:
+    """Waits for the browser.
+
+    Attributes:
+        ended: Set once it has come back and been told what came of it.
+        record: The login, or None.
+        error: Why there is none, or None.
+    """
+
+    def __init__(self, pending: PendingLogin, backend: str) -> None:
+        """Nobody has come yet."""
+        self.ended = trio.Event()
+        self.record: LoginRecord | None = None
+        self.error: OAuthError | None = None
+        self._pending = pending
+        self._backend = backend
+        self._taken = False
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Answer one request."""
+        try:
+            with trio.move_on_after(READ_PATIENCE):
+                target = await _read_target(stream)
+            if target is not None:
+                await self._answer(stream, target)
+        except trio.BrokenResourceError:
+            await trio.lowlevel.checkpoint()  # whoever it was has gone
+        finally:
+            with trio.move_on_after(READ_PATIENCE, shield=True):
+                await stream.aclose()
+
+    async def _answer(self, stream: trio.SocketStream, target: bytes) -> None:
+        parts = urlsplit(target.decode("ascii", "replace"))
+        answer: Mapping[str, Sequence[str]] = parse_qs(
+            parts.query, keep_blank_values=True, max_num_fields=50
+        )
+        if parts.path != PATH or self._taken or not self._is_meant(answer):
+            await _say(stream, "404 Not Found", "There is nothing here.")
+            return
+        self._taken = True
+        try:
+            self.record = await self._pending.finish(self._backend, answer)
+        except OAuthError as error:
+            self.error = error
+        said = "You can close this window." if self.error is None else "The terminal says why."
+        done = "onemcp has logged in." if self.error is None else "onemcp has not logged in."
+        try:
+            await _say(stream, "200 OK", f"{done} {said}")
+        finally:
+            self.ended.set()
+
+    def _is_meant(self, answer: Mapping[str, Sequence[str]]) -> bool:
+        return any(map(self._pending.authorization.expects, answer.get("state", ())))
+
+
+async def _read_target(stream: trio.SocketStream) -> bytes | None:
+    """Read the head of a request; return what it is for, or None where it is no GET."""
+    head = _Head()
+    parser, size = httptools.HttpRequestParser(head), 0
+    while not head.complete and size <= MAX_HEAD:
+        data = await stream.receive_some(MAX_HEAD)
+        size += len(data)
+        if not data:
+            return None
+        try:
+            parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return None
+    return head.target if head.complete and parser.get_method() == b"GET" else None
+
+
+class _Head:
+    """What httptools tells."""
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.complete = False
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the target."""
+        self.target += url
+
+    def on_headers_complete(self) -> None:
+        """Note that there is all of it."""
+        self.complete = True
+
+
+async def _say(stream: trio.SocketStream, status: str, text: str) -> None:
+    body = _PAGE.format(text).encode()
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\nCache-Control: no-store\r\n"
+        "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
+        "Referrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n\r\n"
+    )
+    await stream.send_all(head.encode() + body)

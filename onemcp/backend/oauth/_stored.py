@@ -1,0 +1,147 @@
+"""A login that a person has made with a browser, and that lasts by being renewed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import attrs
+import trio
+
+from onemcp.backend.events import TokenNotRenewed
+from onemcp.state import StateError
+
+from ._challenge import Challenge
+from ._credentials import Renewing, name_scopes
+from ._errors import LoginNeeded, NotNow
+from ._flow import Flow
+from ._records import LoginRecord, Tokens
+from ._store import Sight, StoredAt
+
+
+class StoredLogin(Renewing):
+    """Uses what `onemcp login` has stored, and renews it there.
+
+    Several processes may use one login. A refresh token is good once, so whoever finds that it is
+    not good any more looks first whether another process has stored its successor.
+    """
+
+    def __init__(
+        self,
+        place: StoredAt,
+        flow: Flow,
+        on_event: Callable[[TokenNotRenewed], object],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Read nothing yet."""
+        super().__init__(place.backend, on_event, now)
+        self._place = place
+        self._flow = flow
+        self._record: LoginRecord | None = None
+        self._sight: Sight | tuple[()] = ()
+        self._unreadable: str | None = None
+
+    async def look(self) -> None:
+        """See what `onemcp login` or another process has stored."""
+        sight = self._place.sight()
+        if sight == self._sight:
+            await trio.lowlevel.checkpoint()
+            return
+        async with self._lock:  # or a renewal would be undone by what stood there before
+            self._sight = sight
+            try:
+                record = await trio.to_thread.run_sync(self._place.load)
+            except StateError as error:
+                self._unreadable = str(error)
+                return
+            self._unreadable = None
+            if self._take(record):
+                self.bump()
+
+    def _take(self, record: LoginRecord | None) -> bool:
+        """Use what is stored; tell whether its tokens are others than those in use."""
+        self._record, before = record, self._tokens
+        self._tokens = None if record is None else record.tokens
+        if self._tokens == before:
+            return False
+        self._failure, self._failures, self._not_before = None, 0, 0.0
+        return self._tokens is not None
+
+    async def renew(self, used: str | None, challenge: Challenge) -> bool:
+        """Renew the token; more rights are for a person to grant, which is noted."""
+        if challenge.lacks_scope:
+            await self._note(challenge)
+            return False
+        return await super().renew(used, challenge)
+
+    def can_obtain(self, challenge: Challenge) -> bool:
+        """Only what there is can be renewed."""
+        tokens = self._tokens
+        return not challenge.lacks_scope and tokens is not None and tokens.refresh is not None
+
+    async def obtain(self, challenge: Challenge) -> Tokens:  # noqa: ARG002  (as others)
+        """Renew what there is, and store it."""
+        record, tokens = self._record, self._tokens
+        if record is None or tokens is None:  # pragma: no cover - asked for only if there are
+            raise LoginNeeded(self.remedy(Challenge()))
+        try:
+            renewed = await self._flow.refresh(record, tokens)
+        except LoginNeeded as error:
+            return await self._after_end(tokens, error)
+        await self._store(partial(_replaced, before=tokens, tokens=renewed))
+        return renewed
+
+    async def _after_end(self, ended: Tokens, error: LoginNeeded) -> Tokens:
+        """Return the tokens that another process has got meanwhile; else the login is over."""
+        record = await self._store(partial(_replaced, before=ended, tokens=None))
+        if record is None or record.tokens is None:
+            self._tokens = None
+            raise LoginNeeded(f"{error}; {self.remedy(Challenge())}") from error
+        return record.tokens
+
+    async def _note(self, challenge: Challenge) -> None:
+        wanted = tuple(challenge.scopes or ())
+        record = self._record
+        if record is None or set(wanted) <= {*record.asked, *record.wanted}:
+            await trio.lowlevel.checkpoint()
+            return
+        await self._store(partial(_wanting, wanted=wanted))
+
+    async def _store(
+        self, change: Callable[[LoginRecord | None], LoginRecord | None]
+    ) -> LoginRecord | None:
+        try:
+            # Not to be interrupted: a refresh token that was used up must not be lost.
+            with trio.CancelScope(shield=True):
+                self._record = await trio.to_thread.run_sync(self._place.change, change)
+        except StateError as error:
+            raise NotNow(f"the login can't be stored: {error}") from error
+        return self._record
+
+    def remedy(self, challenge: Challenge) -> str:
+        """Ask for `onemcp login`, where that could help."""
+        command = f"run `onemcp login {self._backend}`"
+        if self._unreadable is not None:
+            return self._unreadable
+        if not challenge.lacks_scope:
+            return command
+        missing = set(challenge.scopes or ()) - set(self._record.asked if self._record else ())
+        if missing:
+            return f"it wants more rights ({name_scopes(challenge)}): {command} to grant them"
+        return "it wants rights that were asked for and not granted, so no other login helps"
+
+
+def _replaced(
+    record: LoginRecord | None, *, before: Tokens, tokens: Tokens | None
+) -> LoginRecord | None:
+    """Replace tokens, unless somebody else has."""
+    if record is None or record.tokens != before:
+        return None
+    return attrs.evolve(record, tokens=tokens)
+
+
+def _wanting(record: LoginRecord | None, *, wanted: tuple[str, ...]) -> LoginRecord | None:
+    if record is None:
+        return None
+    return attrs.evolve(record, wanted=tuple(dict.fromkeys((*record.wanted, *wanted))))

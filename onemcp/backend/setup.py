@@ -1,0 +1,63 @@
+"""What is agreed between a backend and those who put it together: identity and connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+from msgspec import Raw
+
+from onemcp import config
+
+from .attribution import INTERNAL
+from .call import Caller
+from .connection import Connection, NotificationHandler
+from .events import BackendEvent
+from .handshake import OWN_ABILITIES, EraMemory
+from .keeping import Keeper
+from .oauth import Credentials
+
+
+@attrs.frozen
+class Setup:
+    """What a connection needs to know of the backend that it is made for.
+
+    Attributes:
+        config: How the backend is configured.
+        memory: Which era it speaks, as far as known.
+        notification_handler: Takes what belongs to no exchange.
+        tools: What is known of the backend's tools.
+        on_event: Takes what happens.
+        credentials: How onemcp logs in at it, if it does.
+    """
+
+    config: config.Backend
+    memory: EraMemory
+    notification_handler: NotificationHandler
+    tools: Keeper
+    on_event: Callable[[BackendEvent], object]
+    credentials: Credentials | None = None
+
+
+class Connect(Protocol):
+    """Makes a connection for the next instance of a backend."""
+
+    def __call__(self, setup: Setup) -> Connection:
+        """Return a connection that is not running yet."""
+
+
+@attrs.frozen
+class Identity:
+    """Who onemcp is towards backends.
+
+    Attributes:
+        info: Its name and version, undecoded.
+    """
+
+    info: Raw
+
+    @property
+    def caller(self) -> Caller:
+        """Onemcp as a client."""
+        return Caller(INTERNAL, INTERNAL, capabilities=OWN_ABILITIES, client_info=self.info)
