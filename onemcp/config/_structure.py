@@ -194,6 +194,12 @@ def _login(converter: cattrs.Converter, entry: Object) -> Login:
         raise InvalidOption(
             option, f'does not go with "type": "{entry["type"]}"', f'Remove "{option}"'
         )
+    needed = [field.name for field in fields(kind) if field.default is attrs.NOTHING]
+    for option in map(camel_case, needed):
+        if option not in entry:
+            raise InvalidOption(
+                option, f'is needed by "type": "{entry["type"]}"', f'Add "{option}"'
+            )
     given = {key: value for key, value in entry.items() if key in own}
     login: Login = converter.structure(given, kind)
     return login

@@ -1,0 +1,88 @@
+"""What the configuration may say about a login at a backend."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from onemcp.config import (
+    AuthorizationCodeLogin,
+    BearerLogin,
+    ClientCredentialsLogin,
+    ConfigurationError,
+    HttpTransport,
+    InvalidOption,
+    parse,
+)
+
+
+def parsed(auth: object, **more: object):
+    server = {"url": "https://mcp.example.com/mcp", "auth": auth, **more}
+    configuration = parse(json.dumps({"mcpServers": {"b": server}}), source="f", environ={})
+    transport = configuration.backends[0].transport
+    assert isinstance(transport, HttpTransport)
+    return transport.auth
+
+
+@pytest.mark.parametrize(
+    ("auth", "login"),
+    [
+        ({"type": "bearer", "tokenVariable": "T"}, BearerLogin(token_variable="T")),
+        ({"type": "authorization_code"}, AuthorizationCodeLogin()),
+        (
+            {"type": "authorization_code", "clientId": "me", "callbackPort": 4711, "scopes": ["a"]},
+            AuthorizationCodeLogin(client_id="me", callback_port=4711, scopes=("a",)),
+        ),
+        (
+            {"type": "client_credentials", "clientId": "me", "clientSecret": "s"},
+            ClientCredentialsLogin(client_id="me", client_secret="s"),
+        ),
+    ],
+)
+def test_each_kind_is_read(auth, login):
+    assert parsed(auth) == login
+
+
+@pytest.mark.parametrize(
+    ("auth", "message"),
+    [
+        ({}, "type"),
+        ({"type": "magic"}, "type"),
+        ({"type": "bearer"}, "tokenVariable"),
+        ({"type": "bearer", "tokenVariable": "T", "tokenFile": "f"}, "tokenVariable"),
+        ({"type": "bearer", "tokenVariable": "T", "clientId": "me"}, "clientId"),
+        ({"type": "client_credentials", "clientId": "me"}, "clientSecret"),
+        ({"type": "client_credentials", "clientSecret": "hidden"}, "clientId"),
+        ({"type": "authorization_code", "clientSecret": "hidden"}, "clientId"),
+        ({"type": "authorization_code", "issuer": "http://id.example.com"}, "issuer"),
+        ({"type": "authorization_code", "unknown": 1}, "unknown"),
+    ],
+)
+def test_each_mistake_is_named_and_no_secret(auth, message):
+    with pytest.raises(ConfigurationError) as error:
+        parsed(auth)
+    assert message in str(error.value)
+    assert "hidden" not in str(error.value)
+
+
+def test_a_header_and_a_login_contradict_each_other():
+    with pytest.raises(ConfigurationError, match="Authorization header"):
+        parsed({"type": "authorization_code"}, headers={"authorization": "Bearer x"})
+
+
+@pytest.mark.requirement("basic/authorization/client-registration#implementation-requirements-3")
+@pytest.mark.parametrize(
+    "url", ["http://a.example/x", "https://a.example", "https://u@a.example/x"]
+)
+def test_a_metadata_document_has_an_https_address_with_a_path(url):
+    with pytest.raises(InvalidOption):
+        AuthorizationCodeLogin(client_metadata_url=url)
+
+
+def test_secrets_are_not_printed():
+    shown = [
+        AuthorizationCodeLogin(client_id="me", client_secret="hidden"),
+        ClientCredentialsLogin(client_id="me", client_secret="hidden"),
+    ]
+    assert "hidden" not in repr(shown)
