@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import httpx
 
 from onemcp import config
-from onemcp.backend import TokenNotRenewed
+from onemcp.backend import LoginNoticed, TokenNotRenewed
 from onemcp.backend.oauth import (
     BearerToken,
     Credentials,
@@ -24,7 +24,7 @@ from onemcp.backend.oauth import (
 def credentials_for(
     settings: config.Backend,
     store: LoginStore | None,
-    on_event: Callable[[TokenNotRenewed], object],
+    on_event: Callable[[LoginNoticed | TokenNotRenewed], object],
     environ: Mapping[str, str] = os.environ,
 ) -> Credentials | None:
     """Return how onemcp logs in at a backend; None where it doesn't.

@@ -21,6 +21,7 @@ from .events import (
     InteractiveFound,
     ItemRejected,
     ListFailed,
+    LoginNoticed,
     TokenNotRenewed,
 )
 from .exchange import Answer, Exchange, Incoming
@@ -48,6 +49,7 @@ __all__ = [
     "InteractiveFound",
     "ItemRejected",
     "ListFailed",
+    "LoginNoticed",
     "ServerDescription",
     "Setup",
     "TokenNotRenewed",

@@ -160,6 +160,17 @@ class TokenNotRenewed:
     passing: bool
 
 
+@attrs.frozen
+class LoginNoticed:
+    """Somebody has logged in at a backend, and the running onemcp uses that from now on.
+
+    Attributes:
+        backend: Its name.
+    """
+
+    backend: str
+
+
 BackendEvent: TypeAlias = (
     BackendReady
     | BackendDown
@@ -171,4 +182,5 @@ BackendEvent: TypeAlias = (
     | InstanceRetired
     | InteractiveFound
     | TokenNotRenewed
+    | LoginNoticed
 )

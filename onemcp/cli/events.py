@@ -26,6 +26,7 @@ from onemcp.backend import (
     InteractiveFound,
     ItemRejected,
     ListFailed,
+    LoginNoticed,
     TokenNotRenewed,
 )
 from onemcp.config import LogLevel
@@ -61,6 +62,7 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(InstanceLost, "warning")
     log.register(InstanceRetired, "debug")
     log.register(InteractiveFound, _of_interactive)
+    log.register(LoginNoticed, "info")
     log.register(TokenNotRenewed, "warning", "A backend's access token could not be renewed")
     log.register(ConflictsChanged, _of_conflicts)
     log.register(CallParked, "debug")

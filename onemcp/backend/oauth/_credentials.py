@@ -12,7 +12,7 @@ from typing import Final, NoReturn, Protocol
 
 import trio
 
-from onemcp.backend.events import TokenNotRenewed
+from onemcp.backend.events import LoginNoticed, TokenNotRenewed
 from onemcp.config import BearerLogin
 
 from ._challenge import Challenge
@@ -185,7 +185,7 @@ class Renewing(Versioned, ABC):
     def __init__(
         self,
         backend: str,
-        on_event: Callable[[TokenNotRenewed], object],
+        on_event: Callable[[LoginNoticed | TokenNotRenewed], object],
         now: Callable[[], float] = time.time,
     ) -> None:
         """Have none yet."""

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from onemcp.backend.events import TokenNotRenewed
+from onemcp.backend.events import LoginNoticed, TokenNotRenewed
 from onemcp.config import ClientCredentialsLogin
 
 from ._authorization import select_scopes
@@ -35,7 +35,7 @@ class ServiceLogin(Renewing):
         backend: str,
         login: ClientCredentialsLogin,
         flow: Flow,
-        on_event: Callable[[TokenNotRenewed], object],
+        on_event: Callable[[LoginNoticed | TokenNotRenewed], object],
         now: Callable[[], float] = time.time,
     ) -> None:
         """Ask nothing yet: it is the backend that says where."""

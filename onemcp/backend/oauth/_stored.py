@@ -9,7 +9,7 @@ from functools import partial
 import attrs
 import trio
 
-from onemcp.backend.events import TokenNotRenewed
+from onemcp.backend.events import LoginNoticed, TokenNotRenewed
 from onemcp.state import StateError
 
 from ._challenge import Challenge
@@ -31,7 +31,7 @@ class StoredLogin(Renewing):
         self,
         place: StoredAt,
         flow: Flow,
-        on_event: Callable[[TokenNotRenewed], object],
+        on_event: Callable[[LoginNoticed | TokenNotRenewed], object],
         now: Callable[[], float] = time.time,
     ) -> None:
         """Read nothing yet."""
@@ -56,8 +56,9 @@ class StoredLogin(Renewing):
                 self._unreadable = str(error)
                 return
             self._unreadable = None
-            if self._take(record):
+            if self._take(record) and self._has_looked:
                 self.bump()
+                self._on_event(LoginNoticed(self._place.backend))
 
     def _take(self, record: LoginRecord | None) -> bool:
         """Use what is stored; tell whether its tokens are others than those in use."""

@@ -28,6 +28,12 @@ from tests.backend.oauth.world import (
 DOCUMENT = "https://me.example/client.json"
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#scope-selection-strategy-2",
+    "basic/authorization/index#scope-selection-strategy-3",
+    "basic/authorization/index#scope-selection-strategy-6",
+    "basic/authorization/index#scope-selection-strategy-7",
+)
 @pytest.mark.parametrize(
     ("challenged", "supported", "chosen"),
     [
@@ -41,6 +47,7 @@ def test_scopes_are_those_of_the_challenge_or_of_the_metadata(challenged, suppor
     assert select_scopes(Challenge(None, challenged), supported) == chosen
 
 
+@pytest.mark.requirement("basic/authorization/index#scope-selection-strategy-4")
 def test_scopes_that_were_asked_for_before_are_kept():
     assert select_scopes(Challenge(None, ("b",)), ("x",), before=("a",)) == ("a", "b")
 
@@ -59,6 +66,12 @@ def authorization(*, names_issuer: bool = True) -> Authorization:
     return Authorization(ISSUER, names_issuer, REDIRECT, ("a", "offline_access"))
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#resource-parameter-implementation-1",
+    "basic/authorization/index#resource-parameter-implementation-2",
+    "basic/authorization/security-considerations#authorization-code-protection-1",
+    "basic/authorization/security-considerations#authorization-code-protection-2",
+)
 def test_the_browser_is_sent_with_everything_that_is_asked_for():
     server = msgspec.convert(
         server_metadata(authorization_endpoint=f"{ISSUER}/authorize?tenant=1&state=no"),
@@ -86,23 +99,34 @@ def test_the_browser_is_sent_with_everything_that_is_asked_for():
         asked.url(ServerMetadata(ISSUER, TOKEN), Registration(ISSUER, "me"), URL)
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#authorization-response-validation-1",
+    "basic/authorization/index#authorization-response-validation-4",
+)
 @pytest.mark.parametrize("names_issuer", [True, False])
 def test_an_answer_that_names_the_issuer_is_taken(names_issuer):
     asked = authorization(names_issuer=names_issuer)
     assert asked.code({"state": [asked.state], "iss": [ISSUER], "code": ["c"]}) == "c"
 
 
+@pytest.mark.requirement("basic/authorization/index#authorization-response-validation-4")
 def test_an_answer_need_not_name_it_where_that_is_not_announced():
     asked = authorization(names_issuer=False)
     assert asked.code({"state": [asked.state], "code": ["c"]}) == "c"
 
 
+@pytest.mark.requirement("basic/authorization/index#authorization-response-validation-4")
 def test_an_answer_must_name_it_where_that_is_announced():
     asked = authorization()
     with pytest.raises(OAuthError, match="does not say which"):
         asked.code({"state": [asked.state], "code": ["c"]})
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#authorization-response-validation-4",
+    "basic/authorization/index#authorization-response-validation-7",
+    "basic/authorization/index#authorization-response-validation-8",
+)
 @pytest.mark.parametrize(
     "issuer", ["https://evil.example", f"{ISSUER}/", "https://ID.example.com", ""]
 )
@@ -115,6 +139,7 @@ def test_an_answer_of_another_issuer_is_refused_whatever_it_says(names_issuer, i
         assert "from_evil" not in str(refused.value)
 
 
+@pytest.mark.requirement("basic/authorization/security-considerations#open-redirection-3")
 @pytest.mark.parametrize("state", [[], ["other"], ["ö"]])
 def test_an_answer_to_something_else_is_refused(state):
     said = {"iss": [ISSUER], "code": ["c"]} | ({"state": state} if state else {})
@@ -147,6 +172,19 @@ async def log_in(world: World, login: AuthorizationCodeLogin, before: LoginRecor
     return await pending.finish("b", answer), parse_qs(urlsplit(pending.url).query)
 
 
+@pytest.mark.requirement(
+    "basic/authorization/client-registration#application-type-and-redirect-uri-constraints-1",
+    "basic/authorization/client-registration#application-type-and-redirect-uri-constraints-2",
+    "basic/authorization/index#overview-4",
+    "basic/authorization/index#client-registration-1",
+    "basic/authorization/index#resource-parameter-implementation-1",
+    "basic/authorization/index#resource-parameter-implementation-2",
+    "basic/authorization/index#canonical-server-uri-4",
+    "basic/authorization/index#refresh-tokens-2",
+    "basic/authorization/security-considerations#token-audience-binding-and-validation-1",
+    "basic/authorization/security-considerations#open-redirection-1",
+    "basic/authorization/security-considerations#access-token-privilege-restriction-5",
+)
 async def test_a_login_registers_and_redeems_the_code():
     world = World(scopes_supported=["s"])
     record, sent = await log_in(world, AuthorizationCodeLogin())
@@ -201,6 +239,13 @@ async def test_more_scopes_than_it_was_registered_for_need_another_client():
     assert again.asked == ("a", "b")
 
 
+@pytest.mark.requirement(
+    "basic/authorization/authorization-server-discovery#authorization-server-location-3",
+    "basic/authorization/authorization-server-discovery#authorization-server-location-4",
+    "basic/authorization/client-registration#authorization-server-binding-1",
+    "basic/authorization/client-registration#authorization-server-binding-2",
+    "basic/authorization/client-registration#authorization-server-binding-3",
+)
 async def test_another_authorization_server_gets_nothing_of_the_first():
     world = World()
     record, _ = await log_in(world, AuthorizationCodeLogin())
@@ -213,6 +258,11 @@ async def test_another_authorization_server_gets_nothing_of_the_first():
     assert "of-the-other" not in str(sent)
 
 
+@pytest.mark.requirement(
+    "basic/authorization/client-registration#introduction-1",
+    "basic/authorization/client-registration#pre-registration-1",
+    "basic/authorization/index#client-registration-1",
+)
 async def test_a_client_that_was_registered_by_hand_comes_first():
     world = World()
     world.pages[SERVER] = (200, server_metadata(client_id_metadata_document_supported=True))
@@ -222,6 +272,11 @@ async def test_a_client_that_was_registered_by_hand_comes_first():
     assert REGISTER not in {url for _, url in world.asked}
 
 
+@pytest.mark.requirement(
+    "basic/authorization/client-registration#introduction-1",
+    "basic/authorization/client-registration#client-id-metadata-documents-1",
+    "basic/authorization/client-registration#advertising-cimd-support-1",
+)
 async def test_a_metadata_document_comes_before_registration_where_it_is_supported():
     login = AuthorizationCodeLogin(client_metadata_url=DOCUMENT)
     world = World()
@@ -232,6 +287,7 @@ async def test_a_metadata_document_comes_before_registration_where_it_is_support
     assert sent["client_id"] == [DOCUMENT]
 
 
+@pytest.mark.requirement("basic/authorization/client-registration#introduction-1")
 async def test_where_there_is_no_way_to_register_somebody_is_told_what_to_do():
     world = World()
     world.pages[SERVER] = (200, server_metadata(registration_endpoint=None))
@@ -239,6 +295,10 @@ async def test_where_there_is_no_way_to_register_somebody_is_told_what_to_do():
         await log_in(world, AuthorizationCodeLogin())
 
 
+@pytest.mark.requirement(
+    "basic/authorization/client-registration#application-type-and-redirect-uri-constraints-4",
+    "basic/authorization/client-registration#application-type-and-redirect-uri-constraints-5",
+)
 @pytest.mark.parametrize("body", [{"error": "invalid_redirect_uri"}, {"error": "<b>"}, b"no"])
 async def test_a_refused_registration_is_told_with_the_redirect_uri(body):
     world = World()
@@ -257,6 +317,13 @@ async def test_a_registration_that_is_of_no_use_is_refused(answer):
         await log_in(world, AuthorizationCodeLogin())
 
 
+@pytest.mark.requirement(
+    "basic/authorization/security-considerations#authorization-code-protection-1",
+    "basic/authorization/security-considerations#authorization-code-protection-3",
+    "basic/authorization/security-considerations#authorization-code-protection-4",
+    "basic/authorization/security-considerations#authorization-code-protection-5",
+    "basic/authorization/security-considerations#authorization-code-protection-6",
+)
 @pytest.mark.parametrize("methods", [None, [], ["plain"]])
 async def test_without_pkce_there_is_no_login(methods):
     world = World()

@@ -10,6 +10,9 @@ from onemcp.backend.oauth import Challenge, read_challenge
 from onemcp.backend.oauth._challenge import MAX_SCOPES, scopes_of
 
 
+@pytest.mark.requirement(
+    "basic/authorization/authorization-server-discovery#protected-resource-metadata-discovery-requirements-3"
+)
 @pytest.mark.parametrize(
     ("header", "challenge"),
     [

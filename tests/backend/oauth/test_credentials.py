@@ -147,6 +147,7 @@ async def test_a_server_that_fails_is_left_alone_for_longer_and_longer(stored):
     assert await stored.login.renew("t0", Challenge())
 
 
+@pytest.mark.requirement("basic/authorization/index#refresh-tokens-3")
 async def test_without_a_refresh_token_a_person_is_needed(tmp_path):
     stored = Stored(tmp_path, refresh=None, lifetime=600.0)
     stored.clock.now += 1000
@@ -155,6 +156,10 @@ async def test_without_a_refresh_token_a_person_is_needed(tmp_path):
     assert stored.world.forms == []
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#step-up-authorization-flow-1",
+    "basic/authorization/index#step-up-authorization-flow-2",
+)
 async def test_more_rights_are_noted_for_the_next_login(stored):
     await stored.login.token()
     assert not await stored.login.renew("t0", MORE)
@@ -206,6 +211,7 @@ async def test_a_store_that_cannot_be_trusted_is_told(stored):
 # --- the store ------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("basic/authorization/index#token-handling-5")
 def test_a_login_is_good_for_its_backend_address_and_key_alone(tmp_path):
     stored = Stored(tmp_path, lifetime=600.0)
     store = stored.place.store
@@ -217,6 +223,7 @@ def test_a_login_is_good_for_its_backend_address_and_key_alone(tmp_path):
     assert store.load("b", URL) is not None
 
 
+@pytest.mark.requirement("basic/authorization/index#refresh-tokens-1")
 def test_nothing_secret_is_on_the_disk_in_clear(tmp_path):
     stored = Stored(tmp_path, access="the-access-token", refresh="the-refresh-token")
     path = stored.place.store.path("b")
@@ -257,6 +264,10 @@ async def test_a_service_gets_its_tokens_when_it_is_asked_for_one():
     assert await login.token() == "t2"
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#step-up-authorization-flow-1",
+    "basic/authorization/index#step-up-authorization-flow-3",
+)
 async def test_a_service_asks_for_more_scopes_a_few_times():
     world = World()
     login = service(world, Clock(), [])

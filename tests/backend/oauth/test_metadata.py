@@ -27,6 +27,9 @@ def test_a_resource_is_looked_for_at_its_path_and_then_at_the_root():
     assert resource_locations(A) == (f"{A}/.well-known/oauth-protected-resource",)
 
 
+@pytest.mark.requirement(
+    "basic/authorization/authorization-server-discovery#authorization-server-metadata-discovery-2"
+)
 def test_an_issuer_with_a_path_has_three_places():
     assert server_locations(f"{A}/tenant1") == (
         f"{A}/.well-known/oauth-authorization-server/tenant1",
@@ -35,6 +38,9 @@ def test_an_issuer_with_a_path_has_three_places():
     )
 
 
+@pytest.mark.requirement(
+    "basic/authorization/authorization-server-discovery#authorization-server-metadata-discovery-3"
+)
 @pytest.mark.parametrize("issuer", [A, f"{A}/"])
 def test_an_issuer_without_a_path_has_two_places(issuer):
     assert server_locations(issuer) == (
@@ -56,11 +62,13 @@ def test_the_canonical_address_has_nothing_secret(url, same):
     assert canonical(url) == same
 
 
+@pytest.mark.requirement("basic/authorization/index#canonical-server-uri-1")
 @pytest.mark.parametrize("resource", [f"{A}/mcp", A, f"{A}/"])
 def test_metadata_may_be_of_the_resource_or_of_what_contains_it(resource):
     assert check_resource(ResourceMetadata(resource), f"{A}/mcp") == resource
 
 
+@pytest.mark.requirement("basic/authorization/index#resource-parameter-implementation-3")
 @pytest.mark.parametrize(
     "resource",
     [
@@ -78,6 +86,7 @@ def test_metadata_of_another_resource_is_not_used(resource):
         check_resource(ResourceMetadata(resource), f"{A}/mcp")
 
 
+@pytest.mark.requirement("basic/authorization/client-registration#authorization-server-binding-4")
 def test_the_first_authorization_server_is_used_or_the_one_that_is_insisted_on():
     metadata = ResourceMetadata(A, ("https://one.example", "https://two.example"))
     assert choose_issuer(metadata, None) == "https://one.example"
@@ -124,6 +133,9 @@ def test_http_is_for_this_machine_only():
         Guard("http://localhost:1/mcp").check("http://id.example.com", "it")
 
 
+@pytest.mark.requirement(
+    "basic/authorization/authorization-server-discovery#protected-resource-metadata-discovery-requirements-2"
+)
 async def test_the_place_that_the_backend_names_is_asked_alone():
     world = World()
     named = "https://mcp.example.com/somewhere"
@@ -133,6 +145,11 @@ async def test_the_place_that_the_backend_names_is_asked_alone():
     assert world.asked == [("GET", named), ("GET", SERVER)]
 
 
+@pytest.mark.requirement(
+    "basic/authorization/authorization-server-discovery#protected-resource-metadata-discovery-requirements-2",
+    "basic/authorization/authorization-server-discovery#authorization-server-metadata-discovery-1",
+    "basic/authorization/index#overview-6",
+)
 async def test_without_one_the_well_known_places_are_asked_in_order():
     world = World()
     root = "https://mcp.example.com/.well-known/oauth-protected-resource"
@@ -143,6 +160,11 @@ async def test_without_one_the_well_known_places_are_asked_in_order():
     assert [url for _, url in world.asked] == [PRM, root, SERVER, openid]
 
 
+@pytest.mark.requirement(
+    "basic/authorization/authorization-server-discovery#authorization-server-metadata-discovery-4",
+    "basic/authorization/authorization-server-discovery#authorization-server-metadata-discovery-5",
+    "basic/authorization/authorization-server-discovery#authorization-server-metadata-discovery-6",
+)
 @pytest.mark.parametrize("issuer", [f"{ISSUER}/", "https://ID.example.com", "https://evil.example"])
 async def test_metadata_of_another_issuer_is_not_used(issuer):
     world = World()
@@ -170,6 +192,7 @@ async def test_nonsense_is_told_without_being_repeated(value):
         await world.flow().discover(Challenge(), None)
 
 
+@pytest.mark.requirement("basic/authorization/index#overview-4")
 async def test_a_backend_without_metadata_has_no_login():
     world = World()
     del world.pages[PRM]

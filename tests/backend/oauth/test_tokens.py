@@ -131,6 +131,7 @@ def test_a_key_signs_for_the_issuer_alone():
             sign_assertion(other, "ES256", "me", ISSUER, 1000)
 
 
+@pytest.mark.requirement("basic/authorization/index#refresh-tokens-1")
 def test_secrets_are_not_in_what_is_printed():
     shown = repr(Tokens("access", "fresh")) + repr(Registration(ISSUER, "me", "hidden"))
     assert not any(secret in shown for secret in ("'access'", "fresh", "hidden"))

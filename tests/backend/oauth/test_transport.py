@@ -86,6 +86,12 @@ def connection_to(url: str, credentials):
     )
 
 
+@pytest.mark.requirement(
+    "basic/authorization/authorization-server-discovery#protected-resource-metadata-discovery-requirements-3",
+    "basic/authorization/index#token-requirements-2",
+    "basic/authorization/index#token-requirements-3",
+    "basic/authorization/index#token-requirements-4",
+)
 async def test_a_refused_request_is_sent_again_with_a_new_token():
     server, credentials = Guarded("two"), Rotating("one", "two")
     with trio.fail_after(LIMIT):
