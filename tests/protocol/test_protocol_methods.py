@@ -14,11 +14,16 @@ NOTIFICATIONS = {
     for table in (official.CLIENT_NOTIFICATIONS, official.SERVER_NOTIFICATIONS)
     for method, _ in table
 }
+TASKS = {
+    *("tasks/get", "tasks/update", "tasks/cancel", "notifications/tasks"),  # the extension
+    *("tasks/result", "notifications/tasks/status"),  # 2025-11-25, experimental
+}
+"""What the official tables leave to the extension."""
 CONSTANTS = {value for name, value in vars(m).items() if name.isupper() and isinstance(value, str)}
 
 
 def test_every_method_that_is_named_exists():
-    known = CLIENT | SERVER | NOTIFICATIONS
+    known = CLIENT | SERVER | NOTIFICATIONS | TASKS
     assert {method for method in CONSTANTS if method not in known} == set()
 
 
@@ -37,7 +42,8 @@ def test_cacheable_methods_are_those_of_the_specification():
 
 def test_named_methods_are_those_of_the_specification():
     named = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-    assert named == m.NAMED
+    by_task = dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId")
+    assert named | by_task == m.NAMED
 
 
 @pytest.mark.requirement("basic/patterns/mrtr#server-requirements-basic-workflow-2")
