@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import attrs
 import trio
 
-from onemcp.backend import Backend, Call, Exchange, Incoming, open_call
+from onemcp.backend import Answer, Backend, Call, Exchange, Incoming, open_call
 from onemcp.protocol import translation
 from onemcp.protocol.errors import (
     BackendUnavailable,
     Overloaded,
     ProtocolError,
     RemoteError,
+    RequestCancelled,
     ResourceNotFound,
 )
-from onemcp.protocol.jsonrpc import Failure
+from onemcp.protocol.jsonrpc import Failure, Response
 from onemcp.protocol.methods import RESOURCES_READ
 from onemcp.protocol.revisions import Era
 
 from .inquiry import Origin
+from .reply import Reply
 from .retry import check_state
 from .routed import Admit, RoutedCall
 
@@ -41,23 +44,77 @@ async def carry(admit: Admit, origin: Origin, backend: Backend, call: Call) -> R
     return RoutedCall(origin, backend, exchange, terms)
 
 
+class Tentative:
+    """A reply of a backend that has said something, and may still say that it lacks the resource.
+
+    Then the next ones are asked. See :class:`.reply.Reply`.
+    """
+
+    __slots__ = ("_ask_others", "_closed", "_current", "_is_over", "_origin")
+
+    def __init__(
+        self, origin: Origin, current: RoutedCall, ask_others: Callable[[], Awaitable[Reply]]
+    ) -> None:
+        """Carry on with `current`, for as long as it doesn't lack the resource."""
+        self._origin = origin
+        self._current: Reply = current
+        self._ask_others: Callable[[], Awaitable[Reply]] | None = ask_others
+        self._is_over = False
+        self._closed = False
+
+    async def receive(self) -> Incoming:
+        """Wait for the next message."""
+        if not self._is_over:
+            message = await self._current.receive()
+            if self._ask_others is None or not _is_ignorance(message):
+                return message
+            self._is_over = True  # as is known from here on, should this be cancelled
+        return await self._go_on()
+
+    def answer(self, answer: Answer) -> bool:
+        """Take the client's answer to a question."""
+        return self._current.answer(answer)
+
+    def close(self) -> None:
+        """Stop caring."""
+        self._closed = True
+        self._current.close()
+
+    async def _go_on(self) -> Incoming:
+        try:
+            if self._ask_others is not None and not self._closed:
+                self._current, self._ask_others = await self._ask_others(), None
+                self._is_over = False
+            if self._closed:
+                self._current.close()
+                raise RequestCancelled("the client cancelled the request")
+        except ProtocolError as error:
+            return Failure(self._origin.id, error.error)
+        return await self._current.receive()
+
+
+def _is_ignorance(message: Incoming | None) -> bool:
+    return isinstance(message, Failure) and translation.is_not_found(message.error)
+
+
 async def ask_in_turn(
     admit: Admit,
     origin: Origin,
     candidates: Sequence[Backend],
     call: Call,
     error: ProtocolError,
-) -> RoutedCall:
-    """Carry a call to the first backend that doesn't begin by saying that it lacks the resource.
+    *,
+    latest: float | None = None,
+) -> Reply:
+    """Carry a call to the first backend that doesn't say that it lacks the resource.
 
-    All of them together have no more time than the most patient one.
+    All of them together have no more time than the most patient one, or than until `latest`.
 
     Raises:
         ProtocolError: `error`, where none has it; or why one that might have it can't be asked.
     """
-    patience = max((backend.config.timeouts.call for backend in candidates), default=0.0)
-    latest = trio.current_time() + patience
-    for backend in candidates:
+    latest = _deadline(candidates) if latest is None else latest
+    for number, backend in enumerate(candidates, start=1):
         terms = admit(backend)
         terms = attrs.evolve(terms, deadline=min(terms.deadline, latest))
         try:
@@ -70,11 +127,21 @@ async def ask_in_turn(
         except BaseException:
             terms.on_end()
             raise
-        if isinstance(first, Failure) and translation.is_not_found(first.error):
+        if _is_ignorance(first):
             terms.on_end()
             continue
-        return RoutedCall(origin, asked, exchange, terms, first=first)
+        routed = RoutedCall(origin, asked, exchange, terms, first=first)
+        if first is None or isinstance(first, Response | Failure):
+            return routed
+        others = candidates[number:]
+        ask_others = partial(ask_in_turn, admit, origin, others, call, error, latest=latest)
+        return Tentative(origin, routed, ask_others)
     raise error
+
+
+def _deadline(candidates: Sequence[Backend]) -> float:
+    patience = max((backend.config.timeouts.call for backend in candidates), default=0.0)
+    return trio.current_time() + patience
 
 
 async def _open(backend: Backend, call: Call, deadline: float) -> tuple[Backend, Exchange]:

@@ -8,7 +8,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from onemcp.protocol.errors import BackendUnavailable, InvalidParams, Overloaded, ProtocolError
 from onemcp.protocol.fields import raw
-from onemcp.protocol.jsonrpc import Notification, Response
+from onemcp.protocol.jsonrpc import Failure, Notification, Request, Response
 from onemcp.protocol.revisions import LATEST_LEGACY
 from tests.multiplexer.fakes import (
     Server,
@@ -139,6 +139,55 @@ async def test_what_was_said_before_the_answer_is_not_lost(world: World):
     messages = await receive_all(await send(view, "resources/read", {"uri": URI}))
     assert messages[0] == progress
     assert isinstance(messages[1], Response)
+
+
+def talkative(name: str, *, asks: bool, **more) -> Server:
+    """A server that says something else before it says that it lacks the resource."""
+    server = Server(name, revision=LATEST_LEGACY, **more)
+    params = raw({"progressToken": 1, "progress": 2})
+
+    def talk(exchange) -> None:
+        if asks:
+            exchange.deliver(Request("q", "roots/list", raw({})))
+        else:
+            exchange.deliver(Notification("notifications/progress", params))
+        failure(-32002, "none such here")(exchange)
+
+    server.handlers["resources/read"] = talk
+    return server
+
+
+@ERAS
+@pytest.mark.parametrize("asks", [True, False])
+async def test_one_that_says_something_else_first_is_ignorant_all_the_same(
+    world: World, caller, not_found, *, asks: bool
+):
+    view = await world.show(talkative("one", asks=asks), ignorant("two"), knowing("three"))
+    messages = await receive_all(await send(view, "resources/read", {"uri": URI}, caller))
+    assert decoded(messages[-1].result)["said"] == "three"
+    assert [message.method for message in messages[:-1]] == ["notifications/progress"][asks:]
+    assert world.multiplexer.in_flight == 0
+    view = await world.show(talkative("four", asks=asks), talkative("five", asks=asks))
+    messages = await receive_all(await send(view, "resources/read", {"uri": URI}, caller))
+    assert decoded(messages[-1].error) == not_found
+    assert world.multiplexer.in_flight == 0
+
+
+async def test_a_client_may_go_while_the_next_one_is_asked(world: World, autojump_clock):
+    slow = Server("slow")
+    slow.handlers["resources/read"] = nothing
+    view = await world.show(talkative("one", asks=False), slow)
+    reply = await send(view, "resources/read", {"uri": URI})
+    assert isinstance(await reply.receive(), Notification)
+    with trio.move_on_after(1):
+        await reply.receive()
+    reply.close()
+    (cancelled,) = slow.calls
+    answer = await reply.receive()
+    assert isinstance(answer, Failure)
+    assert decoded(answer.error)["code"] == -33009
+    assert slow.cancelled == slow.calls == [cancelled]
+    assert world.multiplexer.in_flight == 0
 
 
 async def test_a_backend_that_is_up_is_asked_before_one_that_is_not(world: World):
