@@ -35,7 +35,7 @@ WARM_UP = 1 / 3
 """The part of the time after which nothing grows any more."""
 GROWTH = 1.3
 CLIENTS = 24
-IDLE = 4.0
+IDLE = 10.0
 """Seconds until the gateway ends a session that nobody uses."""
 CALLS_PER_BLOW = (20, 200)
 """How many calls are finished between two things that go wrong, at least and at most."""
