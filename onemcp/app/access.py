@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from onemcp.auth import Gate, KeyStore, Principal, Scope, TokenVerifier, rights_of
+from onemcp.auth import Gate, KeyStore, Principal, Scope, TokenVerifier, no_more, rights_of
 from onemcp.auth.server import Audited, AuthorizationServer, Ledger, LoginCode
 from onemcp.config import Configuration, ConfigurationError, Problem, watch
 from onemcp.state import StateError
@@ -108,9 +108,10 @@ class Access:
         external = self.issuers.external(configuration)
         verifier = TokenVerifier(self.keys if local else None, external=external)
         rights: Callable[[Principal], Iterable[Scope]] = rights_of
+        attainable: Callable[[Principal], Iterable[Scope]] = no_more
         if server is not None:
             verifier = TokenVerifier(self.keys, stands=server.stands)
-            rights = server.rights
+            rights, attainable = server.rights, server.attainable
         return Gate(
             mode=auth.mode,
             verifier=None if auth.mode == "none" else verifier,
@@ -121,6 +122,7 @@ class Access:
             allowed_origins=address.allowed_origins,
             bound_hosts=bound_hosts,
             rights=rights,
+            attainable=attainable,
         )
 
     def reconfigure(self, configuration: Configuration) -> None:

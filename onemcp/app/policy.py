@@ -29,6 +29,7 @@ def policy_of(configuration: Configuration) -> Policy:
     return Policy(
         people={OPERATOR: Person(name=OPERATOR), **people},
         clients={name: _client(name, client) for name, client in auth.clients.items()},
+        views=frozenset(view.name for view in configuration.views),
         registration=auth.registration,
         max_registrations=auth.registrations,
         access_seconds=int(auth.access_token_lifetime),

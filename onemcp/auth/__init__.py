@@ -15,7 +15,7 @@ from onemcp.auth._errors import (
     RequestRefused,
     Unauthorized,
 )
-from onemcp.auth._gate import Gate, Headers, Mode
+from onemcp.auth._gate import Gate, Headers, Mode, no_more
 from onemcp.auth._issuers import ExternalIssuer
 from onemcp.auth._jwks import MAX_JWKS_BYTES, KeySet, TrustedKey, parse_jwks
 from onemcp.auth._keys import KeyStore, SigningKey, load_or_create_keys
@@ -58,6 +58,7 @@ __all__ = [
     "issue_token",
     "load_or_create_keys",
     "new_token",
+    "no_more",
     "parse_jwks",
     "parse_scopes",
     "resource_metadata",

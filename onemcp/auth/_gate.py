@@ -21,7 +21,7 @@ from onemcp.auth._errors import BadRequest, Forbidden, InsufficientScope, Invali
 from onemcp.auth._metadata import scopes_of
 from onemcp.auth._principal import ANONYMOUS, Principal
 from onemcp.auth._resource import Resource
-from onemcp.auth._scopes import Scope, in_words, parse_scopes, rights_of
+from onemcp.auth._scopes import Scope, in_words, rights_of
 from onemcp.auth._verifier import TokenVerifier
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
@@ -65,6 +65,12 @@ class _Authority(NamedTuple):
 
     def with_port(self, scheme: str) -> "_Authority":
         return self._replace(port=self.port or DEFAULT_PORTS[scheme])
+
+
+def no_more(principal: Principal) -> tuple[Scope, ...]:
+    """Tell that somebody can't come to have anything: a token is good for what it is good for."""
+    del principal
+    return ()
 
 
 def _as_tuple(names: Iterable[str]) -> tuple[str, ...]:
@@ -120,6 +126,7 @@ class Gate:
         issuers: The authorization servers elsewhere that clients are sent to.
         own_issuer: Whether clients are sent to the gateway's own.
         rights: Tells what a principal may do by now.
+        attainable: Tells what a principal could come to have by asking for it.
         public_url: The origin that clients use; None where it is what their Host says.
         allowed_hosts: Hosts accepted besides loopback and the bound addresses; one that is given
             with a port is accepted with that port only.
@@ -132,6 +139,7 @@ class Gate:
     issuers: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple)
     own_issuer: bool = False
     rights: Callable[[Principal], Iterable[Scope]] = attrs.field(default=rights_of, repr=False)
+    attainable: Callable[[Principal], Iterable[Scope]] = attrs.field(default=no_more, repr=False)
     public_url: str | None = None
     allowed_hosts: frozenset[_Authority] = attrs.field(default=(), converter=_read_allowed_hosts)
     allowed_origins: frozenset[str] = attrs.field(default=(), converter=_read_allowed_origins)
@@ -219,27 +227,30 @@ class Gate:
             return rights_of(ANONYMOUS)
         return self.rights(principal) if self.verifier.stands(principal) else ()
 
-    def insufficient(self, headers: Headers, path: str = "") -> InsufficientScope:
-        """Return the refusal of somebody who has no rights to anything at an endpoint.
+    def insufficient(
+        self, headers: Headers, path: str = "", needed: Iterable[Scope] = ()
+    ) -> InsufficientScope:
+        """Return the refusal of somebody who lacks rights (MCP, "Scope Challenge Handling").
 
-        It is the same whether there is such an endpoint or not.
+        Without rights to anything at an endpoint it is the same whether there is one or not.
 
         Args:
             headers: The request's, as ASGI has them; its Host has been checked.
             path: The endpoint that is called; empty for all of them.
+            needed: What the request takes; by default what opens the endpoint.
         """
         resource = self.resource(headers, path)
-        needed = in_words(parse_scopes(scopes_of(resource)))
+        scope = in_words(needed) or " ".join(scopes_of(resource))
         return InsufficientScope(
-            f"The scope {needed} is needed",
-            reason=f"needs {needed}",
-            www_authenticate=self._challenge(resource, INSUFFICIENT),
+            f"Your access token lacks a scope; ask for {scope}",
+            reason=f"needs {scope}",
+            www_authenticate=self._challenge(resource, INSUFFICIENT, scope=scope),
         )
 
-    def _challenge(self, resource: Resource, *more: str) -> str:
+    def _challenge(self, resource: Resource, *more: str, scope: str = "") -> str:
         where = []
         if self.authorization_servers(resource):
-            scope = " ".join(scopes_of(resource))
+            scope = scope or " ".join(scopes_of(resource))
             where = [f'resource_metadata="{resource.metadata_url}"', f'scope="{scope}"']
         return ", ".join([CHALLENGE, *more, *where])
 

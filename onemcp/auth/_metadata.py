@@ -34,10 +34,14 @@ def resource_path(path: str, endpoint: str) -> str | None:
 
 
 def scopes_of(resource: Resource) -> tuple[str, ...]:
-    """Return the scopes that let a client use all of a resource, and nothing else."""
+    """Return the scopes that let a client use all of a resource, and nothing else.
+
+    Those of a name are the same whether it is a backend's, a view's or nobody's; one of them at
+    most means anything.
+    """
     parts = resource.path.split("/")
     named = len(parts) > 2 and NAME.fullmatch(parts[2])  # noqa: PLR2004  ("", "mcp", NAME)
-    return (f"backend:{parts[2]}",) if named else (EVERYTHING,)
+    return (f"backend:{parts[2]}", f"view:{parts[2]}") if named else (EVERYTHING,)
 
 
 def resource_metadata(resource: Resource, issuers: Sequence[str], name: str) -> dict[str, Any]:

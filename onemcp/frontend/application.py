@@ -6,21 +6,25 @@ A plain ASGI callable: the MCP endpoint has no framework under it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import attrs
 import trio
+from msgspec import Raw
 
 from onemcp.auth import Gate, Principal, RequestRefused, resource_path
-from onemcp.multiplexer import EVERYTHING, NOTHING, Multiplexer, Selection, View
+from onemcp.multiplexer import EVERYTHING, NOTHING, Multiplexer, Selection, View, lacking
 from onemcp.protocol import headers as mcp_headers
-from onemcp.protocol import meta
+from onemcp.protocol import jsonrpc, meta
 from onemcp.protocol.errors import (
     HeaderMismatch,
     InternalError,
     InvalidParams,
     InvalidRequest,
+    LocalError,
 )
 from onemcp.protocol.fields import split
 from onemcp.protocol.jsonrpc import Message, Request
@@ -138,7 +142,15 @@ class Application:
         view = self._view(base, name, self._selection(principal), path, headers)
         with trio.CancelScope() as life:
             self._live[life] = principal, name
-            http = HttpRequest(headers, view, principal.identity, wire, self.slots, principal)
+            http = HttpRequest(
+                headers,
+                view,
+                principal.identity,
+                wire,
+                self.slots,
+                principal,
+                partial(self._check_scope, principal, headers, path),
+            )
             try:
                 await self._serve_known(base, scope, http)
             finally:
@@ -170,6 +182,27 @@ class Application:
     def _selection(self, principal: Principal) -> Selection:
         """Return what somebody may see by now."""
         return self.multiplexer.granted(frozenset(self.gate.standing_rights(principal)))
+
+    def _check_scope(
+        self,
+        principal: Principal,
+        headers: Headers,
+        path: str,
+        content: Message | list[Raw],
+        view: View,
+    ) -> None:
+        """Check that nobody asks for what could be theirs, but isn't yet.
+
+        Raises:
+            InsufficientScope: They do; it names all that they lack for it.
+        """
+        if view.selection == EVERYTHING:
+            return
+        attainable = frozenset(self.gate.attainable(principal))
+        found = (lacking(each, view, attainable) for each in _requests(content))
+        needed = {scope for scope in found if scope is not None}
+        if needed:
+            raise self.gate.insufficient(headers, path, needed)
 
     async def _serve_known(self, base: str, scope: Scope, http: HttpRequest) -> None:
         if base == PATH:
@@ -230,6 +263,7 @@ class Application:
             error = InvalidRequest("POST needs Accept: application/json, text/event-stream")
             raise HttpRefusal(406, error)
         content = await read_content(http, self.body_limit)
+        http.check_scope(content, http.view)
         if isinstance(content, list):
             await self.legacy.post_batch(content, http)
         elif is_modern(content, http.headers):
@@ -245,6 +279,15 @@ def _endpoint(path: str) -> tuple[str, str | None]:
         return base, None
     base, _, name = path.rpartition("/")
     return base, name
+
+
+def _requests(content: Message | list[Raw]) -> Iterator[Request]:
+    """Return the requests of a message, or of a batch; what is malformed is refused elsewhere."""
+    for item in content if isinstance(content, list) else ():
+        with suppress(LocalError):
+            yield from _requests(jsonrpc.decode(item))
+    if isinstance(content, Request):
+        yield content
 
 
 def is_modern(message: Message, headers: Headers) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 import trio
+from msgspec import Raw
 
 from onemcp.multiplexer import View
 from onemcp.protocol import jsonrpc
@@ -205,6 +206,7 @@ class HttpRequest:
         wire: The client's end.
         slots: Where a stream of events takes its place.
         grant: What its sender's rights come from.
+        check_scope: Refuses content whose sender lacks a scope for it, where a view is shown.
     """
 
     headers: Headers
@@ -213,6 +215,7 @@ class HttpRequest:
     wire: Wire
     slots: StreamSlots
     grant: Hashable = None
+    check_scope: Callable[[jsonrpc.Message | list[Raw], View], None] = lambda _content, _view: None
 
     @property
     def send(self) -> Send:

@@ -112,6 +112,7 @@ class HttpSse:
 
         Raises:
             HttpRefusal: It isn't accepted.
+            InsufficientScope: Its sender lacks a scope.
             trio.BrokenResourceError: The client went away.
         """
         if method != "POST":
@@ -122,6 +123,7 @@ class HttpSse:
         view = http.view.multiplexer.view(conversation.view.name, http.view.selection)
         if view is None:
             raise _unknown_session()
+        http.check_scope(content, view)
         conversation.look_at(view, http.grant)
         try:
             if isinstance(content, list):

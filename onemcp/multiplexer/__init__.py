@@ -18,6 +18,7 @@ from .events import (
     RetryRefused,
     TaskRefused,
 )
+from .lacking import lacking
 from .multiplexer import Multiplexer
 from .parking import Parking, ParkingLimits
 from .reply import Immediate, Reply
@@ -52,4 +53,5 @@ __all__ = [
     "TaskIds",
     "TaskRefused",
     "View",
+    "lacking",
 ]

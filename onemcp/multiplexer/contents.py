@@ -237,6 +237,12 @@ class Contents:
             None,
         )
 
+    def behind(self, route: Route, kind: Catalogue) -> Candidate:
+        """Return what a name leads to, as its backend lists it."""
+        items = self._multiplexer.backends[route.backend].listings[kind].items
+        found = (item.definition for item in items if item.identity == route.name)
+        return Candidate(route.backend, kind, route.name, next(found, None))
+
     def owners(self, uri: str) -> list[Backend]:
         """Return the backends that list a URI, or a template that it matches, likeliest first."""
         backends = self._multiplexer.backends

@@ -223,7 +223,7 @@ def test_the_challenge_tells_where_to_get_a_token():
     assert refused.value.www_authenticate == (
         'Bearer realm="onemcp", resource_metadata='
         '"http://localhost:8722/.well-known/oauth-protected-resource/mcp/files", '
-        'scope="backend:files"'
+        'scope="backend:files view:files"'
     )
     bad = [*host, (b"authorization", b"Bearer x")]
     with pytest.raises(Unauthorized) as refused:

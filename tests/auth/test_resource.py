@@ -87,7 +87,7 @@ def test_the_metadata_asks_for_no_more_than_the_resource_needs():
     assert document == {
         "resource": "https://mcp.example.com/mcp/files",
         "authorization_servers": ["https://id.example"],
-        "scopes_supported": ["backend:files"],
+        "scopes_supported": ["backend:files", "view:files"],
         "bearer_methods_supported": ["header"],
         "resource_name": "team",
     }

@@ -211,7 +211,7 @@ async def test_a_token_that_is_good_for_less_is_told_what_is_missing(tmp_path):
         assert refused.status_code == 403
         challenge = refused.headers["www-authenticate"]
         assert 'error="insufficient_scope"' in challenge
-        assert 'scope="backend:other"' in challenge
+        assert 'scope="backend:other view:other"' in challenge
         assert f'"{at.origin}/.well-known/oauth-protected-resource/mcp/other"' in challenge
         assert (await at.call(tokens["access_token"])).status_code == 200
         assert (await at.call(tokens["access_token"], "/mcp/demo")).status_code == 200

@@ -118,7 +118,7 @@ async def test_addresses_without_anything_to_see_are_as_those_that_do_not_exist(
         assert answer.status == 403
         assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
         told = decoded(answer.body)["error"]["message"]
-        assert told == f"The scope backend:{name} is needed"
+        assert told == f"Your access token lacks a scope; ask for backend:{name} view:{name}"
     for scopes in ("openid", "view:nope"):
         for path in ("/mcp", "/mcp/one", "/mcp/nope", "/sse"):
             assert (await ask(site, scopes, path, "tools/list")).status == 403

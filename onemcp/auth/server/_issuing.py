@@ -15,7 +15,7 @@ import attrs
 
 from onemcp.auth._keys import KeyStore
 from onemcp.auth._resource import Resource
-from onemcp.auth._scopes import Scope, in_words, meet, parse_scopes
+from onemcp.auth._scopes import Scope, in_words, meet
 from onemcp.auth._tokens import issue_token
 from onemcp.auth.server import _pkce as pkce
 from onemcp.auth.server._authorization import read_resource, read_scopes
@@ -33,6 +33,7 @@ from onemcp.auth.server._forms import Form
 from onemcp.auth.server._ledger import Ledger
 from onemcp.auth.server._policy import Policy
 from onemcp.auth.server._records import Grant, Records, digest, new_secret
+from onemcp.auth.server._rights import of_grant
 
 GRANT_TYPES: Final = (CODE, REFRESH, SERVICE)
 
@@ -163,8 +164,7 @@ class Issuer:
 
     def policy_scopes(self, grant: Grant) -> frozenset[Scope]:
         """Return what a grant is good for by now: what its person has lost is lost."""
-        scopes = parse_scopes(grant.scopes)
-        return scopes if grant.service else meet(scopes, self.policy.rights_of(grant.subject))
+        return of_grant(grant, self.policy)
 
     # --- a service on its own behalf (OAuth 2.1, section 4.2) -----------------------------------
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
 import attrs
 
-from onemcp.auth._scopes import Kind, Scope
+from onemcp.auth._scopes import Kind, Scope, meet
 from onemcp.auth.server._clients import Client
 
 EVERYTHING: Final = frozenset({Scope(kind=Kind.EVERYTHING)})
@@ -35,6 +35,10 @@ def _people(people: Mapping[str, Person]) -> Mapping[str, Person]:
     return MappingProxyType(dict(people))
 
 
+def _names(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(names)
+
+
 def _clients(clients: Mapping[str, Client]) -> Mapping[str, Client]:
     return MappingProxyType(dict(clients))
 
@@ -46,6 +50,7 @@ class Policy:
     Attributes:
         people: Who may log in, by name.
         clients: The clients that the operator has registered, by id.
+        views: The names of the views that there are.
         registration: Whether clients may register themselves.
         documents: Whether clients may name a metadata document as their id.
         max_registrations: How many registered clients are kept.
@@ -56,6 +61,7 @@ class Policy:
 
     people: Mapping[str, Person] = attrs.field(factory=dict, converter=_people)
     clients: Mapping[str, Client] = attrs.field(factory=dict, converter=_clients)
+    views: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
     registration: bool = True
     documents: bool = False
     max_registrations: int = 1000
@@ -67,3 +73,19 @@ class Policy:
         """Return what a person may do; nothing if there is no such person."""
         person = self.people.get(subject)
         return frozenset() if person is None else person.scopes
+
+    def offered(self, asked: Iterable[Scope], subject: str) -> frozenset[Scope]:
+        """Return what of the scopes that are asked for a person may agree to.
+
+        Who doesn't know whether a name is a view's asks for it as a backend's and as a view's; the
+        person is to decide on what there is.
+        """
+        scopes = meet(asked, self.rights_of(subject))
+        viewed = {scope.name for scope in scopes if scope.kind is Kind.VIEW}
+        twice = {
+            scope
+            for scope in scopes
+            if (scope.kind is Kind.VIEW and scope.name not in self.views)
+            or (scope.kind is Kind.BACKEND and scope.name in viewed & self.views)
+        }
+        return scopes - twice

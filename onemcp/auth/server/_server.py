@@ -11,7 +11,7 @@ import attrs
 from onemcp.auth._errors import InvalidToken
 from onemcp.auth._keys import KeyStore
 from onemcp.auth._principal import Principal
-from onemcp.auth._scopes import Scope, in_words, meet, rights_of
+from onemcp.auth._scopes import Scope, in_words, meet
 from onemcp.auth._verifier import TokenVerifier
 from onemcp.auth.server._audit import Audited, What
 from onemcp.auth.server._authorization import AuthorizationRequest, read_request
@@ -33,6 +33,7 @@ from onemcp.auth.server._policy import Policy
 from onemcp.auth.server._records import Records, Registration
 from onemcp.auth.server._redirects import with_answer
 from onemcp.auth.server._registration import read_object, register
+from onemcp.auth.server._rights import attainable, standing
 
 FetchClient: TypeAlias = Callable[[str], Awaitable[Client]]
 """Finds the client that a metadata document describes, by its address."""
@@ -213,7 +214,7 @@ class AuthorizationServer:
 
     def offer(self, request: AuthorizationRequest, subject: str) -> frozenset[Scope]:
         """Return what of a request a person may agree to."""
-        return meet(request.scopes, self.policy.rights_of(subject))
+        return self.policy.offered(request.scopes, subject)
 
     def agree(
         self, request: AuthorizationRequest, subject: str, scopes: Iterable[Scope], address: str
@@ -362,12 +363,12 @@ class AuthorizationServer:
         return bool(self.rights(principal))
 
     def rights(self, principal: Principal) -> frozenset[Scope]:
-        """Tell what a token of our own is good for by now: what its person has lost is lost."""
-        scopes = rights_of(principal)
-        grant = self.ledger.records.grants.get(principal.grant_id)
-        if grant is None or grant.service:
-            return scopes
-        return meet(scopes, self.policy.rights_of(grant.subject))
+        """Tell what a token of our own is good for by now."""
+        return standing(principal, self.ledger.records, self.policy)
+
+    def attainable(self, principal: Principal) -> frozenset[Scope]:
+        """Tell what a token's bearer could come to have, if its person agreed to it."""
+        return attainable(principal, self.ledger.records, self.policy)
 
     async def _authenticate(self, form: Form, authorization: str | None, address: str) -> Client:
         by_address, by_client = self._token_limits

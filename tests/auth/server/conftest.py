@@ -8,7 +8,7 @@ import attrs
 import jwt
 import pytest
 
-from onemcp.auth import KeyStore, Resource, SigningKey, TokenVerifier
+from onemcp.auth import KeyStore, Principal, Resource, SigningKey, TokenVerifier
 from onemcp.auth._scopes import parse_scopes
 from onemcp.auth.server import (
     SERVICE,
@@ -134,6 +134,9 @@ class World:
         except Exception:  # noqa: BLE001  (whatever it is)
             return False
         return True
+
+    def principal(self, token: str) -> Principal:
+        return TokenVerifier(self.keys).verify(token, self.now, Resource(ISSUER, "/mcp"))
 
 
 def claims(token: str) -> dict[str, Any]:

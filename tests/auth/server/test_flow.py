@@ -105,10 +105,22 @@ async def test_nobody_grants_more_than_was_asked_or_than_they_have(world: World)
     assert "error" in query_of(world.server.agree(request, "eve", more, ADDRESS))
 
 
+async def test_a_name_that_is_asked_for_twice_is_offered_as_what_it_is(world: World):
+    world.server = world.start(views={"some"})
+    both = "backend:{0} view:{0}"
+    asked = {name: world.asked(scope=both.format(name)) for name in ("some", "files")}
+    requests = {name: await world.server.begin(asked[name], ISSUER, ADDRESS) for name in asked}
+    assert world.server.offer(requests["some"], "ada") == parse_scopes(["view:some"])
+    assert world.server.offer(requests["files"], "ada") == parse_scopes(["backend:files"])
+    assert world.server.offer(requests["some"], "bob") == frozenset()
+    request = await world.server.begin(world.asked(scope="backend:some"), ISSUER, ADDRESS)
+    assert world.server.offer(request, "ada") == parse_scopes(["backend:some"])
+
+
 async def test_without_a_scope_what_the_resource_needs_is_asked_for(world: World):
     asked = world.asked(scope=None, resource=f"{ISSUER}/mcp/files")
     request = await world.server.begin(asked, ISSUER, ADDRESS)
-    assert request.scopes == parse_scopes(["backend:files"])
+    assert request.scopes == parse_scopes(["backend:files", "view:files"])
     request = await world.server.begin(world.asked(scope=None, resource=None), ISSUER, ADDRESS)
     assert request.scopes == parse_scopes(["mcp"])
     assert request.resource.uri == f"{ISSUER}/mcp"
@@ -277,6 +289,39 @@ async def test_who_loses_some_rights_gets_tokens_for_the_rest(world: World):
     people = {"ada": less}
     world.server.policy = attrs.evolve(world.server.policy, people=people)
     assert (await world.refresh(tokens["refresh_token"]))["scope"] == "tag:x"
+
+
+async def test_what_a_client_could_have_is_what_its_person_and_the_operator_let_it(world: World):
+    principal = world.principal((await world.log_in(scope="tag:x"))["access_token"])
+    assert world.server.attainable(principal) == parse_scopes(["mcp"])
+    limited = attrs.evolve(
+        world.server.policy.clients["app"], scopes=parse_scopes(["mcp:read", "tag:x"])
+    )
+    clients = {**world.server.policy.clients, "app": limited}
+    world.server.policy = attrs.evolve(world.server.policy, clients=clients)
+    assert world.server.attainable(principal) == parse_scopes(["mcp:read", "tag:x"])
+    world.server.policy = attrs.evolve(world.server.policy, people={})
+    assert world.server.attainable(principal) == frozenset()
+
+
+async def test_what_a_client_may_no_more_its_tokens_are_not_good_for(world: World):
+    fields = {"grant_type": "client_credentials", "client_id": "robot"}
+    service = await world.token(**fields, client_secret="s" * 32, resource=f"{ISSUER}/mcp")
+    robots = world.principal(service["access_token"])
+    hers = world.principal((await world.log_in(scope="mcp"))["access_token"])
+    assert world.server.attainable(robots) == frozenset()
+    assert world.server.rights(robots) == parse_scopes(["backend:files", "backend:mail"])
+    some = parse_scopes(["backend:files"])
+    clients = {
+        name: attrs.evolve(client, scopes=some)
+        for name, client in world.server.policy.clients.items()
+    }
+    world.server.policy = attrs.evolve(world.server.policy, clients=clients)
+    assert world.server.rights(robots) == world.server.rights(hers) == some
+    del clients["robot"]
+    world.server.policy = attrs.evolve(world.server.policy, clients=clients)
+    assert not world.server.stands(robots)
+    assert world.server.stands(hers)
 
 
 async def test_a_service_acts_on_its_own_behalf(world: World):
