@@ -59,7 +59,7 @@ def provider(url: str, browser: Browser, memory: Memory) -> OAuthClientProvider:
 
 
 @on_asyncio
-async def test_the_python_client_logs_in_steps_up_refreshes_and_loses_what_is_revoked(
+async def test_the_python_client_logs_in_refreshes_and_loses_what_is_revoked(
     url: str, browser: Browser
 ) -> None:
     memory = Memory()
@@ -72,7 +72,7 @@ async def test_the_python_client_logs_in_steps_up_refreshes_and_loses_what_is_re
         ):
             return len((await client.list_tools()).tools)
 
-    browser.name = "bob"  # who may give away too little
+    browser.name = "bob"  # who may give away but one server
     original = browser.let_in
 
     def second_time_ada(to: str) -> str:
@@ -84,16 +84,15 @@ async def test_the_python_client_logs_in_steps_up_refreshes_and_loses_what_is_re
     assert await tools() == 5
     assert [asked.splitlines()[-1] for asked in browser.asked] == [
         "Use all that the server demo offers",
-        "Use everything: all tools, resources and prompts of all servers",
     ]
     assert memory.tokens is not None
-    assert memory.tokens.scope == "backend:demo mcp", "clients ask for the union"
+    assert memory.tokens.scope == "backend:demo", "what is granted is shown, and no more"
 
     first = memory.tokens
     auth.context.token_expiry_time = 1.0
     assert await tools() == 5
     assert memory.tokens.refresh_token != first.refresh_token
-    assert len(browser.asked) == 2, "nobody is asked for a refresh"
+    assert len(browser.asked) == 1, "nobody is asked for a refresh"
 
     origin = url.removesuffix("/mcp")
     assert memory.client is not None
@@ -104,10 +103,10 @@ async def test_the_python_client_logs_in_steps_up_refreshes_and_loses_what_is_re
         )
     assert told.status_code == 200
     assert await tools() == 5
-    assert len(browser.asked) == 3, "what is revoked has to be granted again"
+    assert len(browser.asked) == 2, "what is revoked has to be granted again"
 
 
-def test_the_typescript_client_logs_in_steps_up_and_refreshes(url: str, browser: Browser) -> None:
+def test_the_typescript_client_logs_in_and_refreshes(url: str, browser: Browser) -> None:
     node = npm.installed()
     said = []
     with subprocess.Popen(
@@ -130,7 +129,7 @@ def test_the_typescript_client_logs_in_steps_up_and_refreshes(url: str, browser:
                 said.append(told)
     assert client.returncode == 0
     assert said == [
-        {"did": "log in", "scope": "backend:demo mcp", "tools": 5},
+        {"did": "log in", "scope": "backend:demo", "tools": 5},
         {"did": "refresh", "tools": 5, "replaced": True},
     ]
-    assert len(browser.asked) == 2, "it was sent back for more once"
+    assert len(browser.asked) == 1
