@@ -1,6 +1,6 @@
 """The authorization server's decisions, without HTTP: who may do what, for how long.
 
-:class:`AuthorizationServer` puts the parts together: clients (:mod:`._clients`,
+:class:`AuthorizationServer` puts the parts together: clients (:mod:`._clients`, :mod:`._registry`,
 :mod:`._registration`), people (:mod:`._people`), what is asked for (:mod:`._authorization`) and
 given (:mod:`._codes`, :mod:`._issuing`), and what is remembered (:mod:`._records`,
 :mod:`._ledger`).
@@ -39,6 +39,7 @@ from onemcp.auth.server._records import (
 )
 from onemcp.auth.server._redirects import fault_of, is_loopback, origin_of
 from onemcp.auth.server._registration import MAX_DOCUMENT_BYTES, described, read_object
+from onemcp.auth.server._registry import FetchClient
 from onemcp.auth.server._server import AuthorizationServer, answer_error
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "AuthorizationServer",
     "Change",
     "Client",
+    "FetchClient",
     "Form",
     "Grant",
     "Ledger",

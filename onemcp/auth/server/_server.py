@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import attrs
 
@@ -19,8 +19,6 @@ from onemcp.auth.server._clients import Client, Credentials, refused
 from onemcp.auth.server._codes import Codes
 from onemcp.auth.server._errors import (
     ACCESS_DENIED,
-    INVALID_CLIENT,
-    TEMPORARILY_UNAVAILABLE,
     OAuthError,
     RedirectedError,
 )
@@ -30,16 +28,11 @@ from onemcp.auth.server._ledger import Ledger
 from onemcp.auth.server._limits import RateLimit
 from onemcp.auth.server._people import Door, LogIn, LoginCode
 from onemcp.auth.server._policy import Policy
-from onemcp.auth.server._records import Records, Registration
 from onemcp.auth.server._redirects import with_answer
-from onemcp.auth.server._registration import read_object, register
+from onemcp.auth.server._registry import FetchClient, Registry
 from onemcp.auth.server._rights import attainable, standing
 
-FetchClient: TypeAlias = Callable[[str], Awaitable[Client]]
-"""Finds the client that a metadata document describes, by its address."""
-
 MINUTE: Final = 60.0
-HOUR: Final = 3600.0
 
 
 class AuthorizationServer:
@@ -78,9 +71,8 @@ class AuthorizationServer:
         self._clock = clock
         self._audit = audit
         self._door = Door(login_code)
-        self._fetch_client = fetch_client
+        self._registry = Registry(ledger, clock, audit, fetch_client)
         self._token_limits = RateLimit(120, MINUTE), RateLimit(120, MINUTE)
-        self._registration_limits = RateLimit(20, HOUR), RateLimit(200, HOUR)
 
     @property
     def keys(self) -> KeyStore:
@@ -108,74 +100,12 @@ class AuthorizationServer:
     # --- clients --------------------------------------------------------------------------------
 
     async def find_client(self, client_id: str) -> Client:
-        """Find a client.
-
-        Raises:
-            OAuthError: There is none of that id.
-        """
-        known = self._known_client(client_id)
-        if known is not None:
-            return known
-        fetch = self._fetch_client if self.policy.documents else None
-        if fetch is not None and client_id.startswith("https://"):
-            return await fetch(client_id)
-        raise OAuthError(INVALID_CLIENT, "the client is unknown")
-
-    def _known_client(self, client_id: str) -> Client | None:
-        configured = self.policy.clients.get(client_id)
-        if configured is not None:
-            return configured
-        registration = self.ledger.records.clients.get(client_id)
-        return None if registration is None else Client.registered(registration)
+        """Find a client; see `Registry.find`."""
+        return await self._registry.find(client_id, self.policy)
 
     async def register(self, data: bytes, address: str) -> dict[str, Any]:
-        """Register a client (RFC 7591, section 3).
-
-        Args:
-            data: What it says about itself.
-            address: Where it is.
-
-        Raises:
-            OAuthError: It is not registered.
-        """
-        try:
-            return await self._register(data, address)
-        except OAuthError as error:
-            self._audit(
-                Audited(what=What.REGISTRATION_REFUSED, address=address, reason=error.reason)
-            )
-            raise
-
-    async def _register(self, data: bytes, address: str) -> dict[str, Any]:
-        if not self.policy.registration:
-            raise OAuthError(ACCESS_DENIED, "clients are registered by the operator", status=403)
-        by_address, by_all = self._registration_limits
-        by_address.check(address, self._clock())
-        by_all.check("", self._clock())
-        registration, answer = register(read_object(data), self._clock())
-        await self.ledger.change(lambda records: (self._with(records, registration), None))
-        self._audit(
-            Audited(
-                what=What.REGISTRATION,
-                address=address,
-                client=registration.id,
-                client_name=registration.name,
-            )
-        )
-        return answer
-
-    def _with(self, records: Records, registration: Registration) -> Records:
-        if len(records.clients) >= self.policy.max_registrations:
-            in_use = {grant.client_id for grant in records.grants.values()}
-            unused = (each for each in records.clients.values() if each.id not in in_use)
-            oldest = min(unused, key=lambda each: each.created, default=None)
-            if oldest is None:
-                raise OAuthError(
-                    TEMPORARILY_UNAVAILABLE, "too many clients are registered", status=503
-                )
-            kept = {key: each for key, each in records.clients.items() if key != oldest.id}
-            records = attrs.evolve(records, clients=kept)
-        return records.with_client(registration)
+        """Register a client; see `Registry.register`."""
+        return await self._registry.register(data, address, self.policy)
 
     # --- people ---------------------------------------------------------------------------------
 
@@ -376,7 +306,7 @@ class AuthorizationServer:
         by_address.check(address, now)
         credentials = Credentials.read(form, authorization)
         by_client.check(credentials.client_id, now)
-        client = self._known_client(credentials.client_id)
+        client = self._registry.known(credentials.client_id, self.policy)
         if client is None and self.policy.documents and not credentials.secret:
             client = await self.find_client(credentials.client_id)
         return credentials.check(client)

@@ -15,6 +15,7 @@ from onemcp.auth.server import (
     Audited,
     AuthorizationServer,
     Client,
+    FetchClient,
     Form,
     Ledger,
     Origin,
@@ -55,7 +56,7 @@ class World:
     def __attrs_post_init__(self) -> None:
         self.server = self.start()
 
-    def start(self, **options: Any) -> AuthorizationServer:
+    def start(self, fetch_client: FetchClient | None = None, **options: Any) -> AuthorizationServer:
         ledger = Ledger(self.folder, clock=lambda: self.now)
         policy = Policy(
             people={
@@ -85,6 +86,7 @@ class World:
             attrs.evolve(policy, **options),
             clock=lambda: self.now,
             audit=self.audit.append,
+            fetch_client=fetch_client,
         )
 
     def asked(self, **changes: str | None) -> Form:

@@ -183,8 +183,7 @@ async def test_documents_count_only_where_the_operator_wants_them(world: World):
 
     fields = {"client_id": URL, "redirect_uri": "https://client.example/cb"}
     for wanted in (False, True):
-        world.server = world.start(documents=wanted)
-        world.server._fetch_client = fetch
+        world.server = world.start(fetch_client=fetch, documents=wanted)
         try:
             request = await world.server.begin(world.asked(**fields), ISSUER, ADDRESS)
         except OAuthError:
