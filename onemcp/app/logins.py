@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import httpx
 
 from onemcp import config
-from onemcp.backend import LoginNoticed, TokenNotRenewed
+from onemcp.backend import LoginNoticed, SecretExposed, TokenNotRenewed
 from onemcp.backend.oauth import (
     BearerToken,
     Credentials,
@@ -24,7 +24,7 @@ from onemcp.backend.oauth import (
 def credentials_for(
     settings: config.Backend,
     store: LoginStore | None,
-    on_event: Callable[[LoginNoticed | TokenNotRenewed], object],
+    on_event: Callable[[LoginNoticed | SecretExposed | TokenNotRenewed], object],
     environ: Mapping[str, str] = os.environ,
 ) -> Credentials | None:
     """Return how onemcp logs in at a backend; None where it doesn't.
@@ -40,7 +40,7 @@ def credentials_for(
         return None
     auth = transport.auth
     if isinstance(auth, config.BearerLogin):
-        return BearerToken(auth, environ)
+        return BearerToken(settings.name, auth, environ, on_event)
     flow = flow_for(transport)
     if isinstance(auth, config.ClientCredentialsLogin):
         return ServiceLogin(settings.name, auth, flow, on_event)

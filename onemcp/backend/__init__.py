@@ -22,6 +22,7 @@ from .events import (
     ItemRejected,
     ListFailed,
     LoginNoticed,
+    SecretExposed,
     TokenNotRenewed,
 )
 from .exchange import Answer, Exchange, Incoming
@@ -50,6 +51,7 @@ __all__ = [
     "ItemRejected",
     "ListFailed",
     "LoginNoticed",
+    "SecretExposed",
     "ServerDescription",
     "Setup",
     "TokenNotRenewed",

@@ -161,6 +161,21 @@ class TokenNotRenewed:
 
 
 @attrs.frozen
+class SecretExposed:
+    """A file with a secret of the configuration may be read or replaced by any user of the machine.
+
+    Attributes:
+        backend: The backend that it is for.
+        path: The file.
+        mode: Its permissions, in octal.
+    """
+
+    backend: str
+    path: str
+    mode: str
+
+
+@attrs.frozen
 class LoginNoticed:
     """Somebody has logged in at a backend, and the running onemcp uses that from now on.
 
@@ -182,5 +197,6 @@ BackendEvent: TypeAlias = (
     | InstanceRetired
     | InteractiveFound
     | TokenNotRenewed
+    | SecretExposed
     | LoginNoticed
 )

@@ -27,6 +27,7 @@ from onemcp.backend import (
     ItemRejected,
     ListFailed,
     LoginNoticed,
+    SecretExposed,
     TokenNotRenewed,
 )
 from onemcp.config import LogLevel
@@ -64,6 +65,9 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(InteractiveFound, _of_interactive)
     log.register(LoginNoticed, "info")
     log.register(TokenNotRenewed, "warning", "A backend's access token could not be renewed")
+    log.register(
+        SecretExposed, "warning", "Any user of this machine may use this secret: chmod 600"
+    )
     log.register(ConflictsChanged, _of_conflicts)
     log.register(CallParked, "debug")
     log.register(CallResumed, "debug")

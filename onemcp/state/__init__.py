@@ -6,7 +6,7 @@ the keys, and a `Ledger` of what has become of what was sealed.
 """
 
 from onemcp.state._errors import StateError, StateUnwritable
-from onemcp.state._files import read_or_create, read_private, update
+from onemcp.state._files import read_or_create, read_private, try_lock, update
 from onemcp.state._keyfile import load_keyring, load_or_create_keyring
 from onemcp.state._ledger import Forgotten, Ledger, Note, ledger_in_memory, open_ledger
 from onemcp.state._sealing import (
@@ -34,5 +34,6 @@ __all__ = [
     "open_ledger",
     "read_or_create",
     "read_private",
+    "try_lock",
     "update",
 ]

@@ -166,6 +166,35 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def try_lock(path: Path) -> int | None:
+    """Take a lock for what takes longer than to write a file; it ends with the process, too.
+
+    Args:
+        path: The file of the lock; its directory is made if need be.
+
+    Returns:
+        A descriptor that holds the lock until `os.close`; None where somebody else holds it, in
+        this process or another one.
+
+    Raises:
+        StateError: There can be no such lock.
+    """
+    prepare_directory(path.parent)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unlockable(path, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError as error:
+        os.close(descriptor)
+        raise _unlockable(path, error) from error
+    return descriptor
+
+
 def _unlockable(path: Path, error: OSError) -> StateError:
     return StateUnwritable(
         f"Cannot lock {path}: {error.strerror}. "

@@ -12,11 +12,12 @@ from typing import Final, NoReturn, Protocol
 
 import trio
 
-from onemcp.backend.events import LoginNoticed, TokenNotRenewed
+from onemcp.backend.events import LoginNoticed, SecretExposed, TokenNotRenewed
 from onemcp.config import BearerLogin
 
 from ._challenge import Challenge
 from ._errors import NotNow, OAuthError
+from ._files import Secret, read_secret
 from ._records import Tokens
 from ._store import Sight, see
 
@@ -29,7 +30,6 @@ RETRY: Final = 5.0
 RETRY_MAXIMUM: Final = 300.0
 """...and so on, up to this."""
 
-MAX_TOKEN_FILE: Final = 64 * 1024
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,16384}")
 
 
@@ -103,9 +103,17 @@ class Versioned:
 class BearerToken(Versioned):
     """A token that somebody else sees to: in the environment, or in a file that may change."""
 
-    def __init__(self, login: BearerLogin, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        backend: str,
+        login: BearerLogin,
+        environ: Mapping[str, str],
+        on_event: Callable[[SecretExposed], object],
+    ) -> None:
         """Read nothing yet."""
         super().__init__()
+        self._backend = backend
+        self._on_event = on_event
         self._file = login.token_file
         self._source = (
             f"the environment variable {login.token_variable}"
@@ -161,16 +169,18 @@ class BearerToken(Versioned):
             await trio.lowlevel.checkpoint()
             return
         self._sight, before = sight, self._token
-        self._token = await trio.to_thread.run_sync(_read_token, self._file)
+        secret = await trio.to_thread.run_sync(_read_token, self._file)
+        self._token = None if secret is None else _clean(secret.text)
+        if secret is not None and secret.is_exposed:
+            self._on_event(SecretExposed(self._backend, str(self._file), secret.mode))
         if self._token != before:
             self.bump()
 
 
-def _read_token(path: Path) -> str | None:
+def _read_token(path: Path) -> Secret | None:
     try:
-        with path.open("rb") as file:
-            return _clean(file.read(MAX_TOKEN_FILE).decode("ascii"))
-    except (OSError, ValueError):
+        return read_secret(path)
+    except OSError:
         return None
 
 

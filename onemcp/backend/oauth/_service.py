@@ -10,21 +10,20 @@ from typing import Final
 
 import trio
 
-from onemcp.backend.events import LoginNoticed, TokenNotRenewed
+from onemcp.backend.events import LoginNoticed, SecretExposed, TokenNotRenewed
 from onemcp.config import ClientCredentialsLogin
 
 from ._authorization import select_scopes
 from ._challenge import Challenge
 from ._credentials import Renewing, name_scopes
 from ._errors import OAuthError
+from ._files import Secret, read_secret
 from ._flow import Discovered, Flow
 from ._records import Registration, Tokens
 from ._tokens import method_for, sign_assertion
 
 MAX_STEPS: Final = 3
 """How often more scopes are asked for."""
-
-MAX_KEY: Final = 64 * 1024
 
 
 class ServiceLogin(Renewing):
@@ -35,11 +34,12 @@ class ServiceLogin(Renewing):
         backend: str,
         login: ClientCredentialsLogin,
         flow: Flow,
-        on_event: Callable[[LoginNoticed | TokenNotRenewed], object],
+        on_event: Callable[[LoginNoticed | SecretExposed | TokenNotRenewed], object],
         now: Callable[[], float] = time.time,
     ) -> None:
         """Ask nothing yet: it is the backend that says where."""
         super().__init__(backend, on_event, now)
+        self._tell = on_event
         self._login = login
         self._flow = flow
         self._asked: tuple[str, ...] = ()
@@ -75,7 +75,11 @@ class ServiceLogin(Renewing):
         registration = Registration(issuer, login.client_id, login.client_secret, method)
         assertion = None
         if login.private_key_file is not None:
-            key = await trio.to_thread.run_sync(_read_key, login.private_key_file)
+            secret = await trio.to_thread.run_sync(_read_key, login.private_key_file)
+            if secret.is_exposed:
+                path = str(login.private_key_file)
+                self._tell(SecretExposed(self._backend, path, secret.mode))
+            key = secret.text.encode()
             assertion = partial(
                 sign_assertion, key, login.algorithm, login.client_id, issuer, self._now()
             )
@@ -89,10 +93,9 @@ class ServiceLogin(Renewing):
         return f"it refuses the tokens of {client}"
 
 
-def _read_key(path: Path) -> bytes:
+def _read_key(path: Path) -> Secret:
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_KEY)
+        return read_secret(path)
     except OSError as error:
         why = (error.strerror or type(error).__name__).lower()
         raise OAuthError(f'"auth.privateKeyFile" cannot be read: {why}') from None

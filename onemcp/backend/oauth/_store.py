@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from onemcp.state import Keyring, SealBroken, Sealer, read_private, update
+from onemcp.state import Keyring, SealBroken, Sealer, read_private, try_lock, update
 
 from ._records import LoginRecord
 
@@ -76,6 +76,10 @@ class LoginStore:
 
         return update(self.path(backend), change_file)
 
+    def claim(self, backend: str) -> int | None:
+        """Take what lets one process alone renew a login; see `onemcp.state.try_lock`."""
+        return try_lock(self.path(backend).with_suffix(".renewing"))
+
     def _open(self, data: bytes | None, backend: str, url: str) -> LoginRecord | None:
         if data is None:
             return None
@@ -118,6 +122,10 @@ class StoredAt:
     def load(self) -> LoginRecord | None:
         """Return the login; see `LoginStore.load`."""
         return self.store.load(self.backend, self.url)
+
+    def claim(self) -> int | None:
+        """Take what lets one process alone renew it; see `LoginStore.claim`."""
+        return self.store.claim(self.backend)
 
     def change(
         self, change: Callable[[LoginRecord | None], LoginRecord | None]

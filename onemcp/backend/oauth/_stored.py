@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import Final
 
 import attrs
 import trio
@@ -19,12 +22,19 @@ from ._flow import Flow
 from ._records import LoginRecord, Tokens
 from ._store import Sight, StoredAt
 
+CLAIM_PATIENCE: Final = 40.0
+"""How long another process may take to renew a login, in seconds: two requests, and some more."""
+
+CLAIM_INTERVAL: Final = 0.05
+"""How often it is looked whether it has done so, in seconds."""
+
 
 class StoredLogin(Renewing):
     """Uses what `onemcp login` has stored, and renews it there.
 
-    Several processes may use one login. A refresh token is good once, so whoever finds that it is
-    not good any more looks first whether another process has stored its successor.
+    Several processes may use one login. A refresh token is good once, and an authorization server
+    that sees one twice may end the login (OAuth 2.1, section 4.3.1). So one process alone renews,
+    and looks first whether another one has done so meanwhile.
     """
 
     def __init__(
@@ -82,19 +92,60 @@ class StoredLogin(Renewing):
         return not challenge.lacks_scope and tokens is not None and tokens.refresh is not None
 
     async def obtain(self, challenge: Challenge) -> Tokens:  # noqa: ARG002  (as others)
-        """Renew what there is, and store it."""
-        record, tokens = self._record, self._tokens
-        if record is None or tokens is None:  # pragma: no cover - asked for only if there are
-            raise LoginNeeded(self.remedy(Challenge()))
+        """Renew what there is, and store it; or take what another process has got meanwhile."""
+        async with self._alone():
+            before = self._tokens
+            await self._reload()
+            record, tokens = self._record, self._tokens
+            if record is None or tokens is None:
+                raise LoginNeeded(self.remedy(Challenge()))
+            return await self._renew(record, tokens) if tokens == before else tokens
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Let no other process renew this login meanwhile.
+
+        Raises:
+            NotNow: Another one takes too long.
+        """
+        claim = None
+        with trio.move_on_after(CLAIM_PATIENCE):
+            while (claim := await self._claim()) is None:  # noqa: ASYNC110  (another process's)
+                await trio.sleep(CLAIM_INTERVAL)
+        if claim is None:
+            raise NotNow("another process has been renewing the login for too long")
         try:
-            renewed = await self._flow.refresh(record, tokens)
-        except LoginNeeded as error:
-            return await self._after_end(tokens, error)
-        await self._store(partial(_replaced, before=tokens, tokens=renewed))
-        return renewed
+            yield
+        finally:
+            os.close(claim)
+
+    async def _claim(self) -> int | None:
+        try:
+            return await trio.to_thread.run_sync(self._place.claim)
+        except StateError as error:
+            raise NotNow(f"the login can't be renewed: {error}") from error
+
+    async def _reload(self) -> None:
+        try:
+            self._take(await trio.to_thread.run_sync(self._place.load))
+        except StateError as error:
+            raise NotNow(str(error)) from error
+
+    async def _renew(self, record: LoginRecord, tokens: Tokens) -> Tokens:
+        # Not to be interrupted: a refresh token that was used up must not be lost. How long it
+        # takes is bounded by the fetcher.
+        with trio.CancelScope(shield=True):
+            try:
+                renewed = await self._flow.refresh(record, tokens)
+            except LoginNeeded as error:
+                return await self._after_end(tokens, error)
+            stored = await self._store(partial(_replaced, before=tokens, tokens=renewed))
+        if stored is None or stored.tokens is None:
+            raise LoginNeeded(self.remedy(Challenge()))  # somebody has logged out meanwhile
+        return stored.tokens
 
     async def _after_end(self, ended: Tokens, error: LoginNeeded) -> Tokens:
-        """Return the tokens that another process has got meanwhile; else the login is over."""
+        """Return the tokens of a login that has been made meanwhile; else it is over."""
         record = await self._store(partial(_replaced, before=ended, tokens=None))
         if record is None or record.tokens is None:
             self._tokens = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 
 import attrs
@@ -9,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from onemcp.backend.events import SecretExposed
 from onemcp.backend.oauth import (
     BearerToken,
     Challenge,
@@ -303,8 +305,31 @@ async def test_a_key_that_cannot_be_read_is_told(tmp_path):
 # --- tokens that somebody else sees to ------------------------------------------------------------
 
 
+def bearer(environ=(), on_event=lambda _: None, **source) -> BearerToken:
+    return BearerToken("b", BearerLogin(**source), dict(environ), on_event)
+
+
+@pytest.mark.parametrize(("mode", "is_told"), [(0o600, False), (0o640, False), (0o644, True)])
+async def test_a_file_that_anybody_may_read_is_told_of(tmp_path, mode, is_told):
+    path = tmp_path / "token"
+    path.write_text("s3cret")
+    path.chmod(mode)
+    events = []
+    assert await bearer(on_event=events.append, token_file=path).token() == "s3cret"
+    assert events == ([SecretExposed("b", str(path), f"{mode:04o}")] if is_told else [])
+    assert "s3cret" not in repr(events)
+
+
+async def test_what_is_no_file_holds_no_token(tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    with trio.fail_after(5):
+        assert await bearer(token_file=path).token() is None
+        assert await bearer(token_file=tmp_path).token() is None
+
+
 async def test_a_token_of_the_environment_is_sent():
-    token = BearerToken(BearerLogin(token_variable="T"), {"T": " abc \n"})
+    token = bearer({"T": " abc \n"}, token_variable="T")
     assert await token.token() == "abc"
     assert not await token.renew("abc", Challenge())
     assert token.secrets == {"abc"}
@@ -314,7 +339,7 @@ async def test_a_token_of_the_environment_is_sent():
 
 @pytest.mark.parametrize("value", ["", "a b", "ö"])
 async def test_what_is_no_token_is_not_sent(value):
-    token = BearerToken(BearerLogin(token_variable="T"), {"T": value})
+    token = bearer({"T": value}, token_variable="T")
     assert await token.token() is None
     assert token.remedy(Challenge()) == "the environment variable T holds no token"
     assert token.secrets == frozenset()
@@ -322,7 +347,7 @@ async def test_what_is_no_token_is_not_sent(value):
 
 async def test_a_file_is_read_again_when_it_changes(tmp_path, mock_clock):
     path = tmp_path / "token"
-    token = BearerToken(BearerLogin(token_file=path), {})
+    token = bearer(token_file=path)
     assert await token.token() is None
     path.write_text("one\n")
     assert await token.renew(None, Challenge())

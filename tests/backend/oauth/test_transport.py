@@ -36,7 +36,7 @@ class Rotating(BearerToken):
     """
 
     def __init__(self, *tokens: str) -> None:
-        super().__init__(BearerLogin(token_variable="T"), {"T": tokens[0]})
+        super().__init__("b", BearerLogin(token_variable="T"), {"T": tokens[0]}, lambda _: None)
         self.challenges: list[Challenge] = []
         self.failure: OAuthError | None = None
         self._rest = [*tokens[1:]]
