@@ -51,7 +51,7 @@ def credentials_for(
 
 def flow_for(transport: config.HttpTransport) -> Flow:
     """Return what asks authorization servers on behalf of a backend."""
-    return Flow(transport.url, Fetcher(transport.tls))
+    return Flow(transport.url, Fetcher(transport.tls, transport.url))
 
 
 def brings_its_own(transport: config.HttpTransport) -> bool:

@@ -1,14 +1,15 @@
 """Small requests to authorization servers: bounded, unredirected, and never with what is another's.
 
-They carry none of the backend's headers, follow no redirect, read a bounded body and have a
-deadline. Which addresses are asked is for the `Guard` to say.
+They carry none of the backend's headers. Which URLs are asked is for the `Guard` to say; where
+their names lead is looked at here: a backend that is on the Internet must not make onemcp connect
+to what only this machine or its network can reach, whatever a name resolves to from one moment to
+the next.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ import httpx
 import msgspec
 import trio
 
+from onemcp import outbound
 from onemcp.backend.connection import HandshakeFailed
 from onemcp.backend.trust import trusting
 from onemcp.config import Tls
@@ -29,10 +31,9 @@ MAX_BODY: Final = 256 * 1024
 PATIENCE: Final = 15.0
 """How long one may take, in seconds."""
 
-CLOSE_PATIENCE: Final = 2.0
-_TIMEOUT: Final = httpx.Timeout(None, connect=10.0).as_dict()
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
+_PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443}
 
 
 @attrs.frozen
@@ -51,11 +52,17 @@ class Fetched:
 
 
 class Fetcher:
-    """Sends requests, each over a connection of its own."""
+    """Sends requests on behalf of one backend, each over a connection of its own."""
 
-    def __init__(self, tls: Tls) -> None:
-        """Trust whom a backend's configuration trusts."""
+    def __init__(self, tls: Tls, home: str) -> None:
+        """Trust whom a backend's configuration trusts.
+
+        Args:
+            tls: How certificates are verified.
+            home: The backend's address, which the operator has chosen.
+        """
         self._tls = tls
+        self._home = httpx.URL(home)
         self._context: ssl.SSLContext | None = None
 
     async def get(self, url: str) -> Fetched:
@@ -63,6 +70,7 @@ class Fetcher:
 
         Raises:
             NotNow: That wasn't possible.
+            OAuthError: It is nowhere to be asked for.
         """
         return await self._send(httpx.Request("GET", url, headers={"accept": _JSON}))
 
@@ -73,6 +81,7 @@ class Fetcher:
 
         Raises:
             NotNow: That wasn't possible.
+            OAuthError: It is nowhere to be sent.
         """
         own = {"accept": _JSON, "content-type": _FORM, **headers}
         body = urlencode(form).encode()
@@ -85,6 +94,7 @@ class Fetcher:
 
         Raises:
             NotNow: That wasn't possible.
+            OAuthError: It is nowhere to be sent.
         """
         own = {"accept": _JSON, "content-type": _JSON, **(headers or {})}
         body = msgspec.json.encode(value)
@@ -93,20 +103,35 @@ class Fetcher:
     async def _send(self, request: httpx.Request) -> Fetched:
         request.headers["user-agent"] = "onemcp"
         request.headers["accept-encoding"] = "identity"
-        request.extensions["timeout"] = _TIMEOUT
         if self._context is None:
             self._context = await self._trusting()
         host = request.url.host
-        with trio.move_on_after(PATIENCE):
-            transport = httpx.AsyncHTTPTransport(verify=self._context, trust_env=False)
-            try:
-                return await _ask(transport, request)
-            except httpx.HTTPError:
-                raise NotNow(f"{host} can't be reached") from None
-            finally:
-                with trio.move_on_after(CLOSE_PATIENCE, shield=True):
-                    await transport.aclose()
+        try:
+            with trio.move_on_after(PATIENCE):
+                addresses = await self._addresses(request.url)
+                answer = await outbound.fetch(request, addresses, self._context, max_body=MAX_BODY)
+                challenge = ", ".join(answer.headers.get_list("www-authenticate"))
+                return Fetched(answer.status, challenge, answer.body)
+        except outbound.Unreachable as error:
+            raise NotNow(f"{host}: {error}") from None
+        except outbound.AnswerTooLarge as error:
+            raise OAuthError(f"{host}: {error}") from None
         raise NotNow(f"{host} didn't answer within {PATIENCE:g} s")
+
+    async def _addresses(self, url: httpx.URL) -> tuple[outbound.Address, ...]:
+        """Return where a request may go.
+
+        Raises:
+            OAuthError: Nowhere.
+            Unreachable: There is no such name.
+        """
+        addresses = await _resolve(url)
+        if url.host == self._home.host or all(map(outbound.is_public, addresses)):
+            return addresses
+        # A backend that is on a private network itself may have everything there.
+        if any(map(outbound.is_public, await _resolve(self._home))):
+            raise OAuthError(f"{url.host} is an address of this machine or of a private network")
+        return addresses
 
     async def _trusting(self) -> ssl.SSLContext:
         try:
@@ -115,35 +140,5 @@ class Fetcher:
             raise OAuthError(error.reason) from error
 
 
-async def _ask(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> Fetched:
-    response = await transport.handle_async_request(request)
-    chunks = aiter(response.stream)  # type: ignore[arg-type]  # httpx types both kinds
-    try:
-        body = await _body(response, chunks)
-    finally:
-        with trio.move_on_after(CLOSE_PATIENCE, shield=True):
-            await _end(chunks)
-            await response.aclose()
-    challenge = ", ".join(response.headers.get_list("www-authenticate"))
-    return Fetched(response.status_code, challenge, body)
-
-
-async def _body(response: httpx.Response, chunks: AsyncIterator[bytes]) -> bytes:
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "text/event-stream":
-        return b""  # it need not end
-    parts, size = [], 0
-    async for chunk in chunks:
-        size += len(chunk)
-        if size > MAX_BODY:
-            raise OAuthError(f"an authorization server answers with more than {MAX_BODY} bytes")
-        parts.append(chunk)
-    return b"".join(parts)
-
-
-async def _end(chunks: AsyncIterator[bytes]) -> None:
-    """End a body that was given up: httpx leaves generators behind, which a cancelled read ends."""
-    with trio.CancelScope() as scope, contextlib.suppress(httpx.HTTPError):
-        scope.cancel()
-        async for _ in chunks:
-            pass
+async def _resolve(url: httpx.URL) -> tuple[outbound.Address, ...]:
+    return await outbound.resolve(url.host, url.port or _PORTS.get(url.scheme, 0))

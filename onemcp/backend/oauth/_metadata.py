@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 import httpx
 import msgspec
 
+from onemcp.outbound import is_public
+
 from ._errors import OAuthError
 
 T = TypeVar("T")
@@ -110,7 +112,7 @@ def _is_local(host: str) -> bool:
     if host.lower() in LOCAL_NAMES or host.lower().endswith(".localhost"):
         return True
     try:
-        return not ipaddress.ip_address(host).is_global
+        return not is_public(ipaddress.ip_address(host))
     except ValueError:
         return False
 

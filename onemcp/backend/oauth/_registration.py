@@ -120,6 +120,8 @@ def read_registration(
             f"URI has to be known; this one was {redirect_uri}"
         )
     answer = read(body, _Answer, "the registration at its authorization server")
+    if not answer.client_id:
+        raise OAuthError("the registration at its authorization server has no client_id")
     method = answer.token_endpoint_auth_method or method_for(server, answer.client_secret)
     if method not in METHODS:
         raise OAuthError("its authorization server wants a proof that onemcp cannot give")

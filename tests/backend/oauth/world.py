@@ -45,7 +45,7 @@ class World(Fetcher):
     """
 
     def __init__(self, **resource: Any) -> None:
-        super().__init__(Tls())
+        super().__init__(Tls(), URL)
         self.pages: dict[str, tuple[int, Any]] = {
             PRM: (200, {"resource": URL, "authorization_servers": [ISSUER], **resource}),
             SERVER: (200, server_metadata()),

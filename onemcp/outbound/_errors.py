@@ -1,0 +1,15 @@
+"""Why there is no answer."""
+
+from __future__ import annotations
+
+
+class FetchFailed(Exception):
+    """There is no answer; the message is a clause that repeats nothing of what was sent."""
+
+
+class Unreachable(FetchFailed):
+    """Nobody answers at an address; it may be possible later."""
+
+
+class AnswerTooLarge(FetchFailed):
+    """An answer has more bytes than the caller takes."""
