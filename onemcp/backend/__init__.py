@@ -24,6 +24,7 @@ from .events import (
     LoginNoticed,
     SecretExposed,
     TokenNotRenewed,
+    ToolWithheld,
 )
 from .exchange import Answer, Exchange, Incoming
 from .setup import Identity, Setup
@@ -55,5 +56,6 @@ __all__ = [
     "ServerDescription",
     "Setup",
     "TokenNotRenewed",
+    "ToolWithheld",
     "open_call",
 ]

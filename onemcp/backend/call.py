@@ -34,6 +34,7 @@ class Caller:
         capabilities: Its capabilities, undecoded.
         client_info: Its name and version, undecoded, or None.
         log_level: The lowest level of log messages that it wants, or None for none.
+        mirrors: Whether it repeats parameters in HTTP headers, as modern clients over HTTP do.
         grant: What its rights come from, which means something to whoever has let it in.
     """
 
@@ -43,6 +44,7 @@ class Caller:
     capabilities: Raw = NO_CAPABILITIES
     client_info: Raw | None = None
     log_level: str | None = None
+    mirrors: bool = False
     grant: Hashable = attrs.field(default=None, eq=False, repr=False)
 
     @property

@@ -40,11 +40,14 @@ class Item:
         identity: Its name, URI or URI template, as the backend has it.
         definition: The whole item, undecoded.
         mirrored: A tool's parameters that are repeated in HTTP headers.
+        fault: What is wrong with what a tool says of them, or None. Such a tool is none for whoever
+            speaks the modern era over HTTP, and as good as any other for everybody else.
     """
 
     identity: str
     definition: Raw = attrs.field(eq=bytes)
     mirrored: tuple[MirroredParameter, ...] = ()
+    fault: str | None = None
 
 
 @attrs.frozen
@@ -76,7 +79,7 @@ async def fetch(
     caller: Caller,
     *,
     on_rejected: Callable[[str, str], object],
-    over_http: bool,
+    mirrors: bool,
 ) -> Listing:
     """Fetch one list of a backend, all its pages.
 
@@ -85,7 +88,8 @@ async def fetch(
         catalogue: Which list.
         caller: Onemcp itself.
         on_rejected: Called with the name of an item that is left out, and the reason.
-        over_http: Whether tools with invalid ``x-mcp-header`` annotations must be left out.
+        mirrors: Whether parameters are repeated in headers on this connection, so that tools with
+            invalid ``x-mcp-header`` annotations must be left out (Schema Extension).
 
     Raises:
         RemoteError: The backend answered with an error.
@@ -94,21 +98,27 @@ async def fetch(
     found: dict[str, Item] = {}
     params: Fields = {}
     seen: set[str] = set()
-    size, ttls, is_public = 0, list[int | None](), True
+    count, size, ttls, is_public = 0, 0, list[int | None](), True
     for _ in range(MAX_PAGES):
         page = await _page(connection, Call(catalogue.method, params, caller))
         ttls.append(_ttl(page))
         is_public = is_public and _is_public(page)
         for definition in _items_of(page, catalogue):
-            size += len(definition)
-            item = _item(definition, catalogue, on_rejected, over_http=over_http)
-            if item is not None:
+            count, size = count + 1, size + len(definition)
+            try:
+                item = _item(definition, catalogue)
+            except InvalidParams as error:
+                on_rejected("?", str(error))
+                continue
+            if mirrors and item.fault is not None:
+                on_rejected(item.identity, item.fault)
+            else:
                 found.setdefault(item.identity, item)
         cursor = value_of(page, "nextCursor", str)
         if cursor is None:
             ttl = min((ttl for ttl in ttls if ttl is not None), default=None)
             return Listing(tuple(found.values()), ttl, is_public)
-        if cursor in seen or len(found) > MAX_ITEMS or size > MAX_BYTES:
+        if cursor in seen or count > MAX_ITEMS or size > MAX_BYTES:
             raise BackendProtocolError(f"{catalogue.method} pages for ever")
         seen.add(cursor)
         params = {"cursor": raw(cursor)}
@@ -139,29 +149,29 @@ def _items_of(page: Fields, catalogue: Catalogue) -> list[Raw]:
         raise BackendProtocolError(f"{catalogue.method}: {error}") from error
 
 
-def _item(
-    definition: Raw,
-    catalogue: Catalogue,
-    on_rejected: Callable[[str, str], object],
-    *,
-    over_http: bool,
-) -> Item | None:
-    try:
-        identity = value_of(split(definition, "an item"), catalogue.identity, str)
-    except InvalidParams:
-        identity = None
+def _item(definition: Raw, catalogue: Catalogue) -> Item:
+    """Read one item.
+
+    Raises:
+        InvalidParams: It is none.
+    """
+    fields = split(definition, f"an item of {catalogue.method}")
+    identity = value_of(fields, catalogue.identity, str)
     if identity is None:
-        on_rejected("?", f"an item of {catalogue.method} has no {catalogue.identity}")
-        return None
+        raise InvalidParams(f"an item of {catalogue.method} has no {catalogue.identity}")
     mirrored: tuple[MirroredParameter, ...] = ()
-    if catalogue is TOOLS and headers.ANNOTATION.encode() in bytes(definition):
+    fault: str | None = None
+    if catalogue is TOOLS and _may_be_annotated(bytes(definition)):
         try:
-            mirrored = headers.mirrored_parameters(plain(split(definition).get("inputSchema")))
+            mirrored = headers.mirrored_parameters(plain(fields.get("inputSchema")))
         except headers.InvalidAnnotation as error:
-            if over_http:
-                on_rejected(identity, str(error))
-                return None
-    return Item(identity, definition.copy(), mirrored)
+            fault = str(error)
+    return Item(identity, definition.copy(), mirrored, fault)
+
+
+def _may_be_annotated(tool: bytes) -> bool:
+    """Tell whether it is worth the while to look for annotations, which may hide in escapes."""
+    return headers.ANNOTATION.encode() in tool or rb"\u" in tool
 
 
 def _ttl(page: Fields) -> int | None:

@@ -68,6 +68,21 @@ class ItemRejected:
 
 
 @attrs.frozen
+class ToolWithheld:
+    """A tool is not shown to modern clients over HTTP, who must not use it (Schema Extension).
+
+    Attributes:
+        backend: Its backend.
+        tool: Its name there.
+        reason: What is wrong with its ``x-mcp-header`` annotations.
+    """
+
+    backend: str
+    tool: str
+    reason: str
+
+
+@attrs.frozen
 class ListFailed:
     """A backend's list could not be fetched; what was known of it stays.
 
@@ -186,11 +201,14 @@ class LoginNoticed:
     backend: str
 
 
+Fault: TypeAlias = ItemRejected | ToolWithheld
+"""What is wrong with something that a backend lists."""
+
 BackendEvent: TypeAlias = (
     BackendReady
     | BackendDown
     | BackendStderr
-    | ItemRejected
+    | Fault
     | ListFailed
     | InstanceReady
     | InstanceLost

@@ -26,7 +26,7 @@ from . import catalogue as catalogues
 from .call import Caller
 from .catalogue import Listing, Listings
 from .connection import Connection, ServerDescription
-from .events import BackendEvent, ItemRejected, ListFailed
+from .events import BackendEvent, Fault, ItemRejected, ListFailed, ToolWithheld
 
 REFRESH: Final = 300.0
 """How often lists are fetched from backends that don't announce changes, in seconds."""
@@ -90,6 +90,7 @@ class Keeper:
         self._on_event = on_event
         self._turns = {catalogue: _Turn() for catalogue in CATALOGUES}
         self._failures: Counter[Catalogue] = Counter()
+        self._told: dict[Catalogue, set[Fault]] = {}
 
     def mirrored(self, tool: str) -> tuple[MirroredParameter, ...]:
         """Return which parameters of a tool are repeated in HTTP headers."""
@@ -189,20 +190,37 @@ class Keeper:
             found[catalogue] = catalogues.EMPTY
             return
         name, timeout = self._settings.name, self._settings.timeouts.start
+        over_http = isinstance(self._settings.transport, config.HttpTransport)
+        faults = list[Fault]()
         try:
             with trio.fail_after(timeout):
-                found[catalogue] = await catalogues.fetch(
+                listing = await catalogues.fetch(
                     connection,
                     catalogue,
                     self._caller,
-                    on_rejected=lambda item, why: self._on_event(ItemRejected(name, item, why)),
-                    over_http=isinstance(self._settings.transport, config.HttpTransport),
+                    on_rejected=lambda item, why: faults.append(ItemRejected(name, item, why)),
+                    mirrors=over_http and server.era is Era.MODERN,
                 )
+            found[catalogue] = listing
+            faults += [
+                ToolWithheld(name, item.identity, item.fault)
+                for item in listing.items
+                if item.fault is not None
+            ]
+            self._tell(catalogue, faults)
             del self._failures[catalogue]
         except ProtocolError as error:
             self._failed(connection, catalogue, str(error))
         except trio.TooSlowError:
             self._failed(connection, catalogue, f"it was not answered within {timeout:g} s")
+
+    def _tell(self, catalogue: Catalogue, faults: Sequence[Fault]) -> None:
+        """Tell what is wrong with a list, but for what was so the last time too."""
+        before, now = self._told.get(catalogue, set()), dict.fromkeys(faults)
+        self._told[catalogue] = set(now)
+        for fault in now:
+            if fault not in before:
+                self._on_event(fault)
 
     def _failed(self, connection: Connection, catalogue: Catalogue, reason: str) -> None:
         self._failures[catalogue] += 1

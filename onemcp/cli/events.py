@@ -29,6 +29,7 @@ from onemcp.backend import (
     LoginNoticed,
     SecretExposed,
     TokenNotRenewed,
+    ToolWithheld,
 )
 from onemcp.config import LogLevel
 from onemcp.frontend import (
@@ -58,6 +59,7 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(BackendDown, "warning")
     log.register(BackendStderr, "info")
     log.register(ItemRejected, "warning")
+    log.register(ToolWithheld, "warning", "Modern clients over HTTP don't get to see the tool")
     log.register(ListFailed, "warning")
     log.register(InstanceReady, "debug")
     log.register(InstanceLost, "warning")

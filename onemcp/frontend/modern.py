@@ -66,15 +66,23 @@ def read_caller(request: Request, http: HttpRequest) -> Caller:
     params = split(request.params)
     about = meta.read_request_meta(meta.meta_of(params))
     mcp_headers.check_request(http.headers, request.method, params, about.revision)
-    caller = caller_of(about, http.principal, http.grant)
+    caller = caller_of(about, http.principal, http.grant, mirrors=True)
     if request.method == TOOLS_CALL:
         mirrored = http.view.mirrored(value_of(params, "name", str) or "")
         mcp_headers.check_parameters(http.headers, mirrored, params)
     return caller
 
 
-def caller_of(about: RequestMeta, principal: str, grant: Hashable = None) -> Caller:
+def caller_of(
+    about: RequestMeta, principal: str, grant: Hashable = None, *, mirrors: bool = False
+) -> Caller:
     """Return the sender of a modern request, as backends need to know it.
+
+    Args:
+        about: What the request says of its sender.
+        principal: Who has authenticated.
+        grant: What its rights come from.
+        mirrors: Whether it repeats parameters in HTTP headers.
 
     Raises:
         UnsupportedVersion: The request is of a revision that onemcp doesn't speak as a modern one.
@@ -91,6 +99,7 @@ def caller_of(about: RequestMeta, principal: str, grant: Hashable = None) -> Cal
         capabilities=about.capabilities,
         client_info=about.client_info,
         log_level=about.log_level,
+        mirrors=mirrors,
         grant=grant,
     )
 

@@ -10,6 +10,7 @@ from msgspec import Raw
 from onemcp.backend import Backend, Caller
 from onemcp.protocol.errors import BackendUnavailable, InvalidParams, MethodNotFound
 from onemcp.protocol.fields import Fields, text
+from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.methods import (
     CATALOGUES,
     PROMPTS,
@@ -67,7 +68,7 @@ class Contents:
         self._sources: list[Source] = []
         self._origin: RoutingTable | None = None
         self._table: RoutingTable | None = None
-        self._pages: dict[Catalogue, ListPages] = {}
+        self._pages: dict[tuple[Catalogue, bool], ListPages] = {}
         self._declared: dict[str, dict[str, Any]] = {}
         self._look_up()
 
@@ -98,8 +99,9 @@ class Contents:
         if self._table is None:
             self._table = self._build()
             self._pages = {
-                kind: ListPages(kind, section, self.server_info)
+                (kind, mirrors): ListPages(kind, shown, self.server_info)
                 for kind, section in self._table.sections.items()
+                for mirrors, shown in ((False, section), (True, section.faultless))
             }
         return self._table
 
@@ -139,8 +141,8 @@ class Contents:
             return self._whole.table is self._origin
         return self._all_sources() == self._sources
 
-    def page(self, kind: Catalogue, params: Fields, era: Era) -> Raw:
-        """Answer a list request.
+    def page(self, kind: Catalogue, params: Fields, caller: Caller) -> Raw:
+        """Answer a list request; tools that a caller must not use are left out.
 
         Raises:
             MethodNotFound: Nothing here has such a list.
@@ -148,7 +150,7 @@ class Contents:
         """
         self.check_offered(kind.capability, kind.method)
         _ = self.table
-        return self._pages[kind].page(params, era)
+        return self._pages[kind, caller.mirrors].page(params, caller.era)
 
     # --- what is declared --------------------------------------------------------------------
 
@@ -221,6 +223,19 @@ class Contents:
             self._check_up(kind, name)
             raise InvalidParams(f"Unknown {kind.key.removesuffix('s')}: {name[:200]}")
         return route
+
+    def mirrored(self, tool: str) -> tuple[MirroredParameter, ...]:
+        """Return which parameters of a tool must be repeated in HTTP headers.
+
+        Raises:
+            InvalidParams: They can't be, and the tool is not listed to those who have to.
+        """
+        route = self.table.route(TOOLS, tool)
+        if route is not None and route.fault is not None:
+            raise InvalidParams(
+                f"Unknown tool: {tool[:200]}: it is not for clients over HTTP, for {route.fault}"
+            )
+        return () if route is None else route.mirrored
 
     def starting(self, kind: Catalogue, name: str) -> Backend | None:
         """Return a backend that is just starting and may list a name that is not known yet."""

@@ -98,7 +98,7 @@ async def _list(
     kind: Catalogue, view: View, origin: Origin, params: Fields, caller: Caller
 ) -> Reply:
     await trio.lowlevel.checkpoint_if_cancelled()
-    return Immediate(Response(origin.id, view.contents.page(kind, params, caller.era)))
+    return Immediate(Response(origin.id, view.contents.page(kind, params, caller)))
 
 
 async def _call_named(

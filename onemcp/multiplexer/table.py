@@ -8,7 +8,7 @@ fewer rights sees is a part of the same table, in which every name leads where i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -51,11 +51,13 @@ class Route:
         backend: The name of the backend that owns it.
         name: What the backend itself calls it.
         mirrored: A tool's parameters that are repeated in HTTP headers.
+        fault: Why they can't be, so that it leads nowhere for those who have to; or None.
     """
 
     backend: str
     name: str
     mirrored: tuple[MirroredParameter, ...] = ()
+    fault: str | None = None
 
 
 @attrs.frozen(order=True)
@@ -112,6 +114,20 @@ class Section:
     definitions: tuple[Raw, ...] = attrs.field(eq=lambda items: tuple(map(bytes, items)))
     ttl_ms: int
     is_public: bool
+
+    @property
+    def faultless(self) -> Section:
+        """What of it is for those who repeat parameters in HTTP headers (Schema Extension)."""
+        if all(route.fault is None for route in self.routes.values()):
+            return self
+        return self.part(lambda route, _: route.fault is None)
+
+    def part(self, is_wanted: Callable[[Route, Raw], bool]) -> Section:
+        """Return what of it is wanted."""
+        entries = zip(self.routes.items(), self.definitions, strict=True)
+        kept = [(*entry, item) for entry, item in entries if is_wanted(entry[1], item)]
+        routes = {exposed: route for exposed, route, _ in kept}
+        return attrs.evolve(self, routes=routes, definitions=tuple(item for *_, item in kept))
 
 
 @attrs.frozen
@@ -201,7 +217,7 @@ def _expose(
         if holder is not None:
             conflicts.append(Conflict(kind.key, exposed, holder.backend, source.name, view))
             continue
-        routes[exposed] = Route(source.name, item.identity, item.mirrored)
+        routes[exposed] = Route(source.name, item.identity, item.mirrored, item.fault)
         wording = wordings.get((kind, source.name, item.identity))
         definitions.append(_written(item, exposed, wording))
     return routes, tuple(definitions)
@@ -231,12 +247,7 @@ def _written(item: Item, exposed: str, wording: Wording | None) -> Raw:
 
 
 def _part(kind: Catalogue, section: Section, selection: Selection) -> Section:
-    routes: dict[str, Route] = {}
-    definitions: list[Raw] = []
-    for (exposed, route), definition in zip(
-        section.routes.items(), section.definitions, strict=True
-    ):
-        if selection.covers(Candidate(route.backend, kind, route.name, definition)):
-            routes[exposed] = route
-            definitions.append(definition)
-    return Section(routes, tuple(definitions), section.ttl_ms, is_public=False)
+    def is_selected(route: Route, definition: Raw) -> bool:
+        return selection.covers(Candidate(route.backend, kind, route.name, definition))
+
+    return attrs.evolve(section.part(is_selected), is_public=False)

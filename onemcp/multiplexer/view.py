@@ -25,7 +25,6 @@ from onemcp.protocol.methods import (
     QUESTIONS,
     RESOURCE_UPDATED,
     ROOTS,
-    TOOLS,
 )
 from onemcp.protocol.revisions import Era
 
@@ -85,9 +84,12 @@ class View:
         return self.contents.initialize(revision)
 
     def mirrored(self, tool: str) -> tuple[MirroredParameter, ...]:
-        """Return which parameters of a tool must be repeated in HTTP headers."""
-        route = self.contents.table.route(TOOLS, tool)
-        return () if route is None else route.mirrored
+        """Return which parameters of a tool must be repeated in HTTP headers.
+
+        Raises:
+            InvalidParams: They can't be, and the tool is not listed to those who have to.
+        """
+        return self.contents.mirrored(tool)
 
     async def dispatch(self, request: Request, caller: Caller) -> Reply:
         """Serve one request of a client.

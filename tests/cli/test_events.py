@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from onemcp.backend import BackendStderr, ItemRejected
+from onemcp.backend import BackendStderr, ItemRejected, ToolWithheld
 from onemcp.cli.events import new_log
 from onemcp.config import Log
 from onemcp.telemetry import configure_logging
@@ -21,6 +21,7 @@ from onemcp.telemetry import configure_logging
     ("event", "level", "fields"),
     [
         (ItemRejected("b", "t", "why"), "warning", {"item": "t", "reason": "why"}),
+        (ToolWithheld("b", "t", "why"), "warning", {"tool": "t", "reason": "why"}),
         (BackendStderr("b", "ERROR: x"), "info", {"line": "ERROR: x"}),
     ],
 )

@@ -261,6 +261,25 @@ async def test_mirrored_parameters_are_checked_against_the_tools_schema():
             assert (answer.status, answer.code) == (status, -32020)
 
 
+@pytest.mark.requirement("basic/transports/streamable-http#schema-extension-10")
+async def test_a_tool_with_invalid_annotations_is_none_for_modern_clients_over_http_alone():
+    schema = {"properties": {"region": {"type": "array", "x-mcp-header": "Region"}}}
+    bad, lists = tool("bad") | {"inputSchema": schema}, request("tools/list")
+    async with open_site(Server(tools=[tool("t"), bad, tool("u")])) as site:
+        seen = (await site.post_modern(lists)).json["result"]["tools"]
+        assert [each["name"] for each in seen] == ["alpha__t", "alpha__u"]
+        refused = await site.post_modern(request("tools/call", {"name": "alpha__bad"}))
+        assert (refused.status, refused.code) == (400, -32602)
+        assert "x-mcp-header of region needs type string, integer or boolean" in refused.message
+        assert site.server.calls == []
+
+        client = await site.open()
+        seen = (await client.post(lists)).json["result"]["tools"]
+        assert [each["name"] for each in seen] == ["alpha__t", "alpha__bad", "alpha__u"]
+        await client.post(request("tools/call", {"name": "alpha__bad"}, 2))
+        assert len(site.server.calls) == 1
+
+
 @pytest.mark.requirement("basic/index#statelessness-2", "basic/index#statelessness-4")
 async def test_two_hundred_requests_leave_nothing_behind(site: Site):
     site.server.handlers["tools/call"] = nothing

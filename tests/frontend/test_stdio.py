@@ -124,6 +124,14 @@ async def line() -> AsyncIterator[Line]:
 # --- the modern era --------------------------------------------------------------------------
 
 
+async def test_annotations_for_http_mean_nothing_here():
+    schema = {"properties": {"r": {"type": "array", "x-mcp-header": "R"}}}
+    async with open_line(Server(tools=[tool("t") | {"inputSchema": schema}])) as line:
+        listed = await line.ask(with_meta(request("tools/list")))
+        assert [each["name"] for each in listed["result"]["tools"]] == ["alpha__t"]
+        assert (await line.ask(with_meta(call("x"))))["result"]["said"] == "alpha"
+
+
 @pytest.mark.requirement(
     "basic/index#statelessness-1", "basic/transports/stdio#receiving-messages-2"
 )

@@ -73,9 +73,8 @@ async def test_the_list_of_a_visibility_is_written_once(world: World):
     await world.show(tickets(), docs())
     one, other = seen(world, "backend:docs"), seen(world, "backend:docs", "nonsense")
     assert one is other
-    kind = TOOLS
-    era = modern().era
-    assert one.contents.page(kind, {}, era) is one.contents.page(kind, {}, era)
+    first, second = (one.contents.page(TOOLS, {}, modern()) for _ in range(2))
+    assert first is second
 
 
 async def test_a_part_follows_the_whole(world: World, autojump_clock: MockClock):

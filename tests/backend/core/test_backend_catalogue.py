@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -29,13 +30,13 @@ class Lists:
         self._pages = iter(pages)
         self.connection.answers[method] = lambda _: next(self._pages)
 
-    async def fetch(self, kind=TOOLS, *, over_http: bool = False) -> Listing:
+    async def fetch(self, kind=TOOLS, *, mirrors: bool = False) -> Listing:
         return await fetch(
             self.connection,
             kind,
             SELF,
             on_rejected=lambda *rejected: self.rejected.append(rejected),
-            over_http=over_http,
+            mirrors=mirrors,
         )
 
 
@@ -108,7 +109,10 @@ async def test_malformed_items_are_left_out_and_reported():
     listing = await lists.fetch()
     assert names(listing) == ["ok"]
     assert bytes(listing.items[0].definition) == b'{"name":"ok","x":{"y":1}}'
-    assert lists.rejected == [("?", "an item of tools/list has no name")] * 5
+    nameless, no_object = "has no name", "must be a JSON object"
+    reasons = [why.removeprefix("an item of tools/list ") for _, why in lists.rejected]
+    assert reasons == [no_object, no_object, no_object, nameless, nameless]
+    assert {name for name, _ in lists.rejected} == {"?"}
 
 
 @pytest.mark.parametrize(
@@ -148,30 +152,45 @@ INVALID = {
 )
 async def test_over_http_tools_with_invalid_annotations_are_left_out_with_a_reason():
     lists = Lists({"tools": [ANNOTATED, INVALID]})
-    listing = await lists.fetch(over_http=True)
+    listing = await lists.fetch(mirrors=True)
     assert names(listing) == ["good"]
     assert [mirrored.name for mirrored in listing.items[0].mirrored] == ["Region"]
     assert [name for name, _ in lists.rejected] == ["bad"]
 
 
-async def test_elsewhere_annotations_mean_nothing_and_nothing_is_left_out():
+async def test_elsewhere_nothing_is_left_out_and_what_is_wrong_is_known():
     lists = Lists({"tools": [ANNOTATED, INVALID]})
     listing = await lists.fetch()
     assert names(listing) == ["good", "bad"]
     assert [len(item.mirrored) for item in listing.items] == [1, 0]
+    assert listing.items[0].fault is None
+    assert "x-mcp-header" in (listing.items[1].fault or "")
     assert lists.rejected == []
+
+
+async def test_annotations_do_not_hide_behind_escapes():
+    escaped = json.dumps(INVALID).replace("x-mcp-header", r"x\u002dmcp-header")
+    listing = await Lists({"tools": [ANNOTATED, Raw(escaped.encode())]}).fetch(mirrors=True)
+    assert names(listing) == ["good"]
+
+
+async def test_what_is_left_out_counts_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MAX_ITEMS", 2)
+    page = {"tools": [{}, {}, {}], "nextCursor": "2"}
+    with pytest.raises(BackendProtocolError, match="for ever"):
+        await Lists(page, page).fetch()
 
 
 @pytest.mark.parametrize("kind", [RESOURCES, TEMPLATES])
 async def test_only_tools_are_looked_at_for_annotations(kind):
     item = {kind.identity: "u", "description": "x-mcp-header", "inputSchema": 5}
-    listing = await Lists({kind.key: [item]}, method=kind.method).fetch(kind, over_http=True)
+    listing = await Lists({kind.key: [item]}, method=kind.method).fetch(kind, mirrors=True)
     assert names(listing) == ["u"]
 
 
 async def test_a_tool_that_only_mentions_the_annotation_is_fine():
     tool = {"name": "t", "description": "about x-mcp-header"}
-    assert names(await Lists({"tools": [tool]}).fetch(over_http=True)) == ["t"]
+    assert names(await Lists({"tools": [tool]}).fetch(mirrors=True)) == ["t"]
 
 
 @pytest.mark.requirement(

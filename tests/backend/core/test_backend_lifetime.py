@@ -21,6 +21,7 @@ from onemcp.backend import (
     ItemRejected,
     ListFailed,
     Setup,
+    ToolWithheld,
 )
 from onemcp.backend import keeping as module
 from onemcp.backend import level as level_module
@@ -214,6 +215,47 @@ async def test_over_http_invalid_tools_are_left_out(autojump_clock, nursery):
     assert [event.item for event in world.of(ItemRejected)] == ["bad"]
     assert [mirrored.name for mirrored in world.setup.tools.mirrored("good")] == ["R"]
     assert world.setup.tools.mirrored("other") == ()
+
+
+def annotated(name: str, kind: str) -> dict[str, Any]:
+    parameter = {"type": kind, "x-mcp-header": "R"}
+    return {"name": name, "inputSchema": {"properties": {"r": parameter}}}
+
+
+@pytest.mark.parametrize("transport", [None, config.HttpTransport(url="https://example.com/mcp")])
+async def test_where_nothing_is_repeated_in_headers_invalid_tools_stay_and_are_told_of(
+    autojump_clock, nursery, transport
+):
+    world = World(nursery, transport=transport)
+    connection = old(tools={})
+    connection.answers["tools/list"] = {"tools": [annotated("bad", "array")]}
+    await world.up(connection)
+    assert world.names() == ["bad"]
+    (withheld,) = world.of(ToolWithheld)
+    assert (withheld.backend, withheld.tool) == ("b", "bad")
+    assert withheld.reason == "x-mcp-header of r needs type string, integer or boolean"
+
+
+async def test_what_is_wrong_with_a_list_is_told_once_and_again_when_it_comes_back(
+    autojump_clock, world
+):
+    bad, worse = annotated("bad", "array"), annotated("worse", "object")
+    lists = iter([[bad, {}, {}], [bad, worse, {}], [worse], [bad, worse]])
+    connection = old(tools={})
+    connection.answers["tools/list"] = lambda _: {"tools": next(lists)}
+    await world.up(connection)
+    told = ["bad", "?"]
+    for more in (["worse"], [], ["bad"]):
+        assert sorted(fault_of(event) for event in world.events if fault_of(event)) == sorted(told)
+        await trio.sleep(330)
+        told += more
+    assert sorted(fault_of(event) for event in world.events if fault_of(event)) == sorted(told)
+
+
+def fault_of(event: Any) -> str:
+    if isinstance(event, ToolWithheld):
+        return event.tool
+    return event.item if isinstance(event, ItemRejected) else ""
 
 
 async def test_a_connection_that_fails_while_listing_is_not_announced_as_ready(
