@@ -204,7 +204,7 @@ class Filter:
         lead anywhere, never passes a filter, and what is denied is denied in every spelling:
         escaped, in other case, with doubled slashes, a query or a fragment.
         """
-        if self.allow is None and not self.deny:
+        if self.extent(backend) is Extent.ALL:
             return True
         decoded = _decoded(uri) if len(uri) <= MAX_URI else None
         if decoded is None or not _DOTS.isdisjoint(re.split(r"[/?#;]", decoded)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
@@ -77,6 +77,10 @@ def test_selections_are_sets(one: Selection, two: Selection, item: Candidate):
 
 @settings(deadline=None)
 @given(SELECTIONS, CANDIDATES)
+@example(
+    Rule(resources=Filter(deny=(Pattern("*", "one"),))),
+    Candidate("two", RESOURCES, "x://a/../b"),
+)
 def test_the_extent_tells_what_every_item_would(selection: Selection, item: Candidate):
     extent = selection.extent(item.backend, item.kind)
     if extent is Extent.NONE:
