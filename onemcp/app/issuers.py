@@ -131,6 +131,7 @@ class Issuers:
                 keys=self._keys(issuer),
                 token_types=issuer.token_types,
                 scopes=issuer.scopes,
+                admins=issuer.admins,
             )
             for issuer in configuration.auth.issuers
         ]

@@ -23,11 +23,12 @@ from onemcp.auth._metadata import resource_metadata, resource_path
 from onemcp.auth._passwords import hash_password, is_hash
 from onemcp.auth._principal import ANONYMOUS, Principal
 from onemcp.auth._resource import WELL_KNOWN_RESOURCE, Resource, canonical
-from onemcp.auth._scopes import Kind, Scope, parse_scopes, rights_of
+from onemcp.auth._scopes import ADMIN, Kind, Scope, parse_scopes, rights_of
 from onemcp.auth._tokens import issue_token, new_token
 from onemcp.auth._verifier import TokenVerifier
 
 __all__ = [
+    "ADMIN",
     "ANONYMOUS",
     "MAX_JWKS_BYTES",
     "WELL_KNOWN_RESOURCE",

@@ -21,7 +21,7 @@ from onemcp.auth._errors import BadRequest, Forbidden, InsufficientScope, Invali
 from onemcp.auth._metadata import scopes_of
 from onemcp.auth._principal import ANONYMOUS, Principal
 from onemcp.auth._resource import Resource
-from onemcp.auth._scopes import Scope, in_words, rights_of
+from onemcp.auth._scopes import ADMIN, Scope, in_words, rights_of
 from onemcp.auth._verifier import TokenVerifier
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
@@ -219,6 +219,29 @@ class Gate:
             raise Unauthorized(
                 str(error), reason=error.reason, www_authenticate=challenge
             ) from None
+        return principal
+
+    def is_admin(self, principal: Principal) -> bool:
+        """Tell whether somebody who was let in may administer the gateway by now."""
+        return ADMIN in self.standing_rights(principal)
+
+    def authenticate_admin(self, headers: Headers, now: float, path: str) -> Principal:
+        """Tell who is calling, who must be somebody who may administer the gateway.
+
+        Args:
+            headers: As for `authenticate`.
+            now: As for `authenticate`.
+            path: The endpoint whose tokens count.
+
+        Raises:
+            BadRequest: As for `authenticate`.
+            Unauthorized: As for `authenticate`.
+            InsufficientScope: The token isn't good for that.
+        """
+        headers = tuple(headers)
+        principal = self.authenticate(headers, now, path)
+        if not self.is_admin(principal):
+            raise self.insufficient(headers, path, {ADMIN})
         return principal
 
     def standing_rights(self, principal: Principal) -> Iterable[Scope]:

@@ -14,6 +14,7 @@ from onemcp.auth._jwks import Keys, TrustedKey
 from onemcp.auth._keys import KeyStore
 from onemcp.auth._principal import ISSUER, Principal
 from onemcp.auth._resource import Resource, canonical
+from onemcp.auth._scopes import ADMIN
 
 ALGORITHM: Final = "EdDSA"
 TOKEN_TYPE: Final = "at+jwt"  # noqa: S105  (a media type)
@@ -126,12 +127,14 @@ class ExternalIssuer:
         keys: Its public keys.
         token_types: What `typ` may be, without ``application/``.
         scopes: What each of its tokens is good for, besides what it says itself.
+        admins: Of whom a token that says it is good for administration is believed.
     """
 
     name: str
     keys: Keys
     token_types: frozenset[str] = attrs.field(default=(TOKEN_TYPE,), converter=_types)
     scopes: frozenset[str] = attrs.field(default=(), converter=_words)
+    admins: frozenset[str] = attrs.field(default=(), converter=_words)
 
     def check_header(self, header: Mapping[str, Any]) -> TrustedKey:
         """Tell which key must have signed; see `Issuer`."""
@@ -163,9 +166,12 @@ class ExternalIssuer:
         if not all(_is_time(claims.get(name, 0)) for name in ("nbf", "iat")):
             raise InvalidToken(Reason.CLAIMS)
         assert isinstance(expires, int | float)  # noqa: S101  (for mypy)
+        scopes = _scopes(claims.get("scope", claims.get("scp", ""))) | self.scopes
+        if subject not in self.admins:
+            scopes -= {str(ADMIN)}  # elsewhere the word may mean anything
         return Principal(
             subject=str(subject),
-            scopes=_scopes(claims.get("scope", claims.get("scp", ""))) | self.scopes,
+            scopes=scopes,
             client_id=client,
             token_id=token_id,
             expires_at=expires,

@@ -8,10 +8,12 @@ scope                       opens
 ``tag:NAME``                what carries a tag
 ``view:NAME``               what one named view shows
 ``tool:BACKEND/PATTERN``    the tools of a backend whose own names match; ``*`` is any text
+``admin``                   the gateway itself: its state, its logs, and what operators may do
 ==========================  ================================================================
 
-All but the last may end in ``:read``: then only tools that say they are read-only, resources and
-prompts. What can't be parsed is good for nothing.
+All but the last two may end in ``:read``: then only tools that say they are read-only, resources
+and prompts. What can't be parsed is good for nothing. ``mcp`` and ``admin`` are apart: neither
+opens anything of what the other does, so that nobody administers who was not named for it.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ READ: Final = ":read"
 _SCOPE: Final = re.compile(
     r"(?:(?P<everything>mcp)|(?P<kind>backend|tag|view):(?P<name>[A-Za-z0-9_.-]{1,64}))"
     r"(?P<read>:read)?"
+    r"|(?P<admin>admin)"
     r"|tool:(?P<backend>[A-Za-z0-9_.-]{1,64})/(?P<pattern>[A-Za-z0-9_.*/-]{1,128})"
 )
 
@@ -44,6 +47,11 @@ class Kind(enum.StrEnum):
     TAG = "tag"
     VIEW = "view"
     TOOL = "tool"
+    ADMIN = "admin"
+
+
+UNREADABLE: Final = frozenset({Kind.TOOL, Kind.ADMIN})
+"""What has no form that is for reading only."""
 
 
 @attrs.frozen(kw_only=True)
@@ -71,13 +79,13 @@ class Scope:
         found = match.groupdict(default="")
         if found["backend"]:
             return cls(kind=Kind.TOOL, name=found["backend"], pattern=found["pattern"])
-        kind = Kind(found["everything"] or found["kind"])
+        kind = Kind(found["everything"] or found["admin"] or found["kind"])
         return cls(kind=kind, name=found["name"], read_only=bool(found["read"]))
 
     def __str__(self) -> str:
         if self.kind is Kind.TOOL:
             return f"tool:{self.name}/{self.pattern}"
-        text = self.kind if self.kind is Kind.EVERYTHING else f"{self.kind}:{self.name}"
+        text = f"{self.kind}:{self.name}" if self.name else self.kind
         return f"{text}{READ if self.read_only else ''}"
 
     def implies(self, other: Scope) -> bool:
@@ -85,7 +93,7 @@ class Scope:
         if self.read_only and not other.read_only:
             return False
         if self.kind is Kind.EVERYTHING:
-            return True
+            return other.kind is not Kind.ADMIN
         if self.kind is Kind.BACKEND and other.kind is Kind.TOOL:
             return self.name == other.name
         if (self.kind, self.name) != (other.kind, other.name):
@@ -96,6 +104,10 @@ class Scope:
         """Tell whether every tool that matches the pattern, or is it, matches this one's."""
         # With "*" read as a letter of its own: what any text matches, the asterisk does too.
         return self.pattern == pattern or _regex(self.pattern).fullmatch(pattern) is not None
+
+
+ADMIN: Final = Scope(kind=Kind.ADMIN)
+"""The scope of the gateway itself."""
 
 
 @lru_cache(maxsize=1024)
@@ -125,7 +137,7 @@ def meet(asked: Iterable[Scope], allowed: Iterable[Scope]) -> frozenset[Scope]:
     """Return what is both asked for and allowed; what was asked for by name keeps its name."""
     asked, allowed = frozenset(asked), frozenset(allowed)
     named = asked | allowed
-    reading = {attrs.evolve(each, read_only=True) for each in named if each.kind is not Kind.TOOL}
+    reading = {attrs.evolve(each, read_only=True) for each in named if each.kind not in UNREADABLE}
     both = {
         scope for scope in named | reading if _implied(scope, asked) and _implied(scope, allowed)
     }

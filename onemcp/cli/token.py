@@ -43,7 +43,7 @@ def _read_scopes(
 ) -> tuple[str, ...]:
     for value in values:
         if not parse_scopes([value]):
-            raise click.BadParameter(f"{value!r} is no scope: write mcp, or backend:NAME.")
+            raise click.BadParameter(f"{value!r} is no scope: write mcp, backend:NAME or admin.")
     return values or ("mcp",)
 
 

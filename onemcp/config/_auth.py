@@ -44,6 +44,7 @@ class Issuer:
         jwks_url: Where its public keys are fetched, or None.
         token_types: What the `typ` of its tokens may be.
         scopes: What each of its tokens is good for, besides what it says itself.
+        admins: The subjects whose tokens may say that they are good for administration.
     """
 
     issuer: str = attrs.field(validator=https)
@@ -53,6 +54,7 @@ class Issuer:
     scopes: tuple[str, ...] = attrs.field(
         default=(), converter=rules.strings, validator=rules.scopes
     )
+    admins: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
 
     def __attrs_post_init__(self) -> None:
         if (self.jwks is None) == (self.jwks_url is None):

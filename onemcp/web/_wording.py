@@ -15,6 +15,7 @@ _MEANINGS: Final = {
     Kind.TAG: "Use all that is tagged {0}",
     Kind.VIEW: "Use all that the view {0} shows",
     Kind.TOOL: "Call the tools {1} of the server {0}",
+    Kind.ADMIN: "Administer onemcp: see its state and its logs; stop, start and restart servers",
 }
 
 
@@ -24,10 +25,12 @@ class Item(NamedTuple):
     Attributes:
         value: The scope.
         text: What it means.
+        proposed: Whether it is chosen unless a person says otherwise.
     """
 
     value: str
     text: str
+    proposed: bool
 
 
 def describe(scope: Scope) -> str:
@@ -38,7 +41,9 @@ def describe(scope: Scope) -> str:
 
 def items(scopes: Iterable[Scope]) -> list[Item]:
     """Return scopes as a list to choose from, always in the same order."""
-    return sorted(Item(str(scope), describe(scope)) for scope in scopes)
+    return sorted(
+        Item(str(scope), describe(scope), scope.kind is not Kind.ADMIN) for scope in scopes
+    )
 
 
 def where(request: AuthorizationRequest) -> str:

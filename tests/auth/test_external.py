@@ -187,6 +187,15 @@ def test_scopes_are_those_of_the_token_and_of_the_configuration(claims, scopes):
     assert verifier(scopes=["mcp"]).verify(signed, NOW, HERE).scopes == scopes | {"mcp"}
 
 
+@pytest.mark.parametrize(
+    ("admins", "scopes"), [((), {"mcp"}), (("eve",), {"mcp"}), (("ada",), {"mcp", "admin"})]
+)
+def test_only_subjects_named_for_it_are_believed_to_be_administrators(admins, scopes):
+    signed = token({"scope": "mcp admin"})
+    assert verifier(admins=admins).verify(signed, NOW, HERE).scopes == scopes
+    assert verifier(scopes=["admin"]).verify(token(), NOW, HERE).scopes.isdisjoint({"admin"})
+
+
 def test_a_token_for_the_gateway_is_good_for_its_endpoints():
     check, signed = verifier(), token(aud=["urn:other", "https://MCP.example.com/"])
     for path in ("", "/mcp", "/mcp/files"):

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,9 +10,13 @@ from onemcp.auth import (
     BadRequest,
     Forbidden,
     Gate,
+    InsufficientScope,
+    KeyStore,
+    Principal,
     RequestRefused,
     TokenVerifier,
     Unauthorized,
+    new_token,
 )
 
 
@@ -341,3 +347,20 @@ def test_any_headers_pass_or_are_refused_in_the_one_way(forge, request):
             check(request)
         except RequestRefused as refused:
             assert refused.status in {400, 401, 403}  # noqa: PT017  (any other error fails)
+
+
+def test_only_a_token_with_the_scope_admin_administers(gate: Gate, keys: KeyStore):
+    def enter(scope: str) -> Principal:
+        token = new_token(keys, "ada", 60, scope)
+        request = headers(host="localhost", authorization=f"Bearer {token}")
+        return gate.authenticate_admin(request, time.time(), "/mcp")
+
+    assert enter("admin").subject == "ada"
+    assert gate.is_admin(enter("mcp admin"))
+    with pytest.raises(InsufficientScope) as refused:
+        enter("mcp backend:a")
+    assert "admin" in str(refused.value)
+    with pytest.raises(Unauthorized):
+        gate.authenticate_admin(headers(host="localhost"), time.time(), "/mcp")
+    with pytest.raises(InsufficientScope):
+        OPEN.authenticate_admin(headers(host="localhost"), time.time(), "/mcp")

@@ -21,6 +21,7 @@ from onemcp.auth.server._errors import (
     RedirectedError,
 )
 from onemcp.auth.server._forms import Form
+from onemcp.auth.server._policy import EVERYTHING
 
 ENDPOINT = "/mcp"
 
@@ -146,8 +147,7 @@ def read_scopes(form: Form) -> frozenset[Scope] | None:
 
 def _scopes(form: Form, client: Client, resource: Resource) -> frozenset[Scope]:
     scopes = read_scopes(form) or parse_scopes(scopes_of(resource))
-    if client.scopes is not None:
-        scopes = meet(scopes, client.scopes)
+    scopes = meet(scopes, EVERYTHING if client.scopes is None else client.scopes)
     if not scopes:
         raise OAuthError(INVALID_SCOPE, "the client may have none of the scopes")
     return scopes

@@ -46,7 +46,7 @@ class Client:
         redirect_uris: Where browsers may be sent on its behalf.
         grant_types: The grants that it may use.
         secret: The SHA-256 of its secret; empty for public clients.
-        scopes: What it may have at most; None for whatever its users may have.
+        scopes: What it may have at most; None for all of MCP.
     """
 
     id: str

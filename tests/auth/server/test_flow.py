@@ -7,7 +7,14 @@ import pytest
 import trio
 
 from onemcp.auth._scopes import parse_scopes
-from onemcp.auth.server import AuthorizationServer, OAuthError, RedirectedError, What, answer_error
+from onemcp.auth.server import (
+    AuthorizationServer,
+    OAuthError,
+    Person,
+    RedirectedError,
+    What,
+    answer_error,
+)
 from tests.auth.server.conftest import ADDRESS, CHALLENGE, ISSUER, World, claims, form, query_of
 
 
@@ -124,6 +131,28 @@ async def test_without_a_scope_what_the_resource_needs_is_asked_for(world: World
     request = await world.server.begin(world.asked(scope=None, resource=None), ISSUER, ADDRESS)
     assert request.scopes == parse_scopes(["mcp"])
     assert request.resource.uri == f"{ISSUER}/mcp"
+
+
+async def test_only_people_by_clients_that_are_both_named_for_it_become_administrators(
+    world: World,
+):
+    async def granted(person: str, client: str) -> str:
+        world.server.policy = attrs.evolve(
+            world.server.policy,
+            people={"ada": Person(name="ada", scopes=parse_scopes(person.split()))},
+            clients={
+                "app": attrs.evolve(
+                    world.server.policy.clients["app"],
+                    scopes=parse_scopes(client.split()) if client else None,
+                )
+            },
+        )
+        return str((await world.log_in(scope="mcp admin"))["scope"])
+
+    assert await granted("mcp admin", "mcp admin") == "admin mcp"
+    assert await granted("mcp", "mcp admin") == "mcp"
+    assert await granted("mcp admin", "mcp") == "mcp"
+    assert await granted("mcp admin", "") == "mcp"
 
 
 async def test_a_token_for_one_endpoint_is_good_for_no_other(world: World):

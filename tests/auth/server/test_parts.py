@@ -46,7 +46,7 @@ NOW = 1_800_000_000.0
 
 @pytest.mark.parametrize(
     "text",
-    ["mcp", "mcp:read", "backend:a.b-c_d", "tag:x:read", "view:v", "tool:files/read_*", "tool:a/*"],
+    ["mcp", "mcp:read", "backend:a.b-c_d", "tag:x:read", "view:v", "tool:files/read_*", "admin"],
 )
 def test_a_scope_is_written_as_it_is_read(text):
     assert str(Scope.parse(text)) == text
@@ -58,6 +58,7 @@ def test_a_scope_is_written_as_it_is_read(text):
         "",
         "MCP",
         "mcp:write",
+        "admin:read",
         "backend",
         "backend:",
         "backend:a b",
@@ -108,6 +109,10 @@ def test_the_broader_implies_the_narrower_and_not_the_other_way_round(broad, nar
         ("tool:a/*x", "tool:a/*"),
         ("tool:a/x", "tool:b/x"),
         ("backend:a:read", "tool:a/x"),
+        ("mcp", "admin"),
+        ("admin", "mcp"),
+        ("admin", "backend:admin"),
+        ("mcp:read", "admin"),
     ],
 )
 def test_scopes_that_have_nothing_to_do_with_each_other(one, other):
@@ -115,7 +120,9 @@ def test_scopes_that_have_nothing_to_do_with_each_other(one, other):
     assert not first.implies(second)
 
 
-WORDS = st.sampled_from([word for pair in ORDER for word in pair] + ["tool:b/*", "tag:x", "junk"])
+WORDS = st.sampled_from(
+    [word for pair in ORDER for word in pair] + ["tool:b/*", "tag:x", "admin", "junk"]
+)
 
 
 def test_reading_is_what_is_left_where_only_one_side_may_write():
