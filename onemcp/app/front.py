@@ -32,6 +32,10 @@ class Front(Protocol):
     def url(self) -> str:
         """Where clients find it."""
 
+    @property
+    def streams(self) -> int:
+        """How many streams of events are open."""
+
     def child(self) -> ChildSpec:
         """Return what runs it."""
 

@@ -33,6 +33,7 @@ from onemcp import config
 from onemcp.backend import Backend, Identity
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
+from onemcp.monitor import Monitor
 from onemcp.multiplexer import (
     Arrangement,
     Multiplexer,
@@ -45,6 +46,7 @@ from onemcp.protocol.fields import raw
 from onemcp.supervision import (
     Backoff,
     ChildSpec,
+    ChildState,
     Event,
     Intensity,
     Pause,
@@ -130,7 +132,11 @@ class Gateway:
         self._supervisor = Supervisor("backends", self._prepare(configuration))
         self._show()
         open_front = open_front or partial(
-            HttpFront, access=access, overrides=overrides, durable=durable
+            HttpFront,
+            access=access,
+            overrides=overrides,
+            durable=durable,
+            routes=Monitor(self, VERSION).routes,
         )
         self._front = open_front(self.multiplexer, configuration, on_event)
         self.sessions = self._front.sessions
@@ -142,9 +148,29 @@ class Gateway:
         """The address that clients are given."""
         return self._front.url
 
+    @property
+    def streams(self) -> int:
+        """How many streams of events are open."""
+        return self._front.streams
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether clients can come in."""
+        children = self._frontend.snapshot().children
+        return any(child.state is ChildState.RUNNING for child in children)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it is being stopped."""
+        return self._stopping
+
     def snapshot(self) -> TreeSnapshot:
         """Return the state of the supervision tree."""
         return self.tree.snapshot()
+
+    def backends_snapshot(self) -> TreeSnapshot:
+        """Return the state of the supervisor of the backends."""
+        return self._supervisor.snapshot()
 
     async def run(self, *, task_status: trio.TaskStatus[Gateway]) -> None:
         """Serve until cancelled or shut down.
@@ -199,7 +225,10 @@ class Gateway:
     # --- backends ----------------------------------------------------------------------------
 
     def _prepare(self, configuration: Configuration) -> list[ChildSpec]:
-        """Return the specs of all enabled backends; what has not changed stays as it is."""
+        """Return the specs of all enabled backends, of required ones first.
+
+        What has not changed stays as it is.
+        """
         specs = {}
         for settings in configuration.backends:
             if settings.enabled:
@@ -208,7 +237,8 @@ class Gateway:
                     spec = self._spec(settings.running)
                 specs[settings.name] = spec
         self._specs = specs
-        return list(specs.values())
+        required = {each.name for each in configuration.backends if each.required}
+        return sorted(specs.values(), key=lambda spec: spec.id not in required)
 
     def _spec(self, settings: config.Backend) -> ChildSpec:
         stop = stop_seconds(settings.timeouts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 
 import trio
 
@@ -14,6 +15,7 @@ from onemcp.frontend import (
     LegacyFrontend,
     OAuth,
     Passports,
+    Route,
     SessionMemory,
     Sessions,
     StreamSlots,
@@ -50,6 +52,7 @@ class HttpFront:
         access: Access,
         overrides: Overrides,
         durable: Durable,
+        routes: Mapping[str, Route],
     ) -> None:
         """Bind the address; nothing runs yet.
 
@@ -60,6 +63,7 @@ class HttpFront:
             access: Who may come in; prepared for the configuration.
             overrides: What the command line says about the address.
             durable: What sessions outlive the process with.
+            routes: What serves paths that are none of MCP's.
 
         Raises:
             OSError: The address can't be listened on.
@@ -86,6 +90,7 @@ class HttpFront:
             configuration.limits.body_bytes,
             StreamSlots(configuration.limits.streams),
             on_event,
+            routes=routes,
         )
         self._open_oauth()
 
@@ -93,6 +98,11 @@ class HttpFront:
     def url(self) -> str:
         """The address of the MCP endpoint."""
         return listening.url_of(self._listener, PATH)
+
+    @property
+    def streams(self) -> int:
+        """How many streams of events are open."""
+        return self._application.slots.taken
 
     def child(self) -> ChildSpec:
         """Return what serves the socket."""

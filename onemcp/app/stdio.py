@@ -112,6 +112,11 @@ class StdioFront:
         """There is no address: who has launched the process knows where it is."""
         return "stdio:"
 
+    @property
+    def streams(self) -> int:
+        """There are none: everything comes on the one channel."""
+        return 0
+
     def child(self) -> ChildSpec:
         """Return what serves the streams. It isn't restarted: what was half read is lost."""
         return ChildSpec(

@@ -38,6 +38,8 @@ from onemcp.config._reload import (
     ConfigurationRepaired,
     Reloaded,
     Reloader,
+    ReloadResumed,
+    ReloadSuspended,
 )
 from onemcp.config._rules import InvalidOption, origin_of
 from onemcp.config._schema import schema
@@ -73,6 +75,8 @@ __all__ = [
     "Patterns",
     "Problem",
     "Protocol",
+    "ReloadResumed",
+    "ReloadSuspended",
     "Reloaded",
     "Reloader",
     "Restart",

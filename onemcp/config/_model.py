@@ -200,6 +200,7 @@ class Backend:
         name: Its key in `mcpServers`, unique.
         transport: How it is reached.
         enabled: Whether it is started at all.
+        required: Whether onemcp is ready only while this is up; such ones are started first.
         prefix: Put before the names of what it offers; "" exposes them bare.
         protocol: The revision or era to speak with it; "auto" finds out.
         timeouts: How long it may take.
@@ -216,6 +217,7 @@ class Backend:
     name: str = attrs.field(validator=rules.matches(rules.NAME))
     transport: Transport
     enabled: bool = True
+    required: bool = False
     prefix: str = attrs.field(
         default=attrs.Factory(lambda self: self.name, takes_self=True),
         validator=rules.matches(rules.PREFIX),
@@ -233,9 +235,14 @@ class Backend:
 
     @property
     def running(self) -> Self:
-        """What of this matters to the running backend: who sees it is settled elsewhere."""
+        """What matters to the running backend: who sees or needs it is settled elsewhere."""
         return attrs.evolve(
-            self, tags=(), tools=Patterns(), prompts=Patterns(), resources=Patterns()
+            self,
+            required=False,
+            tags=(),
+            tools=Patterns(),
+            prompts=Patterns(),
+            resources=Patterns(),
         )
 
     def __attrs_post_init__(self) -> None:

@@ -6,8 +6,8 @@ serve them.
 
 from __future__ import annotations
 
-from .application import Application
-from .asgi import StreamSlots
+from .application import Application, Route
+from .asgi import HttpRefusal, Scope, StreamSlots, Wire, header, respond
 from .events import (
     RequestDenied,
     RequestFailed,
@@ -25,11 +25,14 @@ __all__ = [
     "PATH",
     "Application",
     "Deadlines",
+    "HttpRefusal",
     "LegacyFrontend",
     "OAuth",
     "Passports",
     "RequestDenied",
     "RequestFailed",
+    "Route",
+    "Scope",
     "SessionMemory",
     "SessionNotNoted",
     "SessionTakenOver",
@@ -37,4 +40,7 @@ __all__ = [
     "Sessions",
     "StdioFrontend",
     "StreamSlots",
+    "Wire",
+    "header",
+    "respond",
 ]

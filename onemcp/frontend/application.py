@@ -6,10 +6,10 @@ A plain ASGI callable: the MCP endpoint has no framework under it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 import trio
@@ -58,6 +58,9 @@ from .wellknown import PATH
 _ENDPOINTS: Final = (PATH, STREAMS, MESSAGES)
 _METHODS: Final = ((b"allow", b"POST, GET, DELETE"),)
 
+Route: TypeAlias = Callable[[Scope, Wire, Gate], Awaitable[None]]
+"""Serves a path that is none of MCP's; who may come in is for itself to say, with the gate."""
+
 
 @attrs.define
 class Application:
@@ -71,6 +74,7 @@ class Application:
         slots: How many streams of events may be open at once.
         on_event: Takes what goes wrong.
         oauth: What serves clients and people that want tokens, if they can get any here.
+        routes: What serves other paths.
         http_sse: What serves clients of the transport of 2024-11-05.
     """
 
@@ -81,6 +85,7 @@ class Application:
     slots: StreamSlots
     on_event: Callable[[RequestFailed | RequestDenied], object]
     oauth: OAuth | None = None
+    routes: Mapping[str, Route] = attrs.field(factory=dict)
     http_sse: HttpSse = attrs.field(init=False)
     _live: dict[trio.CancelScope, tuple[Principal, str | None]] = attrs.field(
         init=False, factory=dict, repr=False
@@ -127,6 +132,10 @@ class Application:
             RequestRefused: It may not come in.
             HttpRefusal: It is refused for something else.
         """
+        route = self.routes.get(scope["path"])
+        if route is not None:
+            await route(scope, wire, self.gate)
+            return
         headers: Headers = scope["headers"]
         self.gate.check_host(headers)
         self.gate.check_origin(headers)

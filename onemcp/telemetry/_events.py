@@ -9,7 +9,13 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 import attrs
 from structlog.typing import FilteringBoundLogger
 
-from onemcp.config import ConfigurationRejected, ConfigurationRepaired, LogLevel
+from onemcp.config import (
+    ConfigurationRejected,
+    ConfigurationRepaired,
+    LogLevel,
+    ReloadResumed,
+    ReloadSuspended,
+)
 from onemcp.supervision import Event, What
 from onemcp.telemetry._logging import EXCEPTION, LEVELS, MESSAGE
 from onemcp.telemetry._scrub import shown_fields
@@ -44,6 +50,10 @@ OF_SUPERVISORS: Final[dict[What, LogLevel]] = {
 BACKENDS: Final = "backends"
 """The supervisor whose children are the backends, by their names."""
 
+SUSPENDED: Final = (
+    "The configuration is left alone until it is reloaded by hand (SIGHUP, systemctl reload)"
+)
+
 REPEATED: Final = frozenset({What.CRASHED, What.EXHAUSTED})
 """What says nothing new of a crash whose reason and consequence are logged."""
 
@@ -74,6 +84,8 @@ class LogEvents:
         self._told: tuple[type[BaseException], ...] = ()
         self.register(ConfigurationRejected, "error", "The configuration is not usable; kept")
         self.register(ConfigurationRepaired, "info", "The configuration is usable again")
+        self.register(ReloadSuspended, "error", SUSPENDED)
+        self.register(ReloadResumed, "info")
 
     def __repr__(self) -> str:
         return f"<LogEvents rules={len(self._rules)}>"

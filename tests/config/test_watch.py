@@ -14,6 +14,9 @@ from onemcp.config import (
     ConfigurationRepaired,
     Reloaded,
     Reloader,
+    ReloadResumed,
+    ReloadSuspended,
+    _reload,
     load,
     watch,
 )
@@ -265,3 +268,56 @@ async def test_a_failure_to_apply_leaves_the_old_in_force(path):
     path.write_text("{")
     assert await reloader.reload() is Reloaded.REJECTED
     assert "rejected" in repr(reloader)
+
+
+async def test_after_repeated_failures_the_file_is_left_alone_until_somebody_asks(
+    path, monkeypatch
+):
+    events: list[object] = []
+    applied: list[str] = []
+    changes: list[_reload.Reloaded] = []
+
+    async def apply(configuration: Configuration) -> bool:
+        await trio.lowlevel.checkpoint()
+        applied.append(configuration.backends[0].name)
+        return True
+
+    async def see_every_change(_path, notify, *, task_status):
+        task_status.started()
+        await go.wait()
+        for turn in range(_reload.PATIENCE + 1):
+            path.write_text("{" * (turn + 1))
+            changes.append(await notify())
+            changes.append(await notify())  # without a change it is no other failure
+        path.write_text(text_of("second"))
+        changes.append(await notify())
+        done.set()
+        await trio.sleep_forever()
+
+    go, done = trio.Event(), trio.Event()
+    monkeypatch.setattr(_reload, "watch", see_every_change)
+    reloader = Reloader(path, load(path), apply, report=events.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reloader.run)
+        go.set()
+        await done.wait()
+        rejected = [Reloaded.REJECTED] * (2 * _reload.PATIENCE - 1)
+        assert changes == [*rejected, *[Reloaded.SUSPENDED] * 4]
+        assert "suspended" in repr(reloader)
+        nursery.cancel_scope.cancel()
+    assert not applied
+    assert [type(event) for event in events] == [
+        *[ConfigurationRejected] * _reload.PATIENCE,
+        ReloadSuspended,
+    ]
+    path.write_text("{")
+    assert await reloader.reload() is Reloaded.REJECTED
+    assert not reloader.suspended
+    path.write_text(text_of("second"))
+    assert await reloader.reload() is Reloaded.APPLIED
+    assert applied == ["second"]
+    assert [type(event) for event in events[-3:]] == [
+        ReloadResumed,
+        ConfigurationRejected,
+        ConfigurationRepaired,
+    ]

@@ -208,7 +208,7 @@ def test_logger_can_be_replaced(lines):
     lines.events.logger = configure_logging(Log(), stream)
     assert lines.of(ConfigurationRepaired()) is None
     assert "configuration_repaired" in stream.getvalue()
-    assert repr(lines.events) == "<LogEvents rules=2>"
+    assert repr(lines.events) == "<LogEvents rules=4>"
 
 
 @pytest.mark.parametrize(

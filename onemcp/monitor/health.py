@@ -1,0 +1,251 @@
+"""What is well and what is not, judged from what is there at one moment.
+
+Theory of operation: a gateway is *alive* while it answers at all. It is *ready* when clients should
+be sent to it: it listens, is not being stopped, and every backend that is required is up. A valid
+configuration belongs to that, but there always is one: a file that can't be used never replaces
+what is in force, so it makes a gateway *degraded* rather than unready, as one broken edit must not
+take all instances that share the file away from their clients at once. What is neither degraded
+nor unready is *ok*.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import attrs
+
+from onemcp.backend import Backend
+from onemcp.config import Configuration, Reloader
+from onemcp.frontend import Sessions
+from onemcp.multiplexer import Multiplexer
+from onemcp.supervision import ChildSnapshot, ChildState, TreeSnapshot
+
+CONNECTION = "connection"
+"""The child of a backend's supervisor that is the backend itself."""
+
+
+class Observed(Protocol):
+    """The gateway, as far as its health goes.
+
+    Attributes:
+        configuration: What is in force.
+        multiplexer: Its backends, and the calls under way.
+        sessions: The sessions of legacy clients.
+        reloader: What keeps the configuration in step with the file; None without a file.
+    """
+
+    configuration: Configuration
+    multiplexer: Multiplexer
+    sessions: Sessions
+    reloader: Reloader | None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it is being stopped."""
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether clients can come in."""
+
+    @property
+    def streams(self) -> int:
+        """How many streams of events are open."""
+
+    def backends_snapshot(self) -> TreeSnapshot:
+        """Return the state of the supervisor of the backends."""
+
+
+class Status(enum.StrEnum):
+    """How the gateway is."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    UNAVAILABLE = "unavailable"
+
+
+class Unready(enum.StrEnum):
+    """Why a gateway is not ready."""
+
+    STOPPING = "stopping"
+    NOT_LISTENING = "not_listening"
+    REQUIRED_BACKENDS = "required_backends_not_up"
+
+
+class BackendState(enum.StrEnum):
+    """How a backend is."""
+
+    UP = "up"
+    STARTING = "starting"
+    RESTARTING = "restarting"
+    NEEDS_LOGIN = "needs_login"
+    PAUSED = "paused"
+    DOWN = "down"
+
+
+@attrs.frozen
+class Readiness:
+    """Whether clients should be sent to a gateway.
+
+    Attributes:
+        reasons: Why not; empty where they should.
+        missing: The names of the required backends that are not up.
+    """
+
+    reasons: tuple[Unready, ...]
+    missing: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return not self.reasons
+
+    @classmethod
+    def of(cls, gateway: Observed) -> Readiness:
+        """Judge a gateway. It is cheap: no more is looked at than the required backends."""
+        up = gateway.multiplexer.backends
+        missing = tuple(
+            each.name
+            for each in gateway.configuration.backends
+            if each.enabled
+            and each.required
+            and not ((backend := up.get(each.name)) is not None and backend.is_up)
+        )
+        reasons = {
+            Unready.STOPPING: gateway.is_stopping,
+            Unready.NOT_LISTENING: not gateway.is_listening,
+            Unready.REQUIRED_BACKENDS: bool(missing),
+        }
+        return cls(tuple(reason for reason, holds in reasons.items() if holds), missing)
+
+
+@attrs.frozen(kw_only=True)
+class BackendHealth:
+    """How one backend is.
+
+    Attributes:
+        name: Its name.
+        state: How it is.
+        required: Whether the gateway is ready only while it is up.
+        failure: Why it is not up, if that is known.
+        revision: The revision that was agreed on last, or None.
+        in_flight: How many calls wait for its answer.
+        waiting: How many calls wait for an instance of it.
+        instances: How many instances there are, with those that start or end.
+        restarts: How often it was restarted by itself.
+        seconds: How long its connection has been in its present state, in seconds.
+        retry_in: When it is started again, in seconds from now; None where that is not planned.
+    """
+
+    name: str
+    state: BackendState
+    required: bool
+    failure: str | None
+    revision: str | None
+    in_flight: int
+    waiting: int
+    instances: int
+    restarts: int
+    seconds: float
+    retry_in: float | None
+
+
+@attrs.frozen(kw_only=True)
+class Health:
+    """How a gateway is, in detail.
+
+    Attributes:
+        readiness: Whether clients should be sent to it.
+        backends: Its backends, in configuration order.
+        problems: What is wrong with the configuration file, which is not in force.
+        suspended: Whether changes of the file are left alone.
+        sessions: How many sessions of legacy clients there are.
+        streams: How many streams of events are open.
+        in_flight: How many calls are under way.
+        parked: How many calls wait for their clients.
+    """
+
+    readiness: Readiness
+    backends: tuple[BackendHealth, ...]
+    problems: tuple[str, ...]
+    suspended: bool
+    sessions: int
+    streams: int
+    in_flight: int
+    parked: int
+
+    @classmethod
+    def of(cls, gateway: Observed) -> Health:
+        """Judge a gateway."""
+        reloader, multiplexer = gateway.reloader, gateway.multiplexer
+        problem = None if reloader is None else reloader.problem
+        return cls(
+            readiness=Readiness.of(gateway),
+            backends=tuple(_backends(gateway)),
+            problems=() if problem is None else tuple(map(str, problem.problems)),
+            suspended=reloader is not None and reloader.suspended,
+            sessions=len(gateway.sessions),
+            streams=gateway.streams,
+            in_flight=multiplexer.in_flight,
+            parked=len(multiplexer.parking),
+        )
+
+    @property
+    def status(self) -> Status:
+        """All of it in one word."""
+        if not self.readiness:
+            return Status.UNAVAILABLE
+        has_trouble = any(each.state is not BackendState.UP for each in self.backends)
+        if has_trouble or self.problems or self.suspended:
+            return Status.DEGRADED
+        return Status.OK
+
+
+def _backends(gateway: Observed) -> Iterator[BackendHealth]:
+    tree = gateway.backends_snapshot()
+    children = {child.id: child for child in tree.children}
+    for settings in gateway.configuration.backends:
+        backend = gateway.multiplexer.backends.get(settings.name)
+        if settings.enabled and backend is not None:
+            connection = _connection(children, settings.name)
+            yield _backend(backend, connection, tree.at, required=settings.required)
+
+
+def _connection(children: Mapping[str, ChildSnapshot], name: str) -> ChildSnapshot | None:
+    child = children.get(name)
+    if child is None or child.subtree is None:
+        return None
+    return next((each for each in child.subtree.children if each.id == CONNECTION), None)
+
+
+def _backend(
+    backend: Backend, connection: ChildSnapshot | None, at: float, *, required: bool
+) -> BackendHealth:
+    next_attempt = None if connection is None else connection.next_attempt
+    return BackendHealth(
+        name=backend.name,
+        state=_state(backend, connection),
+        required=required,
+        failure=backend.failure,
+        revision=None if backend.server is None else backend.server.revision,
+        in_flight=backend.in_flight,
+        waiting=backend.pool.waiting,
+        instances=len(backend.pool),
+        restarts=0 if connection is None else connection.restarts,
+        seconds=0.0 if connection is None else at - connection.since,
+        retry_in=None if next_attempt is None else max(0.0, next_attempt - at),
+    )
+
+
+def _state(backend: Backend, connection: ChildSnapshot | None) -> BackendState:
+    if backend.is_up:
+        return BackendState.UP
+    if backend.needs_login:
+        return BackendState.NEEDS_LOGIN
+    if backend.is_starting:
+        return BackendState.STARTING
+    match None if connection is None else connection.state:
+        case ChildState.PAUSED:
+            return BackendState.PAUSED
+        case ChildState.RESTARTING | ChildState.STARTING | ChildState.RUNNING:
+            return BackendState.RESTARTING
+    return BackendState.DOWN
