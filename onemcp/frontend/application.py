@@ -87,7 +87,7 @@ class Application:
     oauth: OAuth | None = None
     routes: Mapping[str, Route] = attrs.field(factory=dict)
     http_sse: HttpSse = attrs.field(init=False)
-    _live: dict[trio.CancelScope, tuple[Principal, str | None]] = attrs.field(
+    _live: dict[Wire, tuple[Principal, str | None]] = attrs.field(
         init=False, factory=dict, repr=False
     )
 
@@ -149,22 +149,22 @@ class Application:
         principal = self.gate.authenticate(headers, time.time(), path)
         base, name = _endpoint(scope["path"])
         view = self._view(base, name, self._selection(principal), path, headers)
-        with trio.CancelScope() as life:
-            self._live[life] = principal, name
-            http = HttpRequest(
-                headers,
-                view,
-                principal.identity,
-                wire,
-                self.slots,
-                principal,
-                partial(self._check_scope, principal, headers, path),
-            )
-            try:
+        http = HttpRequest(
+            headers,
+            view,
+            principal.identity,
+            wire,
+            self.slots,
+            principal,
+            partial(self._check_scope, principal, headers, path),
+        )
+        self._live[wire] = principal, name
+        try:
+            with wire.life:
                 await self._serve_known(base, scope, http)
-            finally:
-                del self._live[life]
-        if life.cancelled_caught and not wire.started:
+        finally:
+            del self._live[wire]
+        if wire.life.cancelled_caught and not (wire.started or wire.is_gone):
             self.gate.authenticate(headers, time.time(), path)
 
     def recheck(self) -> None:
@@ -174,11 +174,11 @@ class Application:
         the calls that are under way in them. What is served at an endpoint that is gone comes to
         its own end.
         """
-        for life, (principal, name) in self._live.items():
+        for wire, (principal, name) in self._live.items():
             selection = self._selection(principal)
             is_hidden = self.multiplexer.view(name, selection) is None
             if selection == NOTHING or (is_hidden and self.multiplexer.endpoint(name) is not None):
-                life.cancel()
+                wire.life.cancel()
         self.legacy.sessions.end(
             lambda grant: isinstance(grant, Principal) and self._selection(grant) == NOTHING
         )

@@ -2,8 +2,8 @@
 
 Theory of operation: a :class:`Wire` stands between the frontend and the server. What a client still
 sends is read, within bounds, before the response ends, so that the client gets to see it. Where the
-server cancels on its own what a disconnect cancels (:data:`.http1.exchange.CANCELS`), it is left to
-do so; with others a task waits for the disconnect.
+server tells of the client's disconnect on its own (:data:`.http1.exchange.TELLS`), nothing has to
+wait for that; with others a task does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from onemcp.protocol.errors import (
 )
 from onemcp.protocol.jsonrpc import Failure, RequestId, Response
 
-from .http1.exchange import CANCELS
+from .http1.exchange import TELLS, WHOLE_BODY
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -139,19 +139,36 @@ class Wire:
 
     Attributes:
         headers: What every response to it carries.
+        life: What everything that is done for the request happens in, once its sender is known.
         started: Whether a response has begun.
+        is_gone: Whether the client is known to have gone.
+        whole_body: The request's body, where all of it has come with its head.
     """
 
-    __slots__ = ("_body_read", "_cancelled", "_receive", "_send", "headers", "started")
+    __slots__ = (
+        "_body_read",
+        "_receive",
+        "_send",
+        "_tell",
+        "headers",
+        "is_gone",
+        "life",
+        "started",
+        "whole_body",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wrap what an ASGI server gives."""
+        extensions = scope.get("extensions", {})
         self.headers: Headers = ()
+        self.life = trio.CancelScope()
         self.started = False
+        self.is_gone = False
+        self.whole_body: bytes | None = extensions.get(WHOLE_BODY)
         self._receive = receive
         self._send = send
-        self._cancelled = scope.get("extensions", {}).get(CANCELS)
-        self._body_read = False
+        self._tell = extensions.get(TELLS)
+        self._body_read = self.whole_body is not None
 
     async def receive(self) -> MutableMapping[str, Any]:
         """Receive a part of the body, or the client's disconnect."""
@@ -175,19 +192,50 @@ class Wire:
         try:
             await self._send(message)
         except OSError as error:
+            self.is_gone = True
             raise trio.BrokenResourceError("the client went away") from error
 
     async def while_connected(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do some work, unless the client goes away before it is done.
 
+        Where the server tells of that, the request's whole `life` is cancelled with the work.
+
         Raises:
             trio.BrokenResourceError: The client has gone, and the work was cancelled.
         """
-        if self._cancelled is None:
-            return await _while_connected(self.receive, work)
-        with self._cancelled():
+        if self._tell is None:
+            return await self._watching(work)
+        self._tell(self._hang_up)
+        try:
             return await work()
-        raise trio.BrokenResourceError("the client went away")
+        finally:
+            self._tell(None)
+
+    def _hang_up(self) -> None:
+        self.is_gone = True
+        self.life.cancel()
+
+    async def _watching(self, work: Callable[[], Awaitable[T]]) -> T:
+        done: list[T] = []
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cancel_on_disconnect, nursery.cancel_scope)
+            try:
+                done.append(await work())
+            except Exception as error:  # noqa: BLE001 - raised below, where no nursery wraps it
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if not done:
+            raise trio.BrokenResourceError("the client went away")
+        return done[0]
+
+    async def _cancel_on_disconnect(self, scope: trio.CancelScope) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+        self.is_gone = True
+        scope.cancel()
 
     async def _discard(self) -> None:
         left = LINGER_BYTES
@@ -291,34 +339,6 @@ async def _receive_part(receive: Receive) -> MutableMapping[str, Any]:
         return message
     error = InvalidRequest(f"nothing of the body has come for {READ_SECONDS:g} s")
     raise HttpRefusal(408, error, [(b"connection", b"close")])
-
-
-async def _while_connected(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
-    """Do some work, unless the client goes away before it is done.
-
-    Raises:
-        trio.BrokenResourceError: The client has gone, and the work was cancelled.
-    """
-    done: list[T] = []
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_cancel_on_disconnect, receive, nursery.cancel_scope)
-        try:
-            done.append(await work())
-        except Exception as error:  # noqa: BLE001 - raised below, where no nursery wraps it
-            failure = error
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    if not done:
-        raise trio.BrokenResourceError("the client went away")
-    return done[0]
-
-
-async def _cancel_on_disconnect(receive: Receive, scope: trio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
 
 
 async def start_stream(send: Send, first: bytes = b"") -> None:

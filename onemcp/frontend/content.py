@@ -10,7 +10,7 @@ from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import InvalidRequest, LocalError
 from onemcp.protocol.jsonrpc import Message
 
-from .asgi import JSON, HttpRefusal, HttpRequest, header, read_body
+from .asgi import JSON, HttpRefusal, HttpRequest, header, read_body, too_large
 
 MAX_BATCH: Final = 100
 """How many messages one batch may hold."""
@@ -41,7 +41,11 @@ async def read_content(http: HttpRequest, limit: int) -> Message | list[Raw]:
         HttpRefusal: The body is too large, too slow, or no JSON-RPC.
         trio.BrokenResourceError: The client went away before it had sent all of it.
     """
-    body = await read_body(http.headers, http.wire.receive, limit)
+    body = http.wire.whole_body
+    if body is None:
+        body = await read_body(http.headers, http.wire.receive, limit)
+    elif len(body) > limit:
+        raise too_large(limit)
     try:
         return jsonrpc.decode_batch(body, MAX_BATCH) or jsonrpc.decode(body)
     except LocalError as error:

@@ -39,7 +39,6 @@ from .asgi import (
     EVENT_STREAM,
     HttpRefusal,
     HttpRequest,
-    Wire,
     accepts,
     header,
     respond,
@@ -172,18 +171,10 @@ class LegacyFrontend:
 
     async def _serve_request(self, session: Session, request: Request, http: HttpRequest) -> None:
         try:
-            reply = await dispatch(session, http.view, request, session.reserve(request.id))
+            reply, first = await self._begin(session, request, http)
         except ProtocolError as error:
             await respond_error(http.send, 200, error, request.id)
             return
-        try:
-            first = await self._first(session, reply, http.wire)
-        except trio.BrokenResourceError:  # the client has gone, but it may come back
-            session.pump(request.id, reply, session.streams.new([request.id]))
-            raise
-        except BaseException:
-            session.end(request.id)
-            raise
         if isinstance(first, Response | Failure):
             session.end(request.id)
             await respond(http.send, 200, jsonrpc.encode(first))
@@ -197,11 +188,34 @@ class LegacyFrontend:
             session.end(request.id)
             raise
 
-    async def _first(self, session: Session, reply: Reply, wire: Wire) -> Incoming | None:
-        """Return the first message, or None where the client has waited for long."""
-        with trio.move_on_after(self._patience(session)):
-            return await wire.while_connected(reply.receive)
-        return None
+    async def _begin(
+        self, session: Session, request: Request, http: HttpRequest
+    ) -> tuple[Reply, Incoming | None]:
+        """Dispatch a request, and wait for what comes back first.
+
+        Returns:
+            The reply, and its first message; None where the client has waited for long.
+
+        Raises:
+            ProtocolError: What is wrong with the request, or that it was cancelled.
+        """
+        reply: Reply | None = None
+        first: Incoming | None = None
+        try:
+            # Until the request is dispatched the client can cancel this, then its patience does.
+            with session.reserve(request.id) as scope:
+                reply = await _dispatch(session, http.view, request)
+                scope.deadline = trio.current_time() + self._patience(session)
+                first = await http.wire.while_connected(reply.receive)
+        except BaseException:
+            if reply is not None and http.wire.is_gone:  # but the client may come back
+                session.pump(request.id, reply, session.streams.new([request.id]))
+            elif reply is not None:
+                session.end(request.id)
+            raise
+        if reply is None:
+            raise RequestCancelled("the client cancelled the request")
+        return reply, first
 
     def _patience(self, session: Session) -> float:
         if self.poll_after is None or not _is_resumable(session):
@@ -316,20 +330,24 @@ async def dispatch(
         ProtocolError: What is wrong with it.
     """
     with scope:
-        try:
-            own = OWN.get(request.method)
-            if own is None:
-                reply = await view.dispatch(request, session.caller)
-            else:
-                session.look_at(view)
-                await own(session, split(request.params))
-                reply = Immediate(Response(request.id, EMPTY))
-        except BaseException:
-            session.end(request.id)
-            raise
-        session.begin(request.id, reply)
-        return reply
+        return await _dispatch(session, view, request)
     raise RequestCancelled("the client cancelled the request")
+
+
+async def _dispatch(session: Session, view: View, request: Request) -> Reply:
+    try:
+        own = OWN.get(request.method)
+        if own is None:
+            reply = await view.dispatch(request, session.caller)
+        else:
+            session.look_at(view)
+            await own(session, split(request.params))
+            reply = Immediate(Response(request.id, EMPTY))
+        session.begin(request.id, reply)
+    except BaseException:
+        session.end(request.id)
+        raise
+    return reply
 
 
 def _take(session: Session, message: Notification | Response | Failure) -> bool:

@@ -54,12 +54,16 @@ class IncomingRequest:
     parts: list[bytes] = attrs.field(factory=list)
     complete: bool = False
 
+    @property
+    def body(self) -> bytes:
+        """What has come of the body, and has not been taken."""
+        return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+
     def take_body(self) -> bytes:
         """Take what has come of the body."""
-        if not self.parts:
-            return b""
-        parts, self.parts = self.parts, []
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        body = self.body
+        self.parts = []
+        return body
 
 
 class RequestParser:

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable
 from time import time
 from typing import Any, Final, cast
 
@@ -81,7 +81,7 @@ class Http1Server(TCPServer):
         self._scope = trio.CancelScope()
         self._hung_up = trio.Event()
         self._is_gone = False
-        self._cancelled: trio.CancelScope | None = None
+        self._on_hang_up: Callable[[], object] | None = None
         self._parser = RequestParser(config.h11_max_incomplete_size)
         self._exchange: Exchange | None = None
         self._served = 0
@@ -126,8 +126,8 @@ class Http1Server(TCPServer):
     def hang_up(self) -> None:
         """Take note that the client has closed its side."""
         self._hung_up.set()
-        if self._cancelled is not None:
-            self._cancelled.cancel()
+        if self._on_hang_up is not None:
+            self._on_hang_up()
 
     # --- the connection -------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class Http1Server(TCPServer):
             if not self._is_gone:
                 await self.config.log.exception("Error in ASGI Framework")
         finally:
-            self._exchange = None
+            self._exchange = self._on_hang_up = None
         if self.config.log.access_logger is not None:
             summary = cast("Any", exchange.summary)
             await self.config.log.access(cast("Any", scope), summary, time() - exchange.begun)
@@ -274,16 +274,11 @@ class Http1Server(TCPServer):
 
     # --- the client's disconnect ----------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def cancelling(self, scope: trio.CancelScope) -> Iterator[None]:
-        """Cancel a scope, within the block, when the client closes its side."""
-        outer, self._cancelled = self._cancelled, scope
-        if self._hung_up.is_set():
-            scope.cancel()
-        try:
-            yield
-        finally:
-            self._cancelled = outer
+    def tell(self, on_hang_up: Callable[[], object] | None) -> None:
+        """Call this, and nothing else any more, when the client closes its side."""
+        self._on_hang_up = on_hang_up
+        if on_hang_up is not None and self._hung_up.is_set():
+            on_hang_up()
 
     async def wait_hung_up(self) -> None:
         """Wait until the client closes its side."""

@@ -20,7 +20,13 @@ from onemcp.backend import Answer, Caller, Incoming
 from onemcp.frontend.streams import EventLog
 from onemcp.multiplexer import ALL_LISTS, Reply, Subscriber, View
 from onemcp.protocol import jsonrpc
-from onemcp.protocol.errors import InvalidRequest, Overloaded, ProtocolError, ShuttingDown
+from onemcp.protocol.errors import (
+    InvalidRequest,
+    Overloaded,
+    ProtocolError,
+    RequestCancelled,
+    ShuttingDown,
+)
 from onemcp.protocol.jsonrpc import Failure, Notification, RequestId, Response, notification
 from onemcp.protocol.methods import RESOURCE_UPDATED
 
@@ -173,11 +179,16 @@ class Session:
         return scope
 
     def begin(self, request_id: RequestId, reply: Reply) -> None:
-        """Take note of what comes back for a request, now that it is dispatched."""
+        """Take note of what comes back for a request, now that it is dispatched.
+
+        Raises:
+            RequestCancelled: It was cancelled, or the session has ended, at the last moment.
+        """
         scope = self._in_flight.get(request_id)
-        self._in_flight[request_id] = reply
         if not isinstance(scope, trio.CancelScope) or scope.cancel_called:
-            reply.close()  # cancelled, or the session has ended, at the last moment
+            reply.close()
+            raise RequestCancelled("the client cancelled the request")
+        self._in_flight[request_id] = reply
 
     def end(self, request_id: RequestId) -> None:
         """Take note that a request is over."""

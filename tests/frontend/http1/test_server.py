@@ -18,7 +18,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import LifespanState
 
 from onemcp.frontend.http1 import Connections, Http1Server
-from onemcp.frontend.http1.exchange import CANCELS
+from onemcp.frontend.http1.exchange import TELLS, WHOLE_BODY
 from onemcp.frontend.http1.server import READ_SECONDS, SEND_SECONDS
 from tests.frontend.site import until
 
@@ -245,6 +245,25 @@ async def test_a_body_that_breaks_off_is_a_disconnect():
     assert seen == [{"type": "http.disconnect"}]
 
 
+async def test_a_body_that_has_come_whole_is_there_at_once():
+    seen: list[bytes | None] = []
+    begun = trio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["extensions"].get(WHOLE_BODY))
+        begun.set()
+        await respond(send, await read(receive))  # it can still be received
+
+    async with serving(application) as served:
+        await receive(await served.connect(POST))
+        begun = trio.Event()
+        client = await served.connect(SLOW + b"\r\n")
+        await begun.wait()
+        await client.send_all(b"abc")
+        await receive(client)
+    assert seen == [b"abc", None]
+
+
 async def test_a_body_that_is_malformed_is_a_disconnect():
     seen: list[Any] = []
 
@@ -330,7 +349,7 @@ async def test_an_application_hears_that_the_client_hangs_up(*, tells: bool):
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await read(receive)
-        assert (CANCELS in scope["extensions"]) is served.connections.tells
+        assert (TELLS in scope["extensions"]) is served.connections.tells
         seen.append(await receive())
         heard.set()
 
@@ -341,15 +360,17 @@ async def test_an_application_hears_that_the_client_hangs_up(*, tells: bool):
     assert seen == [{"type": "http.disconnect"}]
 
 
-async def test_what_a_hang_up_cancels_is_cancelled_at_once():
-    inside, outcome = trio.Event(), []
-    over = trio.Event()
+async def test_an_application_is_told_of_a_hang_up_at_once():
+    inside, over = trio.Event(), trio.Event()
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        with scope["extensions"][CANCELS]() as cancel:
+        with trio.CancelScope() as cancelled:
+            scope["extensions"][TELLS](cancelled.cancel)
             inside.set()
             await trio.sleep_forever()
-        outcome.append(cancel.cancelled_caught)
+        late: list[bool] = []
+        scope["extensions"][TELLS](lambda: late.append(True))
+        assert late == [True]
         over.set()
 
     async with serving(application) as served:
@@ -360,20 +381,19 @@ async def test_what_a_hang_up_cancels_is_cancelled_at_once():
         with trio.fail_after(10):
             while len(served.connections):
                 await trio.lowlevel.checkpoint()
-    assert outcome == [True]
 
 
-async def test_nothing_is_cancelled_after_the_block():
+async def test_an_application_is_told_nothing_that_it_wants_no_more():
     over = trio.Event()
     inside = trio.Event()
+    told: list[bool] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        with scope["extensions"][CANCELS]():
-            await trio.lowlevel.checkpoint()
+        scope["extensions"][TELLS](lambda: told.append(True))
+        scope["extensions"][TELLS](None)
         inside.set()
         assert (await receive())["type"] == "http.request"
         assert (await receive())["type"] == "http.disconnect"
-        await trio.lowlevel.checkpoint()
         over.set()
 
     async with serving(application) as served:
@@ -381,6 +401,7 @@ async def test_nothing_is_cancelled_after_the_block():
         await inside.wait()
         await client.aclose()
         await over.wait()
+    assert told == []
 
 
 async def test_what_is_sent_to_nobody_raises_oserror():
