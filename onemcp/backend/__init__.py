@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from .backend import Backend, BackendObserver, open_call
+from .backend import Backend, BackendObserver, open_call, open_call_nowait
 from .call import Call, Caller
 from .connection import Connection, ConnectionLost, HandshakeFailed, ServerDescription
 from .events import (
@@ -58,4 +58,5 @@ __all__ = [
     "TokenNotRenewed",
     "ToolWithheld",
     "open_call",
+    "open_call_nowait",
 ]

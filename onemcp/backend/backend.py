@@ -95,6 +95,18 @@ async def open_call(backend: Backend, call: Call) -> tuple[Backend, Exchange]:
             backend = replaced.successor
 
 
+def open_call_nowait(backend: Backend, call: Call) -> Exchange | None:
+    """Send a call to a backend that can take it at once, or return None.
+
+    Raises:
+        ProtocolError: As for `Backend.open`.
+    """
+    try:
+        return backend.open_nowait(call)
+    except (trio.WouldBlock, Replaced):
+        return None
+
+
 class Backend:
     """One configured backend.
 
@@ -190,16 +202,11 @@ class Backend:
             ShuttingDown: The backend is being removed.
             InvalidParams: ``_meta`` is malformed.
         """
-        pool, limit = self.pool, self.config.limits.in_flight
+        pool = self.pool
         while True:
-            if self._draining:
-                raise self._leaving()
-            if pool.primary is None:
-                self._check_tried()
+            if not self._admits_now():
                 await self._up.wait()
                 continue
-            if pool.in_flight + pool.waiting >= limit:
-                raise Overloaded(f"backend {self.name!r} has {limit} calls in flight, its limit")
             leases = pool.is_to_lease(call)
             instance = await pool.acquire(call, leases=leases)
             if not instance.is_live:
@@ -210,6 +217,36 @@ class Backend:
                 await instance.lower_level(call.caller)
             else:
                 return instance.open(call)
+
+    def open_nowait(self, call: Call) -> Exchange:
+        """Send a call that nothing has to be waited for, as is nearly always so.
+
+        Raises:
+            trio.WouldBlock: Something has to be: the backend, an instance or a log level.
+            ProtocolError: As for `open`.
+        """
+        if not self._admits_now() or self.pool.is_to_lease(call):
+            raise trio.WouldBlock
+        instance = self.pool.acquire_nowait(call, leases=False)
+        if instance is None or not instance.is_live or instance.needs_level(call.caller):
+            raise trio.WouldBlock
+        return instance.open(call)
+
+    def _admits_now(self) -> bool:
+        """Tell whether a call can be taken by now; False where the backend may come up yet.
+
+        Raises:
+            ProtocolError: As for `open`.
+        """
+        if self._draining:
+            raise self._leaving()
+        pool, limit = self.pool, self.config.limits.in_flight
+        if pool.primary is None:
+            self._check_tried()
+            return False
+        if pool.in_flight + pool.waiting >= limit:
+            raise Overloaded(f"backend {self.name!r} has {limit} calls in flight, its limit")
+        return True
 
     def _leaving(self) -> ShuttingDown:
         if self._successor is not None:

@@ -195,12 +195,17 @@ class Pool:
             BackendUnavailable: One could not be started.
             Overloaded: Too many calls wait for one, or this one has waited for too long.
         """
+        instance = self.acquire_nowait(call, leases=leases)
+        return instance or await self._wait(call, leases=leases)
+
+    def acquire_nowait(self, call: Call, *, leases: bool) -> Instance | None:
+        """Return an instance for a call, None where it would have to wait; as for `acquire`."""
         instance = self.primary if _is_about_task(call) else None
         if instance is not None:
             return instance
-        if not leases or not any(waiter.leases for waiter in self._queue):
-            instance = self._choose(call, leases=leases)
-        return instance or await self._wait(call, leases=leases)
+        if leases and any(waiter.leases for waiter in self._queue):
+            return None
+        return self._choose(call, leases=leases)
 
     def _choose(self, call: Call, *, leases: bool) -> Instance | None:
         """Return an instance that a call can use now; if it needs one to itself, it leases it."""

@@ -8,7 +8,7 @@ from functools import partial
 import attrs
 import trio
 
-from onemcp.backend import Answer, Backend, Call, Exchange, Incoming, open_call
+from onemcp.backend import Answer, Backend, Call, Exchange, Incoming, open_call, open_call_nowait
 from onemcp.protocol import translation
 from onemcp.protocol.errors import (
     BackendUnavailable,
@@ -145,6 +145,9 @@ def _deadline(candidates: Sequence[Backend]) -> float:
 
 
 async def _open(backend: Backend, call: Call, deadline: float) -> tuple[Backend, Exchange]:
+    exchange = open_call_nowait(backend, call)
+    if exchange is not None:
+        return backend, exchange
     with trio.move_on_at(deadline):
         return await open_call(backend, call)
     if backend.is_up:
