@@ -10,7 +10,7 @@ ISSUER: Final = "onemcp"
 """The issuer of tokens that an operator makes with `onemcp token`."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Principal:
     """Who is calling, as a verified token tells it.
 

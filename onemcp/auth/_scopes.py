@@ -54,7 +54,7 @@ UNREADABLE: Final = frozenset({Kind.TOOL, Kind.ADMIN})
 """What has no form that is for reading only."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Scope:
     """One scope.
 

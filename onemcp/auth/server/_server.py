@@ -30,7 +30,7 @@ from onemcp.auth.server._people import Door, LogIn, LoginCode
 from onemcp.auth.server._policy import Policy
 from onemcp.auth.server._redirects import with_answer
 from onemcp.auth.server._registry import FetchClient, Registry
-from onemcp.auth.server._rights import attainable, standing
+from onemcp.auth.server._rights import Rights, attainable
 
 MINUTE: Final = 60.0
 
@@ -68,6 +68,7 @@ class AuthorizationServer:
         """
         self.ledger = ledger
         self._issuer = Issuer(keys, policy, ledger, Codes(), clock)
+        self._rights = Rights()
         self._clock = clock
         self._audit = audit
         self._door = Door(login_code)
@@ -288,13 +289,11 @@ class AuthorizationServer:
 
     def stands(self, principal: Principal) -> bool:
         """Tell whether a token of our own counts: it is not revoked, and its person still may."""
-        if not self.ledger.records.stands(principal):
-            return False
         return bool(self.rights(principal))
 
     def rights(self, principal: Principal) -> frozenset[Scope]:
-        """Tell what a token of our own is good for by now."""
-        return standing(principal, self.ledger.records, self.policy)
+        """Tell what a token of our own is good for by now; nothing, if it is revoked."""
+        return self._rights.of(principal, self.ledger.records, self.policy)
 
     def attainable(self, principal: Principal) -> frozenset[Scope]:
         """Tell what a token's bearer could come to have, if its person agreed to it."""
