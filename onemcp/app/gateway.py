@@ -124,7 +124,12 @@ class Gateway:
                 _parking_limits(configuration),
                 on_event=on_event,
             ),
-            tasks=TaskIds(durable.keyring, on_event=on_event),
+            tasks=TaskIds(
+                durable.keyring,
+                ledger=durable.ledger,
+                is_listable=configuration.auth.mode != "none" or open_front is not None,
+                on_event=on_event,
+            ),
             on_event=on_event,
         )
         self.multiplexer.arrange(Arrangement.of(configuration))

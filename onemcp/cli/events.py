@@ -47,6 +47,7 @@ from onemcp.multiplexer import (
     QuestionRefused,
     RetryRefused,
     TaskRefused,
+    TasksNotNoted,
 )
 from onemcp.telemetry import LogEvents
 
@@ -77,6 +78,7 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(QuestionRefused, "info")
     log.register(RetryRefused, "warning")
     log.register(TaskRefused, "warning")
+    log.register(TasksNotNoted, "error")
     log.register(RequestDenied, "warning")
     log.register(RequestFailed, "error")
     log.register(KeysFetched, "debug")

@@ -17,6 +17,7 @@ from .events import (
     QuestionRefused,
     RetryRefused,
     TaskRefused,
+    TasksNotNoted,
 )
 from .lacking import lacking
 from .multiplexer import Multiplexer
@@ -52,6 +53,7 @@ __all__ = [
     "Subscriber",
     "TaskIds",
     "TaskRefused",
+    "TasksNotNoted",
     "View",
     "lacking",
 ]

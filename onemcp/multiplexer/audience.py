@@ -7,7 +7,7 @@ backend's :class:`onemcp.backend.upstream.Upstream`, which outlives its connecti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
 from onemcp.backend import Backend, Caller
@@ -16,6 +16,7 @@ from onemcp.protocol.methods import RESOURCE_UPDATED, TASK_CHANGED, TASK_STATUS
 from onemcp.protocol.tasks import task_id_of
 
 from .subscriptions import Subscriber, uri_of
+from .tasks.register import digest_of
 
 _OF_TASKS: Final = frozenset({TASK_CHANGED, TASK_STATUS})
 
@@ -37,14 +38,14 @@ class Audience:
         self,
         current: Callable[[str], Backend | None],
         shown: Shown,
-        follower: Callable[[str, str], tuple[Hashable, str] | None] = lambda *_: None,
+        follower: Callable[[str, str], tuple[bytes, str] | None] = lambda *_: None,
     ) -> None:
         """Begin with nobody.
 
         Args:
             current: Gives the backend that has a name just now.
             shown: Tells what of the backends is shown.
-            follower: Gives the session that has a task of a backend, and its id of it.
+            follower: Gives a digest of the session that has a task of a backend, and its id of it.
         """
         self._current = current
         self._shown = shown
@@ -152,12 +153,12 @@ class Audience:
         task_id = task_id_of(note.params)
         if task_id is None:
             return
-        owner, of_session = self._follower(source, task_id) or (None, "")
+        session, of_session = self._follower(source, task_id) or (b"", "")
         for subscriber in self._subscribers:
             known = None
             if note.method == TASK_CHANGED:
                 known = subscriber.tasks.get((source, task_id))
-            elif owner is not None and subscriber.owner == owner:
+            elif session and digest_of(subscriber.owner) == session:
                 known = of_session
             if known is not None and self._shown.tells_of_task(known, subscriber.caller):
                 subscriber.offer_task(known, note)

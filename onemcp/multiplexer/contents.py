@@ -168,7 +168,10 @@ class Contents:
         """Return what is declared just now to clients of a revision."""
         if revision not in self._declared:
             self._declared[revision] = description.capabilities(
-                self.backends, revision, self._withheld
+                self.backends,
+                revision,
+                self._withheld,
+                lists_tasks=self._multiplexer.tasks.is_listable,
             )
         return self._declared[revision]
 

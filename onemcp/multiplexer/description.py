@@ -61,6 +61,8 @@ def capabilities(
     backends: Sequence[Backend],
     revision: str,
     withheld: Callable[[Backend], Collection[str]] = lambda _: (),
+    *,
+    lists_tasks: bool = True,
 ) -> dict[str, Any]:
     """Unite what the visible backends can do for a client of a revision.
 
@@ -69,6 +71,7 @@ def capabilities(
         revision: The client's revision.
         withheld: Tells which of its capabilities a backend has nothing visible for; with
             ``extensions``, which of these have methods.
+        lists_tasks: Whether clients are told apart, so that each can be shown its own tasks.
     """
     declared = []
     for backend in backends:
@@ -81,6 +84,8 @@ def capabilities(
     for name in _CHANGING:
         if name in union:
             union[name]["listChanged"] = True
+    if TASKS in union and lists_tasks:
+        union[TASKS]["list"] = {}
     return union
 
 
@@ -93,7 +98,7 @@ def _declared(server: ServerDescription, revision: str) -> dict[str, Any]:
     }
     listed = declared.pop(TASKS, None)
     if listed is not None and server.revision == revision == V2025_11_25:
-        # What a backend lists are the tasks of all clients, which it can't tell apart.
+        # What a backend lists are the tasks of all clients, which onemcp alone can tell apart.
         declared[TASKS] = {key: value for key, value in listed.items() if key != "list"}
     extensions = declared.pop(EXTENSIONS, {})
     if not (server.era is Era.MODERN and era_of(revision) is Era.MODERN):

@@ -96,6 +96,17 @@ class TaskRefused:
 
 
 @attrs.frozen
+class TasksNotNoted:
+    """What tasks a principal has could not be written down, or read.
+
+    Attributes:
+        reason: What is wrong with the ledger.
+    """
+
+    reason: str
+
+
+@attrs.frozen
 class QuestionRefused:
     """A question of a backend was not put to the client.
 
@@ -114,4 +125,6 @@ InteractionEvent: TypeAlias = (
     CallParked | CallResumed | ParkedCallExpired | RetryRefused | QuestionRefused
 )
 
-MultiplexerEvent: TypeAlias = ConflictsChanged | InteractionEvent | TaskRefused
+TaskEvent: TypeAlias = TaskRefused | TasksNotNoted
+
+MultiplexerEvent: TypeAlias = ConflictsChanged | InteractionEvent | TaskEvent

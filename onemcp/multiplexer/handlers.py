@@ -15,7 +15,7 @@ import trio
 from msgspec import Raw
 
 from onemcp.backend import Call, Caller
-from onemcp.protocol.errors import InvalidParams, MethodNotFound
+from onemcp.protocol.errors import InvalidParams
 from onemcp.protocol.fields import Fields, join, plain, raw, split, text, value_of
 from onemcp.protocol.jsonrpc import Response
 from onemcp.protocol.methods import (
@@ -29,6 +29,7 @@ from onemcp.protocol.methods import (
     RESOURCES_READ,
     TASKS_CANCEL,
     TASKS_GET,
+    TASKS_LIST,
     TASKS_RESULT,
     TASKS_UPDATE,
     TEMPLATES,
@@ -37,7 +38,7 @@ from onemcp.protocol.methods import (
     Catalogue,
 )
 from onemcp.protocol.revisions import Era
-from onemcp.protocol.tasks import TASK_ID, declares
+from onemcp.protocol.tasks import declares
 
 from .carry import ask_in_turn, carry, not_found
 from .extensions import serve_unknown
@@ -45,7 +46,9 @@ from .inquiry import Origin
 from .listen import ListenReply
 from .reply import Immediate, Reply
 from .subscriptions import read_filter, read_task_ids
-from .tasks import TaskRef, check_declared, offers_tasks, read_task
+from .tasks import TaskRef, check_declared
+from .tasks.listing import serve_list
+from .tasks.serving import call_tool, serve_task
 
 if TYPE_CHECKING:
     from .view import View
@@ -112,6 +115,8 @@ async def _call_named(
     backend = view.multiplexer.backends[route.backend]
     if route.name != name:
         params = {**params, "name": raw(route.name)}
+    if method == TOOLS_CALL:
+        return await call_tool(view, origin, backend, params, caller)
     return await carry(view.multiplexer.admit, origin, backend, Call(method, params, caller))
 
 
@@ -150,18 +155,6 @@ async def _complete(view: View, origin: Origin, params: Fields, caller: Caller) 
     return await carry(view.multiplexer.admit, origin, backend, call)
 
 
-async def _task(method: str, view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
-    if not offers_tasks(view.contents.declared(caller.revision)):
-        raise MethodNotFound(f"Method not found: no backend here offers {method}")
-    ids = view.multiplexer.tasks
-    ref = read_task(ids, params, caller, view.name)
-    backend = view.multiplexer.backends.get(ref.backend)
-    if backend is None or not view.contents.has_task(ref):
-        raise ids.gone(caller)
-    call = Call(method, {**params, TASK_ID: raw(ref.id)}, caller)
-    return await carry(view.multiplexer.admit, origin, backend, call)
-
-
 HANDLERS: Final[Mapping[tuple[str, Era | None], Handler]] = {
     (PING, Era.LEGACY): _ping,
     (DISCOVER, Era.MODERN): _discover,
@@ -171,10 +164,11 @@ HANDLERS: Final[Mapping[tuple[str, Era | None], Handler]] = {
     (RESOURCES_READ, None): _read,
     (COMPLETE, None): _complete,
     **{(method, None): partial(_list, kind) for method, kind in LISTS.items()},
-    (TASKS_GET, None): partial(_task, TASKS_GET),
-    (TASKS_CANCEL, None): partial(_task, TASKS_CANCEL),
-    (TASKS_UPDATE, Era.MODERN): partial(_task, TASKS_UPDATE),
-    (TASKS_RESULT, Era.LEGACY): partial(_task, TASKS_RESULT),
+    (TASKS_GET, None): partial(serve_task, TASKS_GET),
+    (TASKS_CANCEL, None): partial(serve_task, TASKS_CANCEL),
+    (TASKS_UPDATE, Era.MODERN): partial(serve_task, TASKS_UPDATE),
+    (TASKS_RESULT, Era.LEGACY): partial(serve_task, TASKS_RESULT),
+    (TASKS_LIST, Era.LEGACY): serve_list,
 }
 """What serves a method, for one era or for both."""
 

@@ -52,6 +52,7 @@ class Origin:
     Attributes:
         id: Its id.
         endpoint: The view that it was sent to.
+        method: Its method.
         params: Its parameters, with names as the client has them.
         is_retry: Whether it comes back with a state of onemcp's own, of a call that is not held
             here, so that it has to be made again.
@@ -62,6 +63,7 @@ class Origin:
 
     id: RequestId
     endpoint: str | None
+    method: str
     params: Fields
     is_retry: bool = False
     is_repeatable: bool = True
@@ -122,7 +124,7 @@ class Inquiry:
         on_event: Callable[[QuestionRefused], object],
     ) -> None:
         """Begin with no question."""
-        self.method = exchange.call.method
+        self.method = origin.method
         self.origin = origin
         self.backend = backend
         self.exchange = exchange

@@ -257,7 +257,10 @@ class RoutedCall:
         try:
             self._check_takes_task(result, source)
             result = translation.translate_result(method, result, source, caller.era, info)
-            result = tasks.rename_in_result(method, params, result, source, self._names.to_client)
+            names = self._names
+            result = tasks.rename_in_result(
+                method, params, result, source, names.to_client, made=names.made
+            )
         except InvalidParams as error:
             name = self._backend.name
             raise BackendProtocolError(

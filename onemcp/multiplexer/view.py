@@ -99,7 +99,7 @@ class View:
         """
         handler = handler_of(request.method, caller.era)
         params = split(request.params)
-        origin = Origin(request.id, self.name, params)
+        origin = Origin(request.id, self.name, request.method, params)
         if is_retry(request.method, params, caller):
             self.contents.check_reachable(request.method, params, caller.era)
             parking, admit = self.multiplexer.parking, self.multiplexer.admit

@@ -28,6 +28,7 @@ TASKS_GET: Final = "tasks/get"
 TASKS_UPDATE: Final = "tasks/update"
 TASKS_CANCEL: Final = "tasks/cancel"
 TASKS_RESULT: Final = "tasks/result"
+TASKS_LIST: Final = "tasks/list"
 TASK_CHANGED: Final = "notifications/tasks"
 TASK_STATUS: Final = "notifications/tasks/status"
 ELICIT: Final = "elicitation/create"
@@ -124,7 +125,7 @@ REQUESTS: Final = frozenset(
         TASKS_UPDATE,
         TASKS_CANCEL,
         TASKS_RESULT,
-        "tasks/list",
+        TASKS_LIST,
         ELICIT,
         SAMPLE,
         ROOTS,

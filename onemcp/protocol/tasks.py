@@ -35,6 +35,9 @@ TASK_ID: Final = "taskId"
 TASK_IDS: Final = "taskIds"
 """The member of a ``subscriptions/listen`` filter that names tasks (extension)."""
 
+TERMINAL: Final = frozenset({"completed", "failed", "cancelled"})
+"""The statuses in which a task stays for ever."""
+
 REQUIRED: Final[dict[str, Any]] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
 """What an error says to a client that has not declared the extension."""
 
@@ -64,7 +67,9 @@ def makes_task(result: Raw) -> bool:
         return False
 
 
-def rename_in_result(method: str, params: Fields, result: Raw, era: Era, rename: Rename) -> Raw:
+def rename_in_result(
+    method: str, params: Fields, result: Raw, era: Era, rename: Rename, *, made: Rename
+) -> Raw:
     """Rename the tasks that a result names.
 
     Args:
@@ -73,18 +78,19 @@ def rename_in_result(method: str, params: Fields, result: Raw, era: Era, rename:
         result: The result, an object.
         era: The era of the server that sent it.
         rename: Gives the receiver's ids.
+        made: Gives the receiver's id of a task that the result says was made.
     """
     if method in _NAMED_IN_RESULT:
         return join(_renamed(split(result, "result"), rename))
     if era is Era.MODERN:
-        made = method in ASKING and makes_task(result)
-        return join(_renamed(split(result, "result"), rename)) if made else result
+        is_handle = method in ASKING and makes_task(result)
+        return join(_renamed(split(result, "result"), made)) if is_handle else result
     if TASK not in params and not _has_related(result):
         return result
     fields = split(result, "result")
     renamed = _with_related(fields, rename)
     if TASK in params and TASK in fields:
-        renamed = {**renamed, TASK: _renamed_object(fields[TASK], rename)}
+        renamed = {**renamed, TASK: _renamed_object(fields[TASK], made)}
     return result if renamed is fields else join(renamed)
 
 

@@ -9,13 +9,14 @@ them *everything* that was made by then: nothing that has ended can come back be
 room to remember its end. A ledger that is damaged begins anew in the same way, with everything
 forgotten that was made before.
 
-These functions block on the disk, and are not to be called by two threads at once.
+These functions block on the disk, and wait for each other where several threads call them.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -99,6 +100,7 @@ class Ledger:
         self._connection = connection
         self._now = wall_clock
         self._new = 0
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"<Ledger {'on disk' if self.is_durable else 'in memory'}>"
@@ -110,13 +112,11 @@ class Ledger:
             Forgotten: It is too old for that to be known.
             StateError: The ledger cannot be read.
         """
-        with _translated("read"):
-            found = self._connection.execute(
-                "SELECT data FROM notes WHERE key = ?", (key,)
-            ).fetchone()
-            if found is None and made <= self._forgotten():
+        with self._lock, _translated("read"):
+            data = self._data(key)
+            if data is None and made <= self._forgotten():
                 raise Forgotten
-        return None if found is None else bytes(found[0])
+        return data
 
     def write(self, notes: Sequence[Note]) -> None:
         """Take notes, in the place of older ones; when this returns they are on the disk.
@@ -124,12 +124,21 @@ class Ledger:
         Raises:
             StateError: None of them could be written.
         """
-        rows = [(each.key, each.made, each.expires, len(each.data), each.data) for each in notes]
-        with _translated("write"), self._transaction():
-            self._connection.executemany("REPLACE INTO notes VALUES (?, ?, ?, ?, ?)", rows)
-            self._new += len(rows)
-            if self._new >= PRUNE_EVERY:
-                self.prune()
+        with self._lock, _translated("write"), self._transaction():
+            self._put(notes)
+
+    def change(self, key: bytes, change: Callable[[bytes | None], Note]) -> None:
+        """Replace a note by what follows from it, whoever else changes it at the same time.
+
+        Args:
+            key: What the note is told by.
+            change: Gives the new note, from what is known until now, or from None.
+
+        Raises:
+            StateError: It could not be written.
+        """
+        with self._lock, _translated("write"), self._transaction():
+            self._put([change(self._data(key))])
 
     def prune(self) -> None:
         """Forget what has expired; and where there is too much, what was made first."""
@@ -154,6 +163,17 @@ class Ledger:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def _data(self, key: bytes) -> bytes | None:
+        found = self._connection.execute("SELECT data FROM notes WHERE key = ?", (key,)).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def _put(self, notes: Sequence[Note]) -> None:
+        rows = [(each.key, each.made, each.expires, len(each.data), each.data) for each in notes]
+        self._connection.executemany("REPLACE INTO notes VALUES (?, ?, ?, ?, ?)", rows)
+        self._new += len(rows)
+        if self._new >= PRUNE_EVERY:
+            self.prune()
 
     def _forgotten(self) -> float:
         found = self._connection.execute("SELECT max(made) FROM forgotten").fetchone()[0]

@@ -80,7 +80,13 @@ class Sealer(Generic[T]):
     """
 
     def __init__(
-        self, keyring: Keyring, purpose: str, kind: type[T], *, limit: int = MAX_TEXT
+        self,
+        keyring: Keyring,
+        purpose: str,
+        kind: type[T],
+        *,
+        limit: int = MAX_TEXT,
+        is_stable: bool = False,
     ) -> None:
         """Derive what is needed.
 
@@ -89,8 +95,11 @@ class Sealer(Generic[T]):
             purpose: What the texts are for; another one for each use.
             kind: The type of what is sealed: anything that msgspec encodes and decodes.
             limit: The longest text that is looked into, in characters.
+            is_stable: Whether equal values are to give equal texts, until there is a newer key.
         """
         self.purpose = purpose
+        newest = keyring.keys[0]
+        self._salting = _derive(newest, f"salt {purpose}", KEY_BYTES) if is_stable else None
         self._keys = {
             MAGIC + _text(_derive(key, f"mark {purpose}", _MARK)) + ".": _derive(
                 key, f"key {purpose}", KEY_BYTES
@@ -106,9 +115,12 @@ class Sealer(Generic[T]):
 
     def seal(self, value: T) -> str:
         """Return a text that only these keys open: letters, digits, ``-``, ``_`` and ``.``."""
-        salt = os.urandom(_SALT)
+        data = msgspec.msgpack.encode(value)
+        # A salt that follows from the value is as good: no other value is sealed with it.
+        stable = self._salting and hmac.digest(self._salting, data, "sha256")[:_SALT]
+        salt = stable or os.urandom(_SALT)
         cipher = self._cipher(self._newest, salt)
-        sealed = cipher.encrypt(_NONCE, msgspec.msgpack.encode(value), self._newest.encode())
+        sealed = cipher.encrypt(_NONCE, data, self._newest.encode())
         return self._newest + _text(salt + sealed)
 
     def owns(self, text: str) -> bool:

@@ -46,7 +46,7 @@ def run_task(world, backend, **arguments: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("backend", EVERYTHING, ids=lambda backend: backend.name)
 def test_a_task_that_asks_its_client_is_completed(world, backend):
     seen = run_task(world, backend, topic="python", ambiguous=True)
-    assert seen["capability"] == {"cancel": {}, "requests": {"tools": {"call": {}}}}
+    assert seen["capability"] == {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}
     (task,) = set(seen["ids"])
     assert task.startswith("onemcp1.")
     assert {"working", "input_required"} <= set(seen["statuses"])

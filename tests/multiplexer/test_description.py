@@ -95,7 +95,9 @@ async def test_what_one_backend_can_do_all_can_do_together(world: World):
 async def test_tasks_are_advertised_in_the_design_that_client_and_backend_share(world: World):
     tasks = "io.modelcontextprotocol/tasks"
     old = {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}
-    both = {"tools": {}, "tasks": old, "extensions": {tasks: {}, "io.example/x": {}}}
+    # A list is onemcp's own: what a backend lists are everybody's tasks.
+    offered = {"cancel": {}, "requests": old["requests"]}
+    both = {"tools": {}, "tasks": offered, "extensions": {tasks: {}, "io.example/x": {}}}
     shown = {}
     for revision in ("2026-07-28", "2025-11-25", "2025-06-18"):
         view = await world.show(Server(revision, revision=revision, capabilities=both))
@@ -104,8 +106,7 @@ async def test_tasks_are_advertised_in_the_design_that_client_and_backend_share(
             for client in ("2026-07-28", "2025-11-25", "2025-06-18")
         }
     other = {"tools": {"listChanged": True}, "extensions": {"io.example/x": {}}}
-    # What a backend lists are everybody's tasks, so that is never offered.
-    experimental = {**other, "tasks": {"cancel": {}, "requests": old["requests"]}}
+    experimental = {**other, "tasks": old}
     extension = {**other, "extensions": {tasks: {}, "io.example/x": {}}}
     assert shown == {
         "2026-07-28": {"2026-07-28": extension, "2025-11-25": other, "2025-06-18": other},

@@ -16,7 +16,7 @@ NOTIFICATIONS = {
 }
 TASKS = {
     *("tasks/get", "tasks/update", "tasks/cancel", "notifications/tasks"),  # the extension
-    *("tasks/result", "notifications/tasks/status"),  # 2025-11-25, experimental
+    *("tasks/result", "tasks/list", "notifications/tasks/status"),  # 2025-11-25, experimental
 }
 """What the official tables leave to the extension."""
 CONSTANTS = {value for name, value in vars(m).items() if name.isupper() and isinstance(value, str)}

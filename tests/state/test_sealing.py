@@ -46,6 +46,14 @@ def test_sealing_hides_and_never_repeats_itself(secret: str):
     assert set(first) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 
+@given(things, things)
+def test_a_stable_sealer_gives_equal_things_equal_texts(one: Thing, other: Thing):
+    stable = Sealer(Keyring([KEY]), "stable", Thing, is_stable=True)
+    assert stable.seal(one) == stable.seal(one)
+    assert (stable.seal(one) == stable.seal(other)) == (one == other)
+    assert stable.open(stable.seal(one)) == one
+
+
 @pytest.mark.requirement(
     "basic/patterns/mrtr#server-requirements-basic-workflow-3",
     "basic/patterns/mrtr#server-requirements-basic-workflow-4",

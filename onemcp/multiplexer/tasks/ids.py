@@ -2,20 +2,19 @@
 
 Implements 2025-11-25, Tasks, and the extension ``io.modelcontextprotocol/tasks``: both want a task
 bound to whoever has made it. Theory of operation: a client's id is sealed, and carries everything
-that is needed to reach the task, so nothing has to be remembered, and ids outlive the process. What
-is remembered all the same, for as long as there is room, is which session was given an id: legacy
-notifications of a task's status name the task and nobody else, and are never to be relied on.
+that is needed to reach the task, so nothing has to be remembered, and ids outlive the process. The
+same task always has the same id. What is remembered besides is in :mod:`.register`.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from onemcp.backend import Backend, Call, Caller
+from onemcp.multiplexer.events import TaskEvent, TaskRefused
 from onemcp.protocol import tasks
 from onemcp.protocol.errors import (
     BackendProtocolError,
@@ -25,12 +24,16 @@ from onemcp.protocol.errors import (
 from onemcp.protocol.fields import Fields, plain, text, value_of
 from onemcp.protocol.methods import TOOLS_CALL
 from onemcp.protocol.revisions import Era
-from onemcp.state import Keyring, SealBroken, Sealer
+from onemcp.state import Keyring, Ledger, SealBroken, Sealer
 
-from .events import TaskRefused
+from .memory import TaskMemory
+from .register import Register, TaskRef
 
 PURPOSE: Final = "task"
 """What the ids are sealed for."""
+
+CURSORS: Final = "task cursor"
+"""What the cursors of their lists are sealed for."""
 
 MAX_ID: Final = 1024
 """How long a backend's id of a task may be, in characters."""
@@ -38,46 +41,60 @@ MAX_ID: Final = 1024
 MAX_SEALED: Final = 8 * MAX_ID
 """How long an id is that is looked into, in characters."""
 
-MAX_FOLLOWED: Final = 10_000
-"""How many tasks are remembered whose status somebody may be told of."""
-
 UNKNOWN: Final = "Task not found: its id is not valid here"
 """What clients are told of an id that is refused, whatever the reason."""
 
 
-class TaskRef(msgspec.Struct, frozen=True, array_like=True):
-    """What a client's id stands for.
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """How far a list of tasks has been read.
 
     Attributes:
-        principal: Whose task it is.
-        endpoint: The view at which it was made.
+        principal: Whose list it is.
+        endpoint: The view at which it was read.
+        made: When the last task on the page was made, as a Unix time.
         backend: The backend that has it.
-        instance: The instance of the backend that has it; empty where there is just one.
-        id: The backend's own id.
-        tool: The tool whose call it is, as the backend has it; empty where that is not known.
+        id: Its id there.
     """
 
     principal: str
     endpoint: str | None
+    made: float
     backend: str
-    instance: str
     id: str
-    tool: str = ""
 
 
 class TaskIds:
-    """Makes ids of tasks, and opens those that come back."""
+    """Makes ids of tasks, and opens those that come back.
+
+    Attributes:
+        register: Who has which tasks.
+        is_listable: Whether clients are told apart, so that each can be shown a list of its own.
+    """
 
     def __init__(
-        self, keyring: Keyring, *, on_event: Callable[[TaskRefused], object] = lambda _: None
+        self,
+        keyring: Keyring,
+        *,
+        ledger: Ledger | None = None,
+        is_listable: bool = True,
+        on_event: Callable[[TaskEvent], object] = lambda _: None,
     ) -> None:
-        """Seal ids with a keyring; with the same one after a restart, ids stay valid."""
-        self._sealer = Sealer(keyring, PURPOSE, TaskRef, limit=MAX_SEALED)
+        """Seal ids with a keyring; with the same one after a restart, ids stay valid.
+
+        Args:
+            keyring: What ids are sealed with.
+            ledger: Where it is written down who has which tasks; by default nowhere.
+            is_listable: Whether clients are told apart.
+            on_event: Takes what happens.
+        """
+        self._sealer = Sealer(keyring, PURPOSE, TaskRef, limit=MAX_SEALED, is_stable=True)
+        self._cursors = Sealer(keyring, CURSORS, Place, limit=MAX_SEALED)
         self._on_event = on_event
-        self._followed: OrderedDict[tuple[str, str], tuple[Hashable, str]] = OrderedDict()
+        self.is_listable = is_listable
+        self.register = Register(None if ledger is None else TaskMemory(ledger, on_event))
 
     def __repr__(self) -> str:
-        return f"<TaskIds followed={len(self._followed)}>"
+        return f"<TaskIds {self.register!r}>"
 
     def seal(self, ref: TaskRef) -> str:
         """Return the id that a client gets."""
@@ -97,23 +114,39 @@ class TaskIds:
             raise self._refused(caller, "it is another principal's")
         if ref.endpoint != endpoint:
             raise self._refused(caller, "it is of another endpoint")
+        if self.register.is_of_another(ref):
+            raise self._refused(caller, "its backend has given the id to another principal since")
         return ref
+
+    def follower(self, backend: str, backends_id: str) -> tuple[bytes, str] | None:
+        """Return a digest of the session that is told of a task's status, and its id of the task.
+
+        None where nobody is.
+        """
+        known = self.register.find(backend, backends_id)
+        return None if known is None or not known.session else (known.session, self.seal(known.ref))
 
     def gone(self, caller: Caller) -> InvalidParams:
         """Return the error for a task whose backend is shown no more."""
         return self._refused(caller, "its backend is not there any more")
 
-    def follow(self, caller: Caller, ref: TaskRef, task_id: str) -> None:
-        """Remember the session that is to be told of a task's status."""
-        if caller.era is Era.LEGACY:
-            self._followed[ref.backend, ref.id] = (caller.owner, task_id)
-            self._followed.move_to_end((ref.backend, ref.id))
-            if len(self._followed) > MAX_FOLLOWED:
-                self._followed.popitem(last=False)
+    def cursor(self, place: Place) -> str:
+        """Return what a client reads on with, where a page of its list has ended."""
+        return self._cursors.seal(place)
 
-    def follower(self, backend: str, backends_id: str) -> tuple[Hashable, str] | None:
-        """Return who is told of a task's status, and the id that it was given; None for nobody."""
-        return self._followed.get((backend, backends_id))
+    def open_cursor(self, cursor: str, caller: Caller, endpoint: str | None) -> Place:
+        """Return how far a client has read its list.
+
+        Raises:
+            InvalidParams: The cursor is none that was given to this principal at this endpoint.
+        """
+        try:
+            place = self._cursors.open(cursor)
+        except SealBroken:
+            raise InvalidParams("the cursor was not issued here") from None
+        if (place.principal, place.endpoint) != (caller.principal, endpoint):
+            raise InvalidParams("the cursor was not issued here")
+        return place
 
     def _refused(self, caller: Caller, why: str) -> InvalidParams:
         self._on_event(TaskRefused(caller.principal, why))
@@ -151,18 +184,19 @@ class TaskNames:
         Raises:
             BackendProtocolError: The backend's is too long.
         """
-        principal, backend = self._caller.principal, self._backend.name
-        ref = TaskRef(principal, self._endpoint, backend, "", backends_id, self._tool)
         known = self._known.get(backends_id)
         if known is None:
-            if len(backends_id) > MAX_ID:
-                raise BackendProtocolError(
-                    f"backend {self._backend.name!r} has a task with an id of "
-                    f"{len(backends_id)} characters, over the limit of {MAX_ID}"
-                )
-            known = self._known[backends_id] = self._ids.seal(ref)
-        self._ids.follow(self._caller, ref, known)
+            known = self._known[backends_id] = self._ids.seal(self._ref(backends_id))
         return known
+
+    def made(self, backends_id: str) -> str:
+        """Return the client's id of a task that its call has made just now.
+
+        Raises:
+            BackendProtocolError: The backend's is too long.
+        """
+        self._ids.register.note(self._caller, self._ref(backends_id), is_new=True)
+        return self.to_client(backends_id)
 
     def to_backend(self, clients_id: str) -> str | None:
         """Return the backend's id of a task; None where the client's is not of this backend."""
@@ -171,6 +205,15 @@ class TaskNames:
         except InvalidParams:
             return None
         return ref.id if ref.backend == self._backend.name else None
+
+    def _ref(self, backends_id: str) -> TaskRef:
+        if len(backends_id) > MAX_ID:
+            raise BackendProtocolError(
+                f"backend {self._backend.name!r} has a task with an id of "
+                f"{len(backends_id)} characters, over the limit of {MAX_ID}"
+            )
+        principal, backend = self._caller.principal, self._backend.name
+        return TaskRef(principal, self._endpoint, backend, "", backends_id, self._tool)
 
 
 def offers_tasks(declared: dict[str, Any]) -> bool:
