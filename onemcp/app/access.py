@@ -9,12 +9,13 @@ from pathlib import Path
 import trio
 
 from onemcp.auth import Gate, KeyStore, Principal, Scope, TokenVerifier, no_more, rights_of
-from onemcp.auth.server import Audited, AuthorizationServer, Ledger, LoginCode
+from onemcp.auth.server import Audited, AuthorizationServer, Ledger, LoginCode, Records
 from onemcp.config import Configuration, ConfigurationError, Problem, watch
 from onemcp.state import StateError
 
 from .events import GrantsUnreadable
 from .issuers import Issuers
+from .keys import SigningKeys
 from .policy import check_policy, policy_of
 
 
@@ -22,7 +23,8 @@ class Access:
     """Makes the gates of one gateway; its keys are read when they are first needed.
 
     Attributes:
-        keys: What tokens are signed and verified with, or None while none are needed.
+        keys: What tokens are signed and verified with.
+        on_keys: Called when the keys have changed, so that gates have to be made anew.
         issuers: The keys of authorization servers elsewhere.
         server: The gateway's own authorization server, or None while it is not needed.
     """
@@ -44,10 +46,12 @@ class Access:
             audit: Takes what the authorization server writes down.
             login_code: The code on the terminal, if there is one.
         """
-        self.keys: KeyStore | None = None
+        self.keys = SigningKeys(load_keys, state)
+        self.keys.on_change = self._take_keys
+        self.keys.issued = self._issued
+        self.on_keys: Callable[[], object] = lambda: None
         self.issuers = Issuers()
         self.server: AuthorizationServer | None = None
-        self._load_keys = load_keys
         self._state = state
         self._audit = audit
         self._login_code = login_code
@@ -67,13 +71,13 @@ class Access:
         await self.issuers.prepare(configuration)
 
     async def _prepare_own(self, configuration: Configuration) -> None:
-        if self.keys is None:
-            self.keys = await trio.to_thread.run_sync(self._load_keys)
-        if self.server is None and self._state is not None:
+        await self.keys.prepare(configuration)
+        keys = self.keys.of(configuration)
+        if self.server is None and self._state is not None and keys is not None:
             ledger = Ledger(self._state)
             await ledger.refresh()
             self.server = AuthorizationServer(
-                self.keys,
+                keys,
                 ledger,
                 policy_of(configuration),
                 audit=self._audit,
@@ -106,11 +110,12 @@ class Access:
         local = auth.mode == "local"
         server = self.server if local else None
         external = self.issuers.external(configuration)
-        verifier = TokenVerifier(self.keys if local else None, external=external)
+        keys = self.keys.of(configuration) if local else None
+        verifier = TokenVerifier(keys, external=external)
         rights: Callable[[Principal], Iterable[Scope]] = rights_of
         attainable: Callable[[Principal], Iterable[Scope]] = no_more
         if server is not None:
-            verifier = TokenVerifier(self.keys, stands=server.stands)
+            verifier = TokenVerifier(keys, stands=server.stands)
             rights, attainable = server.rights, server.attainable
         return Gate(
             mode=auth.mode,
@@ -127,8 +132,23 @@ class Access:
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Let the authorization server go by a configuration that has been prepared for."""
+        self.keys.use(configuration)
+        self._sign()
         if self.server is not None:
             self.server.policy = policy_of(configuration)
+
+    def _take_keys(self) -> None:
+        self._sign()
+        self.on_keys()
+
+    def _sign(self) -> None:
+        keys = self.keys.current
+        if self.server is not None and keys is not None:
+            self.server.keys = keys
+
+    def _issued(self) -> Iterable[float]:
+        records = Records() if self.server is None else self.server.ledger.records
+        return [token.issued for token in records.tokens.values()]
 
     async def watch(
         self, on_event: Callable[[object], object], *, task_status: trio.TaskStatus[None]
@@ -137,7 +157,10 @@ class Access:
         task_status.started()
         await self._has_server.wait()
         assert self.server is not None  # noqa: S101  (for mypy)
-        await watch(self.server.ledger.path, partial(self._refresh, self.server, on_event))
+        refresh = partial(self._refresh, self.server, on_event)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(watch, self.server.ledger.path, refresh)
+            await refresh()  # what was changed before
 
     async def _refresh(
         self, server: AuthorizationServer, on_event: Callable[[object], object]

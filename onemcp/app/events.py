@@ -81,6 +81,39 @@ class LedgerReplaced:
 
 
 @attrs.frozen
+class KeysRotated:
+    """There is a new key, which will sign tokens; the others go on to verify.
+
+    Attributes:
+        key_id: Its `kid`.
+    """
+
+    key_id: str
+
+
+@attrs.frozen
+class KeysNotRotated:
+    """There ought to be a new key to sign tokens, but there can't be; it is tried again.
+
+    Attributes:
+        why: What is wrong, and what to do.
+    """
+
+    why: str
+
+
+@attrs.frozen
+class KeysUnreadable:
+    """Somebody has changed the signing keys so that they can't be used; the known ones still are.
+
+    Attributes:
+        why: What is wrong, and what to do.
+    """
+
+    why: str
+
+
+@attrs.frozen
 class GrantsUnreadable:
     """Somebody has changed what was granted so that it can't be read; what was known counts.
 

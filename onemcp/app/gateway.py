@@ -6,6 +6,7 @@
     |-- guardian       ends backend processes should the gateway be killed
     `-- gateway (rest_for_one; escalates)
         |-- issuers    fetches the keys of authorization servers elsewhere
+        |-- keys       rotates the signing keys, and sees when others do
         |-- grants     sees what other processes revoke
         |-- backends (one_for_one)
         |   `-- NAME (pauses on exhaustion)
@@ -208,6 +209,7 @@ class Gateway:
         grants = partial(self._access.watch, self._on_event)
         children = [
             ChildSpec(id="issuers", start=issuers),
+            ChildSpec(id="keys", start=partial(self._access.keys.run, self._on_event)),
             ChildSpec(id="grants", start=grants),
             ChildSpec.for_supervisor(self._supervisor),
             ChildSpec.for_supervisor(self.multiplexer.parking.supervisor),

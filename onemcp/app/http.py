@@ -72,6 +72,7 @@ class HttpFront:
         self._on_event = on_event
         self.stopping = False
         self._access = access
+        self._configuration = configuration
         self._overrides = overrides
         self._grace = configuration.server.shutdown_grace
         self._address = overrides.address(configuration)
@@ -93,6 +94,7 @@ class HttpFront:
             routes=routes,
         )
         self._open_oauth()
+        access.on_keys = self._renew_gate
 
     @property
     def url(self) -> str:
@@ -142,6 +144,7 @@ class HttpFront:
 
     def reconfigure(self, new: Configuration) -> None:
         """Take over everything but the address."""
+        self._configuration = new
         self._grace = new.server.shutdown_grace
         self._access.reconfigure(new)
         self._application.gate = self._gate(new)
@@ -183,6 +186,9 @@ class HttpFront:
             pages = Pages(server, lambda headers: application.gate.resource(headers, "").origin)
             application.oauth = OAuth(server, pages)
             server.ledger.on_change = application.recheck
+
+    def _renew_gate(self) -> None:
+        self._application.gate = self._gate(self._configuration)
 
     def _refuse(self, address: Address, error: OSError) -> None:
         reason = error.strerror or str(error)

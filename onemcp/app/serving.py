@@ -132,7 +132,7 @@ async def serve(
         async with trio.open_nursery() as nursery:
             await nursery.start(_obey_signals, gateway)
             await nursery.start(gateway.run)
-            announce(_started(gateway, access.keys, path))
+            announce(_started(gateway, access.keys.current, path))
             if configuration.auth.mode == "none" and not is_loopback(gateway.url):
                 hear(AnybodyMayCall(gateway.url))
             await gateway.wait_ended()

@@ -18,11 +18,14 @@ from onemcp.auth._errors import (
 from onemcp.auth._gate import Gate, Headers, Mode, no_more
 from onemcp.auth._issuers import ExternalIssuer
 from onemcp.auth._jwks import MAX_JWKS_BYTES, KeySet, TrustedKey, parse_jwks
-from onemcp.auth._keys import KeyStore, SigningKey, load_or_create_keys
+from onemcp.auth._keyfile import FILE_NAME as KEYS_FILE
+from onemcp.auth._keyfile import change_keys, load_keys, load_or_create_keys
+from onemcp.auth._keys import KeyStore, SigningKey
 from onemcp.auth._metadata import resource_metadata, resource_path
 from onemcp.auth._passwords import hash_password, is_hash
 from onemcp.auth._principal import ANONYMOUS, Principal
 from onemcp.auth._resource import WELL_KNOWN_RESOURCE, Resource, canonical
+from onemcp.auth._rotation import is_due, renewed, rotated
 from onemcp.auth._scopes import ADMIN, Kind, Scope, parse_scopes, rights_of
 from onemcp.auth._tokens import issue_token, new_token
 from onemcp.auth._verifier import TokenVerifier
@@ -30,6 +33,7 @@ from onemcp.auth._verifier import TokenVerifier
 __all__ = [
     "ADMIN",
     "ANONYMOUS",
+    "KEYS_FILE",
     "MAX_JWKS_BYTES",
     "WELL_KNOWN_RESOURCE",
     "AuthError",
@@ -54,15 +58,20 @@ __all__ = [
     "TrustedKey",
     "Unauthorized",
     "canonical",
+    "change_keys",
     "hash_password",
+    "is_due",
     "is_hash",
     "issue_token",
+    "load_keys",
     "load_or_create_keys",
     "new_token",
     "no_more",
     "parse_jwks",
     "parse_scopes",
+    "renewed",
     "resource_metadata",
     "resource_path",
     "rights_of",
+    "rotated",
 ]

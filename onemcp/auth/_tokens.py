@@ -32,7 +32,7 @@ def issue_token(
     """Sign an access token (RFC 9068, section 2).
 
     Args:
-        keys: The newest of them signs.
+        keys: One of them signs.
         subject: Whom it is for.
         lifetime: How long it is valid, in seconds; rounded up to whole ones.
         audience: The resource it is good for.
@@ -68,7 +68,7 @@ def issue_token(
     }
     if grant_id:
         claims["grant"] = grant_id
-    key = keys.newest
+    key = keys.signer(now)
     headers = {"typ": TOKEN_TYPE, "kid": key.key_id}
     token = jwt.encode(claims, key.private, algorithm=ALGORITHM, headers=headers)
     if len(token) > MAX_TOKEN_BYTES:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 import click
 
+from onemcp import config
+from onemcp.auth import KEYS_FILE, KeyStore, change_keys, renewed, rotated
 from onemcp.auth.server import ALL, Records, of_client, of_user
 from onemcp.cli import records
-from onemcp.cli.failures import Failure
+from onemcp.cli.failures import Failure, StateUnusable
+from onemcp.state import StateError
 
 
 @click.group()
@@ -54,3 +59,45 @@ def revoke(client: str | None, user: str | None, *, everything: bool) -> None:
     except ValueError as error:
         raise Failure(str(error)) from error
     click.echo(f"Ended {ended} login{'' if ended == 1 else 's'}; tokens of before are refused.")
+
+
+@command.command()
+@click.option(
+    "--discard-old",
+    is_flag=True,
+    help="Somebody else may have the old keys: nothing counts any more that they have signed.",
+)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The configuration whose auth.keyFile is meant, if it has one.",
+)
+def rotate(config_path: Path | None, *, discard_old: bool) -> None:
+    """Make a new key to sign tokens with; a gateway that runs sees it at once.
+
+    The old keys go on to verify while anything counts that they have signed: nobody notices. With
+    --discard-old, clients that have logged in get new tokens by themselves, and what `onemcp token`
+    has issued has to be issued again.
+    """
+    path = (
+        records.configuration(config_path).auth.key_file
+        or config.state_directory(os.environ) / KEYS_FILE
+    )
+    issued = [token.issued for token in records.known().tokens.values()]
+
+    def change(keys: KeyStore) -> KeyStore:
+        now = time.time()
+        return renewed(now) if discard_old else rotated(keys, now, issued)
+
+    try:
+        keys = change_keys(path, change)
+        if discard_old:
+            # Ends what is being served to the bearers of such tokens.
+            records.changed(lambda old: (old.with_cutoff(ALL, time.time()), None))
+    except StateError as error:
+        raise StateUnusable(str(error)) from error
+    except ValueError as error:
+        raise Failure(str(error)) from error
+    old = len(keys.keys) - 1
+    click.echo(f"{keys.newest.key_id} signs from now on; {old} older still verify.")

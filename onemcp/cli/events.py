@@ -11,6 +11,9 @@ from onemcp.app import (
     GrantsUnreadable,
     KeysFetched,
     KeysNotFetched,
+    KeysNotRotated,
+    KeysRotated,
+    KeysUnreadable,
     LedgerReplaced,
     ReloadApplied,
     StateUnavailable,
@@ -83,6 +86,9 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(RequestFailed, "error")
     log.register(KeysFetched, "debug")
     log.register(KeysNotFetched, "warning", "The keys that are known stay in use")
+    log.register(KeysRotated, "info", "The keys before go on to verify; nobody is logged out")
+    log.register(KeysNotRotated, "error", "Tokens are signed with the old key until then")
+    log.register(KeysUnreadable, "error", "The keys that are known stay in use")
     log.register(SessionTakenOver, "debug")
     log.register(SessionUnknown, "info")
     log.register(

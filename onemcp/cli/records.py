@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import TypeVar
 
 from onemcp import config
 from onemcp.auth.server import Change, Records, change_records, read_records
-from onemcp.cli.failures import StateUnusable
+from onemcp.cli.failures import ConfigurationUnusable, StateUnusable
 from onemcp.state import StateError
 
 T = TypeVar("T")
+
+
+def configuration(path: Path | None) -> config.Configuration:
+    """Return the configuration that a command is about; what holds by default where none is named.
+
+    Raises:
+        ConfigurationUnusable: It can't be used.
+    """
+    try:
+        return config.Configuration() if path is None else config.load(path)
+    except config.ConfigurationError as error:
+        raise ConfigurationUnusable(str(error)) from error
 
 
 def known() -> Records:

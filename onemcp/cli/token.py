@@ -11,10 +11,17 @@ from typing import Final
 import click
 
 from onemcp import config
-from onemcp.auth import Principal, TokenVerifier, load_or_create_keys, new_token, parse_scopes
+from onemcp.auth import (
+    Principal,
+    TokenVerifier,
+    load_keys,
+    load_or_create_keys,
+    new_token,
+    parse_scopes,
+)
 from onemcp.auth.server import Records, TokenRecord
 from onemcp.cli import records
-from onemcp.cli.failures import ConfigurationUnusable, Failure, StateUnusable
+from onemcp.cli.failures import Failure, StateUnusable
 from onemcp.state import StateError
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -75,7 +82,7 @@ OPTIONS: Final = (
         "--config",
         "config_path",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="The configuration it is for; says so if that needs no token.",
+        help="The configuration it is for: signs with its auth.keyFile; says so if it needs none.",
     ),
 )
 
@@ -96,7 +103,8 @@ def command(
     """Issue an access token, and print it; or list and revoke those that were issued.
 
     It is signed with the key in the state directory, which is made if need be: a gateway of the
-    same user accepts it, whatever its port.
+    same user accepts it, whatever its port. Where the configuration has an auth.keyFile, name the
+    configuration.
     """
     if ctx.invoked_subcommand is None:
         _issue(subject, lifetime, scopes, config_path)
@@ -138,10 +146,12 @@ def revoke(ids: tuple[str, ...]) -> None:
 
 
 def _issue(subject: str, lifetime: int, scopes: tuple[str, ...], config_path: Path | None) -> None:
-    if config_path is not None:
-        _check_configuration(config_path)
+    auth = records.configuration(config_path).auth
+    if auth.mode == "none":
+        click.echo(f"Note: {config_path} asks for no token (auth.mode is none).", err=True)
     try:
-        keys = load_or_create_keys(config.state_directory(os.environ))
+        directory = config.state_directory(os.environ)
+        keys = load_or_create_keys(directory) if auth.key_file is None else load_keys(auth.key_file)
     except StateError as error:
         raise StateUnusable(str(error)) from error
     token = new_token(keys, subject, lifetime, " ".join(scopes))
@@ -158,12 +168,3 @@ def _record(issued: Principal) -> TokenRecord:
         issued=int(issued.issued_at),
         expires=int(issued.expires_at),
     )
-
-
-def _check_configuration(path: Path) -> None:
-    try:
-        configuration = config.load(path)
-    except config.ConfigurationError as error:
-        raise ConfigurationUnusable(str(error)) from error
-    if configuration.auth.mode == "none":
-        click.echo(f"Note: {path} asks for no token (auth.mode is none).", err=True)

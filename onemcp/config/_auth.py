@@ -19,6 +19,7 @@ TokenType: TypeAlias = Literal["at+jwt", "JWT"]
 
 ACCOUNT = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,126}[\x21-\x7e])?")
 LEAST_SECRET = 24
+DAY = 86_400
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -125,6 +126,13 @@ def _names(_instance: object, attribute: Any, values: Mapping[str, Any]) -> None
             )
 
 
+def _zero_or_a_day(_instance: object, attribute: Any, value: float) -> None:
+    if value and not value >= DAY:  # so that NaN fails too
+        raise InvalidOption(
+            attribute.name, f"must be 0 or at least {DAY}", "Write 0 to keep a key for ever"
+        )
+
+
 @attrs.frozen(kw_only=True)
 class Auth:
     """Who may call.
@@ -140,6 +148,8 @@ class Auth:
         access_token_lifetime: How long an access token is good for, in seconds.
         refresh_token_lifetime: How long a client may leave a login unused, in seconds.
         consent_lifetime: After how long people are asked again, in seconds.
+        key_file: The keys that tokens are signed with, if not onemcp's own.
+        key_lifetime: After how long there is a new one of onemcp's own, in seconds; 0 for never.
     """
 
     mode: AuthMode = attrs.field(default="local", validator=rules.one_of(get_args(AuthMode)))
@@ -155,6 +165,8 @@ class Auth:
     access_token_lifetime: float = attrs.field(default=900.0, validator=rules.at_least(1))
     refresh_token_lifetime: float = attrs.field(default=2_592_000.0, validator=rules.at_least(1))
     consent_lifetime: float = attrs.field(default=7_776_000.0, validator=rules.at_least(1))
+    key_file: Path | None = attrs.field(default=None, validator=rules.without_nul)
+    key_lifetime: float = attrs.field(default=7_776_000.0, validator=_zero_or_a_day)
 
     def __attrs_post_init__(self) -> None:
         names = [issuer.issuer for issuer in self.issuers]

@@ -61,7 +61,7 @@ async def serving(folder: Path, **sections: Any) -> AsyncIterator[World]:
     server = {"port": 0, "shutdownGrace": 0.5}
     world.write(server=server, **sections)
     configuration = config.load(world.file)
-    access = Access(lambda: load_or_create_keys(world.state))
+    access = Access(lambda: load_or_create_keys(world.state), world.state)
     await access.prepare(configuration)
     world.gateway = Gateway(
         configuration, access=access, path=world.file, on_event=world.events.append

@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from onemcp.auth import KeyStore, SigningKey, load_or_create_keys
-from onemcp.auth._keys import MAX_KEYS, _dump
+from onemcp.auth import (
+    KeyStore,
+    SigningKey,
+    change_keys,
+    load_keys,
+    load_or_create_keys,
+    rotated,
+)
+from onemcp.auth._keyfile import _dump
+from onemcp.auth._keys import MAX_KEYS
 from onemcp.state import StateError, _files
 
 CREATE = """
@@ -26,7 +34,7 @@ print(load_or_create_keys(Path(sys.argv[1])).newest.key_id, flush=True)
 DIE_WHILE_WRITING = """
 import os, signal, sys
 from pathlib import Path
-from onemcp.auth import load_or_create_keys
+from onemcp.auth import change_keys, load_or_create_keys, rotated
 from onemcp.state import _files
 
 class Dying:
@@ -40,12 +48,19 @@ class Dying:
         os.write(self.file.fileno(), data[:self.budget])
         os.kill(os.getpid(), signal.SIGKILL)
 
-budget = int(sys.argv[2])
+state, budget = Path(sys.argv[1]), int(sys.argv[2])
 if budget >= 0:
-    _files.open = lambda *a, **k: Dying(open(*a, **k), budget)
+    def die_writing(file, mode, **options):
+        opened = open(file, mode, **options)
+        return Dying(opened, budget) if mode == "wb" else opened
+
+    _files.open = die_writing
 else:
     _files._sync_directory = lambda directory: os.kill(os.getpid(), signal.SIGKILL)
-load_or_create_keys(Path(sys.argv[1]))
+if (state / "keys.json").exists():
+    change_keys(state / "keys.json", lambda keys: rotated(keys, 2_000_000_000, []))
+else:
+    load_or_create_keys(state)
 """
 
 
@@ -309,6 +324,42 @@ def test_killed_while_writing_it_leaves_nothing_that_the_next_start_minds(state,
     assert mode_of(state / "keys.json.new") == 0o600
     load_or_create_keys(state)
     assert {path.name for path in state.iterdir()} == {"keys.json", "keys.lock"}
+
+
+@pytest.mark.parametrize("budget", [0, 150, 10_000, -1])
+def test_killed_while_rotating_it_leaves_the_old_keys_or_the_new(state, budget):
+    before = load_or_create_keys(state)
+    died = subprocess.run(
+        [sys.executable, "-c", DIE_WHILE_WRITING, state, str(budget)], check=False, timeout=30
+    )
+    assert died.returncode == -signal.SIGKILL
+    after = load_keys(state / "keys.json")
+    if budget >= 0:
+        assert after.newest.key_id == before.newest.key_id
+    else:
+        assert after.newest.created == 2_000_000_000
+    change_keys(state / "keys.json", lambda keys: rotated(keys, 2_000_000_001, []))
+    assert {path.name for path in state.iterdir()} == {"keys.json", "keys.lock"}
+
+
+def test_keys_are_changed_by_one_at_a_time_and_only_if_there_is_something_to_change(state):
+    path = state / "keys.json"
+    first = change_keys(path, lambda keys: keys)
+    assert load_keys(path).newest.key_id == first.newest.key_id, "there were none"
+    second = change_keys(path, lambda keys: rotated(keys, 2_000_000_000, []))
+    assert first.newest.key_id != second.newest.key_id
+    written = path.stat().st_mtime_ns
+    assert change_keys(path, lambda keys: keys).newest.key_id == second.newest.key_id
+    assert path.stat().st_mtime_ns == written
+    with pytest.raises(ZeroDivisionError):
+        change_keys(path, lambda keys: 1 / 0)
+    assert load_keys(path).newest.key_id == second.newest.key_id
+
+
+def test_a_shared_file_that_is_missing_is_not_made(tmp_path):
+    with pytest.raises(StateError, match=r"auth\.keyFile"):
+        load_keys(tmp_path / "keys.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_killed_after_the_rename_it_leaves_whole_keys(state):

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,8 +17,9 @@ import pytest
 
 import onemcp.cli
 from onemcp import config
-from onemcp.auth import Resource, TokenVerifier, load_or_create_keys
+from onemcp.auth import InvalidToken, Resource, TokenVerifier, load_keys, load_or_create_keys
 from onemcp.auth._passwords import verify_password
+from onemcp.auth.server import ALL, read_records
 from onemcp.cli import check, main, program, schema, token
 from onemcp.cli.failures import ExitCode
 
@@ -220,6 +222,39 @@ def test_token_of_a_configuration_that_needs_none_is_issued_with_a_note(onemcp, 
     assert "asks for no token" in ended.stderr
     (home / "closed.json").write_text(GOOD)
     assert onemcp("token", "--config", "closed.json").stderr == ""
+
+
+def test_keys_are_rotated_and_those_of_a_configuration_are_used(home, monkeypatch, capsys):
+    def run(*arguments: str) -> str:
+        assert main(list(arguments)) == 0
+        return capsys.readouterr().out.strip()
+
+    def lets_in(token: str, path: Path) -> bool:
+        try:
+            TokenVerifier(load_keys(path)).verify(token, time.time(), Resource("http://x"))
+        except InvalidToken:
+            return False
+        return True
+
+    monkeypatch.setenv("STATE_DIRECTORY", str(home / "state"))
+    own, shared = home / "state" / "keys.json", home / "shared.json"
+    old = run("token")
+    shutil.copy(own, shared)
+    assert "signs from now on; 1 older still verify" in run("auth", "rotate")
+    assert lets_in(old, own)
+    assert "signs from now on; 0 older still verify" in run("auth", "rotate", "--discard-old")
+    assert not lets_in(old, own)
+    assert read_records(home / "state").cutoffs.keys() == {ALL}
+    (home / "named.json").write_text(
+        GOOD[:-1] + f', "auth": {{"keyFile": {json.dumps(str(shared))}}}}}'
+    )
+    named = run("token", "--config", str(home / "named.json"))
+    assert lets_in(named, shared)
+    assert not lets_in(named, own)
+    assert "1 older" in run("auth", "rotate", "--config", str(home / "named.json"))
+    assert len(load_keys(shared).keys) == 2
+    shared.unlink()
+    assert main(["token", "--config", str(home / "named.json")]) == 73
 
 
 def test_token_needs_a_usable_configuration_and_state_directory(onemcp, home, environment):

@@ -132,7 +132,7 @@ BAD = [
         (
             "f:1:50: auth.quux: unknown option. Known here: mode, issuers, users, clients, "
             "registration, registrations, accessTokenLifetime, refreshTokenLifetime, "
-            "consentLifetime"
+            "consentLifetime, keyFile, keyLifetime"
         ),
     ),
     # types and values
