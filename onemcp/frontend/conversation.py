@@ -25,6 +25,7 @@ from onemcp.protocol.errors import (
     Overloaded,
     ProtocolError,
     RequestCancelled,
+    ShuttingDown,
 )
 from onemcp.protocol.fields import plain, split
 from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, RequestId, Response
@@ -74,7 +75,7 @@ class Conversation:
         self._session: Session | None = None
         self._initializing = False
         self._closed = False
-        self._serving: set[RequestId] = set()
+        self._serving: dict[RequestId, trio.CancelScope] = {}
         self._cancelled: set[RequestId] = set()
 
     @property
@@ -148,6 +149,11 @@ class Conversation:
             self._cancelled.add(request_id)
             self._session.cancel(request_id)
 
+    def abandon(self) -> None:
+        """Serve what is in flight no more, and say so in answer to each request."""
+        for scope in self._serving.values():
+            scope.cancel()
+
     def close(self) -> None:
         """End the conversation: what carries it has gone."""
         self._closed = True
@@ -172,7 +178,7 @@ class Conversation:
             except Overloaded as error:
                 await self.outbox.put(Failure(request.id, error.error))
                 return
-            self._serving.add(request.id)
+            self._serving[request.id] = trio.CancelScope()
             session.start_soon(self.outbox, self._serve, session, session.view, request, scope)
 
     async def _take_early(self, request: Request) -> None:
@@ -216,14 +222,18 @@ class Conversation:
     async def _serve(
         self, session: Session, view: View, request: Request, scope: trio.CancelScope
     ) -> None:
+        life = self._serving[request.id]
         try:
-            await self._relay(session, view, request, scope)
+            with life:
+                await self._relay(session, view, request, scope)
+            if life.cancelled_caught:
+                await self.outbox.put(abandoned(request))
         except Exception as error:  # noqa: BLE001 - reported; the other requests go on
             self._on_event(RequestFailed(request.method, error))
             internal = InternalError("internal error; see onemcp's log")
             await self.outbox.put(Failure(request.id, internal.error))
         finally:
-            self._serving.discard(request.id)
+            del self._serving[request.id]
             self._cancelled.discard(request.id)
             session.end(request.id)
 
@@ -253,6 +263,14 @@ class Conversation:
                 self.cancel(request_id)
         elif note.method == ROOTS_CHANGED and self._session is not None:
             self.view.roots_changed(self._session.caller)
+
+
+def abandoned(request: Request) -> Failure:
+    """Return the answer to a request that there is no time left to serve."""
+    error = ShuttingDown(
+        f"onemcp is being stopped; {request.method} was cancelled, and may or may not have acted"
+    )
+    return Failure(request.id, error.error)
 
 
 def cancelled_id(note: Notification) -> RequestId | None:

@@ -7,7 +7,8 @@ outbox, which one task writes out, and the ids of what is in flight: a request w
 refused without an id, because an answer to it would pass for the answer to the other one.
 
 The end of the input is the end of everything. What is in flight then gets a grace period, unless
-the client reads no more; subscriptions are ended once it is over.
+the client reads no more; subscriptions are ended once it is over. What has not been answered by
+then is cancelled, and answered with an error.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from onemcp.protocol.methods import CANCELLED, DISCOVER, LISTEN, PING, SET_LEVEL
 
 from .application import has_request_fields
 from .content import MAX_BATCH
-from .conversation import Conversation, cancelled_id
+from .conversation import Conversation, abandoned, cancelled_id
 from .events import RequestFailed
 from .modern import caller_of
 from .oversized import id_of
@@ -45,6 +46,9 @@ PRINCIPAL: Final = "stdio"
 """Who the client is: whoever has launched this process."""
 
 CHUNK: Final = 64 * 1024
+LAST_WORDS: Final = 0.5
+"""How long it may take, after the grace period, to say what will not be answered, in seconds."""
+
 DRAIN_POLL: Final = 0.01
 """How often the end of what is in flight is looked for while ending, in seconds."""
 
@@ -110,6 +114,7 @@ class StdioFrontend:
         self._conversation = Conversation(sessions, view, PRINCIPAL, on_event, hold=self._hold)
         self._outbox = self._conversation.outbox
         self._modern: dict[RequestId, _Served] = {}
+        self._is_over = False
         self._reading = trio.CancelScope()
         self._written = trio.Event()
 
@@ -137,13 +142,12 @@ class StdioFrontend:
                     with self._reading:
                         await self._read(source, tasks)
                 except trio.Cancelled:  # everything stops, with the client still there
-                    self._multiplexer.stop()
-                    with trio.move_on_after(self.grace, shield=True):
-                        await self._finish()
+                    with trio.move_on_after(self.grace + LAST_WORDS, shield=True):
+                        await self._end()
                     raise
                 else:
-                    with trio.move_on_after(self.grace):
-                        await self._finish()
+                    with trio.move_on_after(self.grace + LAST_WORDS):
+                        await self._end()
                 finally:
                     lives.cancel()
         finally:
@@ -157,6 +161,18 @@ class StdioFrontend:
             async with trio.open_nursery() as tasks:
                 task_status.started(tasks)
                 await trio.sleep_forever()
+
+    async def _end(self) -> None:
+        """Wait for what is in flight as long as it may go on, and answer what does longer."""
+        with trio.move_on_after(self.grace):
+            await self._finish()
+            return
+        self._is_over = True
+        for served in self._modern.values():
+            if served.method != LISTEN:
+                served.scope.cancel()
+        self._conversation.abandon()
+        await self._finish()
 
     async def _finish(self) -> None:
         """Wait for what is in flight; then end subscriptions and write what is left."""
@@ -269,6 +285,8 @@ class StdioFrontend:
         try:
             with served.scope:
                 await self._answer(request)
+            if served.scope.cancelled_caught and self._is_over:
+                await self._outbox.put(abandoned(request))
         except Exception as error:  # noqa: BLE001 - reported; the other requests go on
             self._on_event(RequestFailed(request.method, error))
             internal = InternalError("internal error; see onemcp's log")

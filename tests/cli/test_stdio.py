@@ -151,6 +151,8 @@ def test_what_is_never_answered_holds_up_the_end_no_longer_than_allowed(launch):
         family = descendants(here.process.pid)
         assert family
         assert here.hang_up() == 0
+        assert here.hear()["error"]["code"] == -33008
+        assert here.hear() is None
         here.until(lambda: not marked(here.marker))
 
 

@@ -12,7 +12,7 @@ import attrs
 import pytest
 import trio
 from msgspec import Raw
-from trio.testing import memory_stream_pair
+from trio.testing import MemorySendStream, memory_stream_pair
 
 from onemcp.frontend import Deadlines, RequestFailed, Sessions, StdioFrontend, stdio
 from onemcp.frontend.session import session as session_module
@@ -40,6 +40,7 @@ class Line:
     events: list[Any]
     stream: trio.StapledStream[Any, Any]
     settled: trio.Event
+    sink: MemorySendStream
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     rest: bytes = b""
 
@@ -102,7 +103,8 @@ async def open_line(
             on_event=events.append,
             ready=settled.wait,
         )
-        line = Line(world, server, frontend, kept, events, here, settled)
+        sink = there.send_stream
+        line = Line(world, server, frontend, kept, events, here, settled, sink)
 
         async def run(*, task_status: trio.TaskStatus[None]) -> None:
             with line.scope:
@@ -429,16 +431,54 @@ async def test_a_last_line_needs_no_break(line: Line):
 
 
 @pytest.mark.parametrize("modern", [False, True])
-async def test_the_grace_has_an_end(*, modern: bool):
+async def test_after_the_grace_what_is_in_flight_is_cancelled_and_answered(*, modern: bool):
+    async with open_line(grace=0.05) as line:
+        await line.begin()
+        line.server.handlers["tools/call"] = nothing
+        await line.say(*(with_meta(call(n)) if modern else call(n) for n in (1, 2)))
+        await wait_for(line.server, 2)
+        await line.hang_up()
+        answers = [await line.hear(), await line.hear()]
+        assert sorted(answer["id"] for answer in answers) == [1, 2]
+        assert {answer["error"]["code"] for answer in answers} == {-33008}
+        assert await line.hear() is None
+        await until(lambda: len(line.server.cancelled) == 2)
+        await until(lambda: not len(line.sessions))
+
+
+@pytest.mark.parametrize("modern", [False, True])
+async def test_that_goes_for_a_stop_as_well(*, modern: bool):
     async with open_line(grace=0.05) as line:
         await line.begin()
         line.server.handlers["tools/call"] = nothing
         await line.say(with_meta(call(1)) if modern else call(1))
         await wait_for(line.server)
-        await line.hang_up()
+        line.scope.cancel()
+        assert (await line.hear())["error"]["code"] == -33008
         assert await line.hear() is None
+
+
+async def test_requests_that_still_wait_for_backends_are_answered_at_the_end_too():
+    async with open_line(grace=0.05, is_settled=False) as line:
+        await line.say(with_meta(call(1)))
+        await line.hang_up()
+        assert (await line.hear())["error"]["code"] == -33008
+        assert await line.hear() is None
+
+
+async def test_who_does_not_take_that_answer_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(stdio, "LAST_WORDS", 0.05)
+    async with open_line(grace=0.05) as line:
+        line.server.handlers["tools/call"] = nothing
+        await line.say(with_meta(call(1)))
+        await wait_for(line.server)
+        line.sink.send_all_hook = trio.sleep_forever
+        await line.hang_up()
+        with trio.fail_after(5):
+            await line.frontend.ended.wait()
         await until(lambda: bool(line.server.cancelled))
-        await until(lambda: not len(line.sessions))
 
 
 @pytest.mark.requirement(
