@@ -20,7 +20,7 @@ from .events import (
 from .gateway import Gateway
 from .identity import NAME, VERSION
 from .issuers import KeysFetched, KeysNotFetched
-from .login import LoginImpossible, LoginOptions, log_in
+from .login import LoginOptions, log_in
 from .serving import (
     RunOptions,
     Started,
@@ -31,6 +31,7 @@ from .serving import (
     serve,
     serve_stdio,
 )
+from .upstream import LoginImpossible
 
 __all__ = [
     "NAME",

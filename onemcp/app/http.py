@@ -30,6 +30,7 @@ from .address import Address, Overrides
 from .durable import Durable
 from .events import AddressChanged, AddressRefused
 from .front import EventHook, Replace, deadlines_of
+from .upstream import UpstreamLogins
 
 DRAIN_POLL = 0.02
 """How often the end of all calls is looked for while stopping, in seconds."""
@@ -93,7 +94,10 @@ class HttpFront:
             on_event,
             routes=routes,
         )
-        self._open_oauth()
+        self._upstream: UpstreamLogins | None = None
+        if durable.logins is not None:
+            self._upstream = UpstreamLogins(durable.logins, configuration, on_event)
+        self._open_pages()
         access.on_keys = self._renew_gate
 
     @property
@@ -148,7 +152,9 @@ class HttpFront:
         self._grace = new.server.shutdown_grace
         self._access.reconfigure(new)
         self._application.gate = self._gate(new)
-        self._open_oauth()
+        self._open_pages()
+        if self._upstream is not None:
+            self._upstream.reconfigure(new)
         self._application.recheck()
         self._application.body_limit = new.limits.body_bytes
         self._application.legacy.poll_after = new.server.poll_after or None
@@ -180,12 +186,17 @@ class HttpFront:
         """Close the socket."""
         self._listener.close()
 
-    def _open_oauth(self) -> None:
+    def _open_pages(self) -> None:
         application, server = self._application, self._access.server
-        if application.oauth is None and server is not None:
-            pages = Pages(server, lambda headers: application.gate.resource(headers, "").origin)
-            application.oauth = OAuth(server, pages)
-            server.ledger.on_change = application.recheck
+        if application.callback is None or (application.oauth is None and server is not None):
+            application.callback = pages = Pages(
+                lambda headers: application.gate.resource(headers, "").origin,
+                server,
+                self._upstream,
+            )
+            if server is not None:
+                application.oauth = OAuth(server, pages)
+                server.ledger.on_change = application.recheck
 
     def _renew_gate(self) -> None:
         self._application.gate = self._gate(self._configuration)

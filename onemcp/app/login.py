@@ -2,7 +2,9 @@
 
 Theory of operation: a listener on this machine's loopback takes the browser's way back (RFC 8252,
 section 7.3). Whoever can reach that port may knock, so what counts is the state in the answer:
-anything else is turned away and the listener goes on, until the answer comes or time is up.
+anything else is turned away and the listener goes on, until the answer comes or time is up. A
+browser on another machine comes back to a gateway that runs, which stores the login; then all there
+is to do here is to wait for that.
 """
 
 from __future__ import annotations
@@ -20,23 +22,33 @@ import trio
 
 from onemcp import config
 from onemcp.backend.oauth import (
+    Flow,
     LoginNeeded,
     LoginRecord,
     LoginStore,
     OAuthError,
     PendingLogin,
     StoredAt,
-    begin_login,
+    WaitingLogin,
+    callback_at,
+    document_at,
 )
 
 from .durable import open_keyring
-from .logins import brings_its_own, flow_for
+from .logins import flow_for
 from .serving import find_configuration
+from .upstream import Target
 
 HOST: Final = "127.0.0.1"
 PATH: Final = "/callback"
 MAX_HEAD: Final = 16 * 1024
 """How long the head of the browser's request may be, in bytes."""
+
+LOOK: Final = 0.5
+"""How often it is looked whether the gateway has stored the login, in seconds."""
+
+REDEEM_PATIENCE: Final = 30.0
+"""How long the gateway may take to redeem what the browser came back with, in seconds."""
 
 READ_PATIENCE: Final = 10.0
 """How long one request to the listener may take, in seconds."""
@@ -47,10 +59,6 @@ _PAGE: Final = (
 )
 
 
-class LoginImpossible(Exception):
-    """There is nobody to log in at, or no way to; the message says what to do."""
-
-
 @attrs.frozen
 class LoginOptions:
     """What the command line asks for.
@@ -59,11 +67,16 @@ class LoginOptions:
         backend: The name of the backend.
         config: The configuration file, or None to look for one.
         patience: How long to wait for the browser, in seconds.
+        local_browser: Whether the browser is on this machine. If not, and the gateway has a public
+            address, it comes back through the gateway that is running.
+        user: Whose login it is, at a backend where each user has one; "" for everybody's.
     """
 
     backend: str
     config: Path | None = None
     patience: float = 300.0
+    local_browser: bool = True
+    user: str = ""
 
 
 async def log_in(
@@ -87,45 +100,58 @@ async def log_in(
         TooSlowError: Nobody came back in time.
     """
     _, configuration = find_configuration(options.config, environ)
-    transport, login = _target(configuration, options.backend)
+    target = Target.find(configuration, options.backend)
     directory = config.state_directory(environ)
     key_file = configuration.server.sealing_key_file
     keyring = await trio.to_thread.run_sync(open_keyring, directory, key_file)
-    place = StoredAt(LoginStore(directory, keyring), options.backend, transport.url)
+    store = LoginStore(directory, keyring)
+    place = StoredAt(store, options.backend, target.transport.url, options.user)
+    origin = None if options.local_browser else configuration.server.public_url
+    with trio.fail_after(options.patience):
+        if origin is None:
+            return await _log_in_here(target, place, show)
+        return await _log_in_at(origin, target, place, show)
+
+
+async def _log_in_at(
+    origin: str, target: Target, place: StoredAt, show: Callable[[str], object]
+) -> LoginRecord:
+    """Have the browser come back to the gateway, and wait until that has stored the login."""
+    pending = await target.begin(place, callback_at(origin), document_at(origin))
+    waiting = place.store.waiting
+    login = WaitingLogin(place.backend, place.url, pending, place.user)
+    sight, state = place.sight(), pending.authorization.state
+    await trio.to_thread.run_sync(waiting.put, login)
+    await trio.to_thread.run_sync(show, pending.url, abandon_on_cancel=True)
+    taken_at: float | None = None
+    while place.sight() == sight:
+        if taken_at is None and not waiting.has(state):
+            taken_at = trio.current_time()
+        if taken_at is not None and trio.current_time() > taken_at + REDEEM_PATIENCE:
+            raise LoginNeeded("the gateway has not logged in; the page in the browser says why")
+        await trio.sleep(LOOK)
+    record = await trio.to_thread.run_sync(place.load)
+    if record is None or record.tokens is None:
+        raise LoginNeeded("somebody else has changed the login meanwhile")
+    return record
+
+
+async def _log_in_here(
+    target: Target, place: StoredAt, show: Callable[[str], object]
+) -> LoginRecord:
+    """Have the browser come back to this process."""
     before = await trio.to_thread.run_sync(place.load)
-    listeners = await _listen(login, before)
+    listeners = await _listen(target.login, before)
     port = listeners[0].socket.getsockname()[1]
     try:
-        with trio.fail_after(options.patience):
-            pending = await begin_login(
-                flow_for(transport),
-                login,
-                f"http://{HOST}:{port}{PATH}",
-                before=before,
-                headers=transport.headers,
-            )
-            record = await _await_browser(listeners, pending, options.backend, show)
+        pending = await target.begin(place, f"http://{HOST}:{port}{PATH}")
+        flow = flow_for(target.transport)
+        record = await _await_browser(listeners, _Waiting(pending, flow, place), show)
     finally:
         for listener in listeners:
             listener.socket.close()
     await trio.to_thread.run_sync(place.change, lambda _: record)
     return record
-
-
-def _target(
-    configuration: config.Configuration, name: str
-) -> tuple[config.HttpTransport, config.AuthorizationCodeLogin]:
-    backend = configuration.backend(name)
-    if backend is None:
-        known = ", ".join(each.name for each in configuration.backends)
-        raise LoginImpossible(f"There is no server {name!r} in the configuration, but {known}.")
-    transport = backend.transport
-    if not isinstance(transport, config.HttpTransport):
-        raise LoginImpossible(f"{name!r} is a program: it gets what it needs through its `env`.")
-    login = transport.auth or config.AuthorizationCodeLogin()
-    if not isinstance(login, config.AuthorizationCodeLogin) or brings_its_own(transport):
-        raise LoginImpossible(f"The configuration says how onemcp logs in at {name!r}: no need to.")
-    return transport, login
 
 
 async def _listen(
@@ -144,17 +170,13 @@ async def _listen(
 
 
 async def _await_browser(
-    listeners: list[trio.SocketListener],
-    pending: PendingLogin,
-    backend: str,
-    show: Callable[[str], object],
+    listeners: list[trio.SocketListener], waiting: _Waiting, show: Callable[[str], object]
 ) -> LoginRecord:
     """Wait for the one answer that is meant, and redeem it."""
-    waiting = _Waiting(pending, backend)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(trio.serve_listeners, waiting.serve, listeners))
         nursery.start_soon(
-            partial(trio.to_thread.run_sync, show, pending.url, abandon_on_cancel=True)
+            partial(trio.to_thread.run_sync, show, waiting.url, abandon_on_cancel=True)
         )
         await waiting.ended.wait()
         nursery.cancel_scope.cancel()
@@ -167,18 +189,21 @@ class _Waiting:
     """Waits for the browser.
 
     Attributes:
+        url: Where to send it.
         ended: Set once it has come back and been told what came of it.
         record: The login, or None.
         error: Why there is none, or None.
     """
 
-    def __init__(self, pending: PendingLogin, backend: str) -> None:
+    def __init__(self, pending: PendingLogin, flow: Flow, place: StoredAt) -> None:
         """Nobody has come yet."""
+        self.url = pending.url
         self.ended = trio.Event()
         self.record: LoginRecord | None = None
         self.error: OAuthError | None = None
         self._pending = pending
-        self._backend = backend
+        self._flow = flow
+        self._place = place
         self._taken = False
 
     async def serve(self, stream: trio.SocketStream) -> None:
@@ -204,7 +229,9 @@ class _Waiting:
             return
         self._taken = True
         try:
-            self.record = await self._pending.finish(self._backend, answer)
+            self.record = await self._pending.finish(
+                self._flow, self._place.backend, answer, self._place.user
+            )
         except OAuthError as error:
             self.error = error
         said = "You can close this window." if self.error is None else "The terminal says why."

@@ -26,7 +26,8 @@ from onemcp.state import StateError
 @click.option(
     "--browser/--no-browser",
     default=True,
-    help="Open the browser, or just print the address.",
+    help="Open the browser, or just print the address, for a browser on any machine where "
+    "server.publicUrl says how it comes back to the onemcp that is running.",
 )
 @click.option(
     "--timeout",
@@ -35,7 +36,18 @@ from onemcp.state import StateError
     show_default=True,
     help="How many seconds to wait for the browser.",
 )
-def command(backend: str, config_path: Path | None, browser: bool, timeout: float) -> None:  # noqa: FBT001  (click's)
+@click.option(
+    "--user",
+    default="",
+    help="At a server where each user has a login: whose it is.",
+)
+def command(
+    backend: str,
+    config_path: Path | None,
+    browser: bool,  # noqa: FBT001  (click's)
+    timeout: float,
+    user: str,
+) -> None:
     """Log in at a server that wants it, with a browser.
 
     The login is stored in the state directory, sealed. A running onemcp connects at once, and
@@ -47,7 +59,7 @@ def command(backend: str, config_path: Path | None, browser: bool, timeout: floa
         if browser:
             webbrowser.open(url)
 
-    options = app.LoginOptions(backend, config_path, timeout)
+    options = app.LoginOptions(backend, config_path, timeout, local_browser=browser, user=user)
     try:
         record = trio.run(app.log_in, options, show)
     except BaseExceptionGroup as group:

@@ -53,6 +53,7 @@ from .http_sse import MESSAGES, STREAMS, HttpSse
 from .legacy import LegacyFrontend
 from .modern import serve_modern
 from .oauth import PREFIX, OAuth, address_of
+from .pages import Pages, serve_upstream
 from .wellknown import PATH
 
 _ENDPOINTS: Final = (PATH, STREAMS, MESSAGES)
@@ -75,6 +76,7 @@ class Application:
         on_event: Takes what goes wrong.
         oauth: What serves clients and people that want tokens, if they can get any here.
         routes: What serves other paths.
+        callback: What serves people who log in at backends, if that is possible here.
         http_sse: What serves clients of the transport of 2024-11-05.
     """
 
@@ -85,6 +87,7 @@ class Application:
     slots: StreamSlots
     on_event: Callable[[RequestFailed | RequestDenied], object]
     oauth: OAuth | None = None
+    callback: Pages | None = None
     routes: Mapping[str, Route] = attrs.field(factory=dict)
     http_sse: HttpSse = attrs.field(init=False)
     _live: dict[Wire, tuple[Principal, str | None]] = attrs.field(
@@ -230,7 +233,12 @@ class Application:
             name = self.multiplexer.identity.name
             await wellknown.serve(self.gate, scope, wire.send, name, server)
             return True
-        if oauth is None or not scope["path"].startswith(PREFIX):
+        if not scope["path"].startswith(PREFIX):
+            return False
+        callback, public_url = self.callback, self.gate.public_url
+        if callback is not None and await serve_upstream(callback, public_url, scope, wire):
+            return True
+        if oauth is None:
             return False
         await oauth.serve(self.gate.resource(scope["headers"], "").origin, scope, wire)
         return True

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final
 
 import attrs
 import msgspec
-import trio
 
 from onemcp.auth.server import (
     INTROSPECT,
@@ -24,16 +23,11 @@ from onemcp.auth.server import (
 )
 from onemcp.protocol.errors import InvalidRequest
 
-from .asgi import JSON, Headers, HttpRefusal, Receive, Scope, Send, Wire, header, read_body, respond
+from .asgi import JSON, Headers, HttpRefusal, Scope, Send, Wire, header, read_body, respond
+from .pages import Pages, show
 
 PREFIX: Final = "/oauth/"
-MAX_PAGE_BYTES: Final = 32 * 1024
-"""How much a form that somebody fills in may hold."""
-
 FORM: Final = b"application/x-www-form-urlencoded"
-
-Pages: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-"""An ASGI application that serves pages to people."""
 
 _NOT_STORED: Final = (
     (b"cache-control", b"no-store"),
@@ -99,7 +93,7 @@ class OAuth:
             INTROSPECT: self._introspect,
         }.get(path)
         if serve is None:
-            await self._show(scope, wire)
+            await show(self.pages, scope, wire)
             return
         if scope["method"] != "POST":
             raise HttpRefusal(405, InvalidRequest("this endpoint needs POST"), _POST)
@@ -110,17 +104,6 @@ class OAuth:
             await _refuse(wire.send, error)
         else:
             await _answer(wire.send, status, answer)
-
-    async def _show(self, scope: Scope, wire: Wire) -> None:
-        wire.headers = ()  # pages are for people, not for the pages of others
-        body = await read_body(scope["headers"], wire.receive, MAX_PAGE_BYTES)
-        parts = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-        async def receive() -> MutableMapping[str, Any]:
-            # Nobody waits for the client to go: a page is done in no time.
-            return next(parts, None) or await trio.sleep_forever()
-
-        await self.pages(scope, receive, wire.send)
 
     async def _read(self, issuer: str, scope: Scope, wire: Wire) -> _Call:
         headers: Headers = scope["headers"]

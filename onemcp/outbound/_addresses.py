@@ -43,8 +43,8 @@ async def resolve(host: str, port: int) -> tuple[Address, ...]:
     try:
         found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
     except (OSError, UnicodeError, ValueError):
-        raise Unreachable("its host name is unknown") from None
+        raise Unreachable("is no host name that is known") from None
     addresses = dict.fromkeys(ip_address(str(where[0]).partition("%")[0]) for *_, where in found)
     if not addresses:
-        raise Unreachable("its host name has no address")
+        raise Unreachable("has no address")
     return tuple(addresses)[:MAX_ADDRESSES]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class FetchFailed(Exception):
-    """There is no answer; the message is a clause that repeats nothing of what was sent."""
+    """There is no answer.
+
+    The message goes on from the name of a host, and repeats nothing of what was sent.
+    """
 
 
 class Unreachable(FetchFailed):

@@ -63,7 +63,7 @@ async def fetch(
                 return await _ask(transport, _addressed(request, address), max_body)
         return await _ask(transport, _addressed(request, addresses[-1]), max_body)
     except httpx.HTTPError:
-        raise Unreachable("it can't be reached") from None
+        raise Unreachable("can't be reached") from None
     finally:
         with trio.move_on_after(CLOSE_PATIENCE, shield=True):
             await transport.aclose()
@@ -103,7 +103,7 @@ async def _body(response: httpx.Response, chunks: AsyncIterator[bytes], max_body
     async for chunk in chunks:
         size += len(chunk)
         if size > max_body:
-            raise AnswerTooLarge(f"it answers with more than {max_body} bytes")
+            raise AnswerTooLarge(f"answers with more than {max_body} bytes")
         parts.append(chunk)
     return b"".join(parts)
 

@@ -6,7 +6,7 @@ the keys, and a `Ledger` of what has become of what was sealed.
 """
 
 from onemcp.state._errors import StateError, StateUnwritable
-from onemcp.state._files import read_or_create, read_private, try_lock, update
+from onemcp.state._files import create_private, read_or_create, read_private, try_lock, update
 from onemcp.state._keyfile import load_keyring, load_or_create_keyring
 from onemcp.state._ledger import Forgotten, Ledger, Note, ledger_in_memory, open_ledger
 from onemcp.state._sealing import (
@@ -27,6 +27,7 @@ __all__ = [
     "Sealer",
     "StateError",
     "StateUnwritable",
+    "create_private",
     "is_sealed",
     "ledger_in_memory",
     "load_keyring",

@@ -73,6 +73,16 @@ def read_or_create(path: Path, create: Callable[[], bytes]) -> bytes:
     return data
 
 
+def create_private(path: Path, data: bytes) -> None:
+    """Write a secret file of the state directory whose name nobody else knows.
+
+    Raises:
+        StateError: It cannot be written.
+    """
+    prepare_directory(path.parent)
+    write_private(path, data)
+
+
 def update(
     path: Path,
     change: Callable[[bytes | None], tuple[bytes | None, T]],

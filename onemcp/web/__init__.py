@@ -4,6 +4,7 @@
 first page, since most instances never show any.
 """
 
+from onemcp.web._connections import Connections, LoginFailed
 from onemcp.web._pages import Pages
 
-__all__ = ["Pages"]
+__all__ = ["Connections", "LoginFailed", "Pages"]

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import trio
 
 from onemcp.auth.server import AuthorizationServer
+from onemcp.web._connections import Connections
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -21,15 +22,22 @@ IssuerOf: TypeAlias = Callable[[Sequence[tuple[bytes, bytes]]], str]
 class Pages:
     """Serves pages. Owned by one task."""
 
-    def __init__(self, server: AuthorizationServer, issuer_of: IssuerOf) -> None:
-        """Serve the pages of an authorization server.
+    def __init__(
+        self,
+        issuer_of: IssuerOf,
+        server: AuthorizationServer | None = None,
+        connections: Connections | None = None,
+    ) -> None:
+        """Serve the pages of an authorization server, and those of logins at backends.
 
         Args:
-            server: Who decides.
             issuer_of: Tells by a request's headers which issuer is asked.
+            server: Who decides which clients get tokens; None where they get none here.
+            connections: The logins at backends that come back through here, if any can.
         """
-        self._server = server
         self._issuer_of = issuer_of
+        self._server = server
+        self._connections = connections
         self._application: Application | None = None
         self._loading = trio.Lock()
 
@@ -45,4 +53,4 @@ class Pages:
             if self._application is None:
                 # It takes a while, and nobody else shall wait for it.
                 site = await trio.to_thread.run_sync(import_module, "onemcp.web._site")
-                self._application = site.new_site(self._server, self._issuer_of)
+                self._application = site.new_site(self._issuer_of, self._server, self._connections)

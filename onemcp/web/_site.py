@@ -27,44 +27,65 @@ from onemcp.auth.server import (
     answer_error,
     origin_of,
 )
+from onemcp.backend.oauth import CALLBACK
 from onemcp.web import _wording as wording
+from onemcp.web._browsing import HEADERS, STYLE, Browsing
+from onemcp.web._connecting import Connecting
+from onemcp.web._connections import Connections
 from onemcp.web._logins import Logins
 from onemcp.web._pages import IssuerOf
 
 LOGIN: Final = "/oauth/login"
 CONSENT: Final = "/oauth/consent"
-STYLE: Final = "/oauth/style.css"
-
-HEADERS: Final = {
-    "Cache-Control": "no-store",
-    # Not `no-referrer`: browsers would then send forms with `Origin: null`.
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-POLICY: Final = (
-    "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action"
-)
 
 
-def new_site(server: AuthorizationServer, issuer_of: IssuerOf) -> QuartTrio:
-    """Make the application that serves the pages."""
+def new_site(
+    issuer_of: IssuerOf, server: AuthorizationServer | None, connections: Connections | None
+) -> QuartTrio:
+    """Make the application that serves the pages.
+
+    Args:
+        issuer_of: Tells by a request's headers which origin the browser uses.
+        server: The authorization server, if clients get their tokens here.
+        connections: The logins at backends that come back through here, if any can.
+    """
     site = QuartTrio("onemcp.web", static_folder=None)
-    pages = _Site(server, issuer_of)
-    site.add_url_rule(AUTHORIZE, view_func=pages.authorize, methods=["GET"])
-    site.add_url_rule(LOGIN, view_func=pages.log_in, methods=["POST"])
-    site.add_url_rule(CONSENT, view_func=pages.consent, methods=["POST"])
-    site.add_url_rule(STYLE, view_func=pages.style, methods=["GET"])
-    site.register_error_handler(HTTPStatus.NOT_FOUND, pages.not_found)
-    site.register_error_handler(HTTPStatus.METHOD_NOT_ALLOWED, pages.not_found)
+    logins = Logins()
+    general = _General(issuer_of, logins)
+    site.add_url_rule(STYLE, view_func=general.style, methods=["GET"])
+    site.register_error_handler(HTTPStatus.NOT_FOUND, general.not_found)
+    site.register_error_handler(HTTPStatus.METHOD_NOT_ALLOWED, general.not_found)
+    if server is not None:
+        pages = _Site(issuer_of, logins, server)
+        site.add_url_rule(AUTHORIZE, view_func=pages.authorize, methods=["GET"])
+        site.add_url_rule(LOGIN, view_func=pages.log_in, methods=["POST"])
+        site.add_url_rule(CONSENT, view_func=pages.consent, methods=["POST"])
+    if connections is not None:
+        connecting = Connecting(issuer_of, logins, connections)
+        site.add_url_rule(CALLBACK, view_func=connecting.come_back, methods=["GET"])
     return site
 
 
-class _Site:
-    def __init__(self, server: AuthorizationServer, issuer_of: IssuerOf) -> None:
+class _General(Browsing):
+    async def style(self) -> Response:
+        """Serve the one style sheet."""
+        site = quart.current_app
+        async with await site.open_resource("static/style.css") as file:
+            return Response(
+                await file.read(),
+                content_type="text/css; charset=utf-8",
+                headers=HEADERS | {"Cache-Control": "max-age=3600"},
+            )
+
+    async def not_found(self, _error: Exception) -> Response:
+        """Answer requests for pages that don't exist."""
+        return await self._message("There is no such page.", HTTPStatus.NOT_FOUND)
+
+
+class _Site(Browsing):
+    def __init__(self, issuer_of: IssuerOf, logins: Logins, server: AuthorizationServer) -> None:
+        super().__init__(issuer_of, logins)
         self._server = server
-        self._issuer_of = issuer_of
-        self._logins = Logins()
 
     # --- the pages ------------------------------------------------------------------------------
 
@@ -123,20 +144,6 @@ class _Site:
             self._logins.log_out(self._browser)
         return self._redirect(target)
 
-    async def style(self) -> Response:
-        """Serve the one style sheet."""
-        site = quart.current_app
-        async with await site.open_resource("static/style.css") as file:
-            return Response(
-                await file.read(),
-                content_type="text/css; charset=utf-8",
-                headers=HEADERS | {"Cache-Control": "max-age=3600"},
-            )
-
-    async def not_found(self, _error: Exception) -> Response:
-        """Answer requests for pages that don't exist."""
-        return await self._message("There is no such page.", HTTPStatus.NOT_FOUND)
-
     # --- what they are made of ------------------------------------------------------------------
 
     async def _login_page(
@@ -194,20 +201,6 @@ class _Site:
             page.headers["Retry-After"] = str(cause.retry_after)
         return page
 
-    async def _message(self, text: str, status: HTTPStatus) -> Response:
-        return await self._page("message.html", status, "'none'", text=text)
-
-    async def _page(
-        self, template: str, status: HTTPStatus, form_action: str, **values: Any
-    ) -> Response:
-        text = await quart.render_template(template, style=STYLE, **values)
-        headers = HEADERS | {"Content-Security-Policy": f"{POLICY} {form_action}"}
-        return Response(text, status, headers, content_type="text/html; charset=utf-8")
-
-    def _redirect(self, target: str) -> Response:
-        # Not quart.redirect: that writes the target, with its code, into a body too.
-        return Response("", HTTPStatus.SEE_OTHER, HEADERS | {"Location": target})
-
     # --- the request ----------------------------------------------------------------------------
 
     async def _asked(self, query: str) -> AuthorizationRequest:
@@ -228,30 +221,3 @@ class _Site:
     def _check_form(self, form: Any, query: str) -> None:
         if not self._logins.is_form_token(form.get("token", ""), self._browser, query):
             raise OAuthError("access_denied", "the form was not made for this browser", status=403)
-
-    @property
-    def _issuer(self) -> str:
-        return self._issuer_of([(k.lower(), v) for k, v in request.scope["headers"]])
-
-    @property
-    def _is_secure(self) -> bool:
-        return self._issuer.startswith("https:")
-
-    @property
-    def _address(self) -> str:
-        client = request.scope.get("client")
-        return str(client[0]) if client else ""
-
-    @property
-    def _cookie(self) -> str:
-        return "__Host-onemcp" if self._is_secure else "onemcp"
-
-    @property
-    def _browser(self) -> str:
-        return str(request.cookies.get(self._cookie, ""))
-
-    def _with_cookie(self, response: Response, browser: str) -> Response:
-        response.set_cookie(
-            self._cookie, browser, secure=self._is_secure, httponly=True, samesite="Lax", path="/"
-        )
-        return response

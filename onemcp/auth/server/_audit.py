@@ -21,6 +21,8 @@ class What(enum.StrEnum):
     REGISTRATION_REFUSED = "registration refused"
     REVOCATION = "revocation"
     INTROSPECTION = "introspection"
+    BACKEND_LOGIN = "login at a server"
+    BACKEND_LOGIN_REFUSED = "login at a server failed"
     ACCESS_REFUSED = "access refused"
 
 

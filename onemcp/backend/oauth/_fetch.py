@@ -113,9 +113,9 @@ class Fetcher:
                 challenge = ", ".join(answer.headers.get_list("www-authenticate"))
                 return Fetched(answer.status, challenge, answer.body)
         except outbound.Unreachable as error:
-            raise NotNow(f"{host}: {error}") from None
+            raise NotNow(f"{host} {error}") from None
         except outbound.AnswerTooLarge as error:
-            raise OAuthError(f"{host}: {error}") from None
+            raise OAuthError(f"{host} {error}") from None
         raise NotNow(f"{host} didn't answer within {PATIENCE:g} s")
 
     async def _addresses(self, url: httpx.URL) -> tuple[outbound.Address, ...]:

@@ -6,7 +6,7 @@ Implements 2026-07-28, Authorization, Authorization Flow Steps.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -110,7 +110,7 @@ class Flow:
         login: AuthorizationCodeLogin,
         redirect_uri: str,
         scopes: tuple[str, ...],
-        before: Registration | None,
+        before: Sequence[Registration],
     ) -> Registration:
         """Return who onemcp is to an authorization server; see `known` for the arguments.
 
@@ -126,9 +126,21 @@ class Flow:
         return read_registration(fetched.status, fetched.body, server, redirect_uri, scopes)
 
     async def redeem(
-        self, found: Discovered, registration: Registration, authorization: Authorization, code: str
+        self,
+        token_endpoint: str,
+        resource: str,
+        registration: Registration,
+        authorization: Authorization,
+        code: str,
     ) -> Tokens:
         """Redeem an authorization code.
+
+        Args:
+            token_endpoint: Where; it was checked when it was found.
+            resource: The identifier that the tokens are for.
+            registration: Who onemcp is there.
+            authorization: What the code is the answer to.
+            code: The code.
 
         Raises:
             OAuthError: There is no token for it.
@@ -138,10 +150,10 @@ class Flow:
             "code": code,
             "redirect_uri": authorization.redirect_uri,
             "code_verifier": authorization.verifier,
-            "resource": found.resource,
+            "resource": resource,
         }
         proven = prove(request, registration, None)
-        return await self._tokens(found.server.token_endpoint, proven, authorization.scopes)
+        return await self._tokens(token_endpoint, proven, authorization.scopes)
 
     async def refresh(self, record: LoginRecord, tokens: Tokens) -> Tokens:
         """Renew tokens (RFC 6749, section 6). What is not renewed of them stays.

@@ -11,7 +11,7 @@ from onemcp.config import AuthorizationCodeLogin
 
 from ._authorization import Authorization, select_scopes
 from ._challenge import Challenge, read_challenge
-from ._flow import Discovered, Flow
+from ._flow import Flow
 from ._metadata import check_pkce
 from ._records import LoginRecord, Registration
 
@@ -44,39 +44,44 @@ class PendingLogin:
     Attributes:
         url: Where to send it.
         authorization: What it has to come back with.
+        resource: The identifier that its tokens are to be for.
+        token_endpoint: Where what comes back is redeemed.
+        registration: Who onemcp is there.
     """
 
-    url: str
+    url: str = attrs.field(repr=False)
     authorization: Authorization
-    _flow: Flow
-    _found: Discovered
-    _registration: Registration
+    resource: str
+    token_endpoint: str
+    registration: Registration
 
-    @property
-    def issuer(self) -> str:
-        """The authorization server."""
-        return self._found.server.issuer
-
-    async def finish(self, backend: str, answer: Mapping[str, Sequence[str]]) -> LoginRecord:
+    async def finish(
+        self, flow: Flow, backend: str, answer: Mapping[str, Sequence[str]], user: str = ""
+    ) -> LoginRecord:
         """Check what the browser came back with, and redeem it.
 
         Args:
-            backend: The name of the backend.
+            flow: Asks on behalf of the backend.
+            backend: Its name.
             answer: The parameters.
+            user: Whose login it is; "" for the one that everybody shares.
 
         Raises:
             OAuthError: It was no success.
         """
         code = self.authorization.code(answer)
-        tokens = await self._flow.redeem(self._found, self._registration, self.authorization, code)
+        tokens = await flow.redeem(
+            self.token_endpoint, self.resource, self.registration, self.authorization, code
+        )
         return LoginRecord(
             backend,
-            self._flow.url,
-            self._found.resource,
-            self._found.server.token_endpoint,
-            self._registration,
+            flow.url,
+            self.resource,
+            self.token_endpoint,
+            self.registration,
             tokens,
             self.authorization.scopes,
+            user=user,
         )
 
 
@@ -87,6 +92,7 @@ async def begin_login(
     *,
     before: LoginRecord | None,
     headers: Mapping[str, str],
+    others: Sequence[Registration] = (),
 ) -> PendingLogin:
     """Find out where to send the browser.
 
@@ -96,6 +102,7 @@ async def begin_login(
         redirect_uri: Where the browser is to come back to.
         before: The login that this one follows, if any.
         headers: What is sent with every request to the backend.
+        others: Registrations besides that of `before` that may be of use again.
 
     Raises:
         OAuthError: No login is possible.
@@ -112,7 +119,7 @@ async def begin_login(
         before=(*before.asked, *before.wanted) if before is not None and same else (),
         server_knows=server.scopes_supported,
     )
-    known = None if before is None else before.registration
+    known = others if before is None else (before.registration, *others)
     registration = await flow.register(server, login, redirect_uri, scopes, known)
     authorization = Authorization(
         server.issuer,
@@ -121,7 +128,7 @@ async def begin_login(
         scopes,
     )
     url = authorization.url(server, registration, found.resource)
-    return PendingLogin(url, authorization, flow, found, registration)
+    return PendingLogin(url, authorization, found.resource, server.token_endpoint, registration)
 
 
 async def _probe(flow: Flow, headers: Mapping[str, str]) -> Challenge:

@@ -72,6 +72,7 @@ class LoginRecord:
         tokens: What was issued; None once that is no good any more.
         asked: The scopes that were asked for.
         wanted: Those that the backend has asked for since.
+        user: Whose login it is; "" for the one that everybody shares.
     """
 
     backend: str
@@ -82,3 +83,4 @@ class LoginRecord:
     tokens: Tokens | None = None
     asked: tuple[str, ...] = ()
     wanted: tuple[str, ...] = ()
+    user: str = ""

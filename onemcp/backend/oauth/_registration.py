@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -15,7 +17,12 @@ from ._tokens import method_for
 
 CLIENT_NAME: Final = "onemcp"
 METHODS: Final = ("none", "client_secret_basic", "client_secret_post")
-"""How onemcp can prove who it is, best first: it is a program on somebody's machine."""
+"""How onemcp can prove who it is, best first, as a program on somebody's machine."""
+
+WEB_METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
+"""The same for a service that browsers come back to."""
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 _CREATED: Final = frozenset({200, 201})
 _SERVER_ERROR: Final = 500
@@ -28,7 +35,7 @@ def known(
     login: AuthorizationCodeLogin,
     redirect_uri: str,
     scopes: tuple[str, ...],
-    before: Registration | None,
+    before: Sequence[Registration],
 ) -> Registration | None:
     """Return who onemcp is there without registering, or None where it has to.
 
@@ -39,7 +46,7 @@ def known(
         login: What the configuration says.
         redirect_uri: Where the browser is to come back to.
         scopes: What is to be asked for.
-        before: The registration of an earlier login, perhaps at another authorization server.
+        before: The registrations of earlier logins, perhaps at other authorization servers.
     """
     issuer = server.issuer
     if login.client_id is not None:
@@ -48,15 +55,15 @@ def known(
         return Registration(issuer, login.client_id, secret, method, redirect_uri)
     if login.client_metadata_url is not None and server.client_id_metadata_document_supported:
         return Registration(issuer, login.client_metadata_url, redirect_uri=redirect_uri)
-    if (
-        before is not None
-        and before.dynamic
-        and before.issuer == issuer
-        and before.redirect_uri == redirect_uri
-        and (before.scopes is None or set(scopes) <= set(before.scopes))
-    ):
-        return before
-    return None
+    fitting = (
+        each
+        for each in before
+        if each.dynamic
+        and each.issuer == issuer
+        and each.redirect_uri == redirect_uri
+        and (each.scopes is None or set(scopes) <= set(each.scopes))
+    )
+    return next(fitting, None)
 
 
 def registration_request(
@@ -74,18 +81,44 @@ def registration_request(
             "its authorization server lets no client register itself: register onemcp by hand "
             f'and set "auth.clientId"{instead if documents else ""}'
         )
-    methods = [method for method in METHODS if method in server.auth_methods]
+    native = is_loopback(redirect_uri)
+    known = METHODS if native else WEB_METHODS
+    methods = [method for method in known if method in server.auth_methods]
     request: dict[str, object] = {
         "client_name": CLIENT_NAME,
-        "application_type": "native",
+        "application_type": "native" if native else "web",
         "redirect_uris": [redirect_uri],
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
-        "token_endpoint_auth_method": methods[0] if methods else METHODS[0],
+        "token_endpoint_auth_method": methods[0] if methods else known[0],
     }
     if scopes:
         request["scope"] = " ".join(scopes)
     return request
+
+
+def is_loopback(redirect_uri: str) -> bool:
+    """Tell whether browsers come back to a program on their own machine (RFC 8252, section 7.3)."""
+    return urlsplit(redirect_uri).hostname in LOOPBACK
+
+
+def client_document(url: str, redirect_uri: str) -> dict[str, object]:
+    """Return what onemcp says of itself at its own address (Client ID Metadata Documents).
+
+    Args:
+        url: Where the document is, which is the client's id as well.
+        redirect_uri: Where browsers may come back to.
+    """
+    return {
+        "client_id": url,
+        "client_name": CLIENT_NAME,
+        "client_uri": f"{urlsplit(url).scheme}://{urlsplit(url).netloc}",
+        "application_type": "web",
+        "redirect_uris": [redirect_uri],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+    }
 
 
 class _Answer(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""Logins in the state directory: one sealed file for each backend.
+"""Logins in the state directory: one sealed file for each backend, or for each of its users.
 
 A file is written whole or not at all, so another process may write it at any time: `onemcp login`
 does, and the gateway sees it. These functions block on the disk.
@@ -6,15 +6,25 @@ does, and the gateway sees it. These functions block on the disk.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from onemcp.state import Keyring, SealBroken, Sealer, read_private, try_lock, update
+from onemcp.state import (
+    Keyring,
+    SealBroken,
+    Sealer,
+    StateUnwritable,
+    read_private,
+    try_lock,
+    update,
+)
 
 from ._records import LoginRecord
+from ._waiting import WaitingLogins
 
 DIRECTORY: Final = "logins"
 PURPOSE: Final = "login at a backend"
@@ -24,40 +34,44 @@ Sight = tuple[int, int, int] | None
 
 
 class LoginStore:
-    """The logins of one state directory."""
+    """The logins of one state directory.
+
+    Attributes:
+        waiting: Those that wait for a browser.
+    """
 
     def __init__(self, state_directory: Path, keyring: Keyring) -> None:
         """Keep them sealed with the keys of `keyring`; nothing is read or made yet."""
+        self.waiting = WaitingLogins(state_directory, keyring)
         self._directory = state_directory / DIRECTORY
         self._sealer = Sealer(keyring, PURPOSE, LoginRecord)
 
     def __repr__(self) -> str:
         return f"<LoginStore {self._directory}>"
 
-    def path(self, backend: str) -> Path:
-        """Return the file of a backend."""
-        return self._directory / f"{backend}.sealed"
+    def path(self, backend: str, user: str = "") -> Path:
+        """Return the file of a backend's login, or of a user's login there."""
+        if not user:
+            return self._directory / f"{backend}.sealed"
+        # Names of users may be anything, and are nobody's business.
+        name = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
+        return self._directory / backend / f"{name}.sealed"
 
-    def sight(self, backend: str) -> Sight:
-        """Look whether the file has changed."""
-        return see(self.path(backend))
-
-    def load(self, backend: str, url: str) -> LoginRecord | None:
-        """Return the login at a backend; None where there is none that is good for it.
+    def load(self, at: StoredAt) -> LoginRecord | None:
+        """Return a login; None where there is none that is good for its place.
 
         Raises:
             StateError: The file can't be read or trusted.
         """
-        return self._open(read_private(self.path(backend)), backend, url)
+        return self._open(read_private(self.path(at.backend, at.user)), at)
 
     def change(
-        self, backend: str, url: str, change: Callable[[LoginRecord | None], LoginRecord | None]
+        self, at: StoredAt, change: Callable[[LoginRecord | None], LoginRecord | None]
     ) -> LoginRecord | None:
-        """Change the login at a backend, as the only one to do so meanwhile.
+        """Change a login, as the only one to do so meanwhile.
 
         Args:
-            backend: Its name.
-            url: Its address.
+            at: Which.
             change: Gets the login, None where there is none; gives the new one, None to leave it.
 
         Returns:
@@ -68,26 +82,22 @@ class LoginStore:
         """
 
         def change_file(data: bytes | None) -> tuple[bytes | None, LoginRecord | None]:
-            before = self._open(data, backend, url)
+            before = self._open(data, at)
             after = change(before)
             if after is None:
                 return None, before
             return self._sealer.seal(after).encode(), after
 
-        return update(self.path(backend), change_file)
+        return update(self.path(at.backend, at.user), change_file)
 
-    def claim(self, backend: str) -> int | None:
-        """Take what lets one process alone renew a login; see `onemcp.state.try_lock`."""
-        return try_lock(self.path(backend).with_suffix(".renewing"))
-
-    def _open(self, data: bytes | None, backend: str, url: str) -> LoginRecord | None:
+    def _open(self, data: bytes | None, at: StoredAt) -> LoginRecord | None:
         if data is None:
             return None
         try:
             record = self._sealer.open(data.decode("ascii", "replace").strip())
         except SealBroken:
             return None  # of other keys, or damaged: as good as none
-        if record.backend != backend or record.url != url:
+        if (record.backend, record.url, record.user) != (at.backend, at.url, at.user):
             return None  # a token must not go to another server than it was issued for
         return record
 
@@ -103,32 +113,49 @@ def see(path: Path) -> Sight:
 
 @attrs.frozen
 class StoredAt:
-    """The place of one backend's login.
+    """The place of one login.
 
     Attributes:
         store: The store.
         backend: The backend's name.
         url: Its address.
+        user: Whose login it is; "" for the one that everybody shares.
     """
 
     store: LoginStore
     backend: str
     url: str
+    user: str = ""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.store.path(self.backend, self.user)
 
     def sight(self) -> Sight:
         """Look whether it has changed."""
-        return self.store.sight(self.backend)
+        return see(self.path)
 
     def load(self) -> LoginRecord | None:
         """Return the login; see `LoginStore.load`."""
-        return self.store.load(self.backend, self.url)
+        return self.store.load(self)
 
     def claim(self) -> int | None:
-        """Take what lets one process alone renew it; see `LoginStore.claim`."""
-        return self.store.claim(self.backend)
+        """Take what lets one process alone renew it; see `onemcp.state.try_lock`."""
+        return try_lock(self.path.with_suffix(".renewing"))
 
     def change(
         self, change: Callable[[LoginRecord | None], LoginRecord | None]
     ) -> LoginRecord | None:
         """Change it; see `LoginStore.change`."""
-        return self.store.change(self.backend, self.url, change)
+        return self.store.change(self, change)
+
+    def forget(self) -> bool:
+        """Remove the login; tell whether there was one."""
+        try:
+            self.path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StateUnwritable(f"Cannot remove {self.path}: {error.strerror}.") from error
+        return True

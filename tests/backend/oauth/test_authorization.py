@@ -169,7 +169,7 @@ async def log_in(world: World, login: AuthorizationCodeLogin, before: LoginRecor
     )
     asked = pending.authorization
     answer = {"state": [asked.state], "code": ["c"], "iss": [ISSUER]}
-    return await pending.finish("b", answer), parse_qs(urlsplit(pending.url).query)
+    return await pending.finish(world.flow(), "b", answer), parse_qs(urlsplit(pending.url).query)
 
 
 @pytest.mark.requirement(

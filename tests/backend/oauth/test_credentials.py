@@ -217,12 +217,13 @@ async def test_a_store_that_cannot_be_trusted_is_told(stored):
 def test_a_login_is_good_for_its_backend_address_and_key_alone(tmp_path):
     stored = Stored(tmp_path, lifetime=600.0)
     store = stored.place.store
-    assert store.load("b", "https://evil.example/mcp") is None
+    assert StoredAt(store, "b", "https://evil.example/mcp").load() is None
     store.path("c").write_bytes(store.path("b").read_bytes())
     store.path("c").chmod(0o600)
-    assert store.load("c", URL) is None
-    assert LoginStore(tmp_path, Keyring([b"x" * 32])).load("b", URL) is None
-    assert store.load("b", URL) is not None
+    assert StoredAt(store, "c", URL).load() is None
+    assert StoredAt(LoginStore(tmp_path, Keyring([b"x" * 32])), "b", URL).load() is None
+    assert StoredAt(store, "b", URL, "alice").load() is None
+    assert stored.place.load() is not None
 
 
 @pytest.mark.requirement("basic/authorization/index#refresh-tokens-1")

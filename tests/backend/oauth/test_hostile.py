@@ -190,4 +190,4 @@ async def test_what_the_issuer_is_called_stays_what_it_was_when_the_browser_come
     pending = await log_in(World())
     answer = {"state": [pending.authorization.state], "code": ["c"], "iss": [ISSUER + "/"]}
     with pytest.raises(OAuthError, match="another authorization server"):
-        await pending.finish("b", answer)
+        await pending.finish(World().flow(), "b", answer)

@@ -1,0 +1,228 @@
+"""Logins at backends that come back through the gateway (2026-07-28, Authorization).
+
+Theory of operation: what a login needs to know when its browser comes back waits in the state
+directory (:mod:`onemcp.backend.oauth._waiting`), so it doesn't matter which process has begun it:
+`onemcp login` does for logins that everybody shares, a page of the gateway for those of its users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import attrs
+import trio
+
+from onemcp import config
+from onemcp.auth.server import Audited, What
+from onemcp.backend.oauth import (
+    LoginRecord,
+    LoginStore,
+    OAuthError,
+    PendingLogin,
+    StoredAt,
+    WaitingLogin,
+    begin_login,
+    callback_at,
+    digest,
+    document_at,
+)
+from onemcp.state import StateError
+from onemcp.web import LoginFailed
+
+from .logins import brings_its_own, flow_for
+
+
+class LoginImpossible(Exception):
+    """There is nobody to log in at, or no way to; the message says what to do."""
+
+
+@attrs.frozen
+class Target:
+    """A backend that somebody can log in at.
+
+    Attributes:
+        name: Its name.
+        transport: How it is reached.
+        login: What the configuration says of the login.
+    """
+
+    name: str
+    transport: config.HttpTransport
+    login: config.AuthorizationCodeLogin
+
+    @classmethod
+    def find(cls, configuration: config.Configuration, name: str) -> Target:
+        """Find it in a configuration.
+
+        Raises:
+            LoginImpossible: There is no such backend, or none to log in at.
+        """
+        backend = configuration.backend(name)
+        if backend is None:
+            known = ", ".join(each.name for each in configuration.backends)
+            raise LoginImpossible(f"There is no server {name!r} in the configuration, but {known}.")
+        transport = backend.transport
+        if not isinstance(transport, config.HttpTransport):
+            raise LoginImpossible(
+                f"{name!r} is a program: it gets what it needs through its `env`."
+            )
+        login = transport.auth or config.AuthorizationCodeLogin()
+        if not isinstance(login, config.AuthorizationCodeLogin) or brings_its_own(transport):
+            raise LoginImpossible(
+                f"The configuration says how onemcp logs in at {name!r}: no need to."
+            )
+        return cls(name, transport, login)
+
+    async def begin(
+        self, place: StoredAt, redirect_uri: str, document: str | None = None
+    ) -> PendingLogin:
+        """Find out where to send a browser.
+
+        Args:
+            place: Where the login is to be stored.
+            redirect_uri: Where the browser is to come back to.
+            document: The address of onemcp's own metadata document, where that names
+                `redirect_uri`; one of the configuration goes before it.
+
+        Raises:
+            OAuthError: No login is possible.
+            StateError: What is stored can't be read.
+        """
+        login, shared = self.login, attrs.evolve(place, user="")
+        if login.client_metadata_url is None:
+            login = attrs.evolve(login, client_metadata_url=document)
+        before = await trio.to_thread.run_sync(place.load)
+        others = await trio.to_thread.run_sync(shared.load) if place.user else None
+        pending = await begin_login(
+            flow_for(self.transport),
+            login,
+            redirect_uri,
+            before=before,
+            headers=self.transport.headers,
+            others=() if others is None else (others.registration,),
+        )
+        if place.user and pending.registration.dynamic:
+            # onemcp is one client there, whoever of its users logs in.
+            known = partial(_registered, place=shared, pending=pending)
+            await trio.to_thread.run_sync(shared.change, known)
+        return pending
+
+
+def _registered(_: LoginRecord | None, *, place: StoredAt, pending: PendingLogin) -> LoginRecord:
+    return LoginRecord(
+        place.backend, place.url, pending.resource, pending.token_endpoint, pending.registration
+    )
+
+
+class UpstreamLogins:
+    """Logins that come back through this gateway; what its pages ask."""
+
+    def __init__(
+        self,
+        store: LoginStore,
+        configuration: config.Configuration,
+        audit: Callable[[Audited], object] = lambda _: None,
+    ) -> None:
+        """Take logins.
+
+        Args:
+            store: Where they are kept.
+            configuration: What is in force.
+            audit: Takes what is written down.
+        """
+        self._store = store
+        self._configuration = configuration
+        self._audit = audit
+
+    def reconfigure(self, configuration: config.Configuration) -> None:
+        """Go by another configuration."""
+        self._configuration = configuration
+
+    async def begin(self, name: str, origin: str, *, user: str = "", cookie: str = "") -> str:
+        """Begin a login that comes back through the gateway.
+
+        Args:
+            name: The backend.
+            origin: The gateway's, as browsers see it.
+            user: Whose login it is to be; "" for the one that everybody shares.
+            cookie: What the browser holds that alone may end it; "" for whichever comes back.
+
+        Returns:
+            Where to send the browser.
+
+        Raises:
+            LoginImpossible: There is no login at this backend.
+            OAuthError: No login is possible.
+            StateError: It can't wait.
+        """
+        target = Target.find(self._configuration, name)
+        place = StoredAt(self._store, name, target.transport.url, user)
+        own = document_at(self._configuration.server.public_url)
+        pending = await target.begin(place, callback_at(origin), own)
+        browser = digest(cookie) if cookie else ""
+        waiting = WaitingLogin(name, place.url, pending, user, browser)
+        await trio.to_thread.run_sync(self._store.waiting.put, waiting)
+        return pending.url
+
+    async def finish(
+        self, answer: Mapping[str, Sequence[str]], cookie: str, address: str = ""
+    ) -> str:
+        """Finish a login that a browser has come back from, and store it.
+
+        Args:
+            answer: The parameters that it came back with.
+            cookie: What it holds.
+            address: Where it is.
+
+        Returns:
+            The backend.
+
+        Raises:
+            LoginFailed: There is no login; the message is for the person.
+        """
+        waiting = await self._take(answer, cookie)
+        try:
+            await self._redeem(waiting, answer)
+        except (OAuthError, LoginImpossible, StateError) as error:
+            self._note(What.BACKEND_LOGIN_REFUSED, waiting, address, str(error))
+            raise LoginFailed(f"There is no login at {waiting.backend}: {error}.") from error
+        self._note(What.BACKEND_LOGIN, waiting, address)
+        return waiting.backend
+
+    async def _redeem(self, waiting: WaitingLogin, answer: Mapping[str, Sequence[str]]) -> None:
+        target = Target.find(self._configuration, waiting.backend)
+        if target.transport.url != waiting.url:
+            raise LoginImpossible("its address has changed meanwhile")
+        flow = flow_for(target.transport)
+        record = await waiting.pending.finish(flow, waiting.backend, answer, waiting.user)
+        place = StoredAt(self._store, waiting.backend, waiting.url, waiting.user)
+        await trio.to_thread.run_sync(place.change, lambda _: record)
+
+    async def _take(self, answer: Mapping[str, Sequence[str]], cookie: str) -> WaitingLogin:
+        states, waiting = answer.get("state", ()), None
+        if len(states) == 1:
+            try:
+                take = self._store.waiting.take
+                waiting = await trio.to_thread.run_sync(take, states[0], cookie)
+            except StateError as error:
+                raise LoginFailed("onemcp cannot read which login this is.") from error
+        if waiting is None:
+            raise LoginFailed(
+                "No login waits for this answer: it has been used, it has taken too long, or it "
+                "was begun in another browser."
+            )
+        return waiting
+
+    def _note(self, what: What, waiting: WaitingLogin, address: str, reason: str = "") -> None:
+        self._audit(
+            Audited(
+                what=what,
+                address=address,
+                subject=waiting.user,
+                resource=waiting.pending.resource,
+                scopes=" ".join(waiting.pending.authorization.scopes),
+                how=waiting.backend,
+                reason=reason,
+            )
+        )

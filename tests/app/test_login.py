@@ -1,0 +1,104 @@
+"""``onemcp login`` where the browser is elsewhere, and comes back to a gateway that runs."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import trio
+
+from onemcp import app, config
+from onemcp.app import login as login_module
+from onemcp.app import upstream
+from onemcp.app.durable import open_keyring
+from onemcp.app.upstream import UpstreamLogins
+from onemcp.backend.oauth import LoginNeeded, LoginStore
+from onemcp.web import LoginFailed
+from tests.backend.oauth.world import ISSUER, REGISTER, SERVER, TOKEN, URL, World, server_metadata
+
+ORIGIN = "https://gateway.example"
+
+
+class Desk:
+    """A terminal, a gateway, and a browser somewhere."""
+
+    def __init__(self, folder, monkeypatch) -> None:
+        self.world = World()
+        for module in (upstream, login_module):
+            monkeypatch.setattr(module, "flow_for", lambda _: self.world.flow())
+        self.path = folder / "onemcp.json"
+        document = {"mcpServers": {"b": {"url": URL}}, "server": {"publicUrl": ORIGIN}}
+        self.path.write_text(json.dumps(document), encoding="utf-8")
+        self.environ = {"XDG_STATE_HOME": str(folder)}
+        directory = config.state_directory(self.environ)
+        store = LoginStore(directory, open_keyring(directory, None))
+        self.gateway = UpstreamLogins(store, config.load(self.path, environ=self.environ))
+        self.asked: dict[str, list[str]] = {}
+
+    async def log_in(self, **more):
+        options = app.LoginOptions("b", self.path, local_browser=False, **more)
+        return await app.log_in(options, lambda _: None, self.environ)
+
+    async def go(self, code: str | None = "c", **more):
+        """Log in, and come back to the gateway with an answer."""
+        shown = trio.Event()
+        outcome = []
+
+        async def log_in() -> None:
+            options = app.LoginOptions("b", self.path, local_browser=False, **more)
+            outcome.append(await app.log_in(options, show, self.environ))
+
+        def show(url: str) -> None:
+            self.asked = parse_qs(urlsplit(url).query)
+            trio.from_thread.run_sync(shown.set)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(log_in)
+            await shown.wait()
+            answer = {"state": self.asked["state"], "iss": [ISSUER]}
+            if code is not None:
+                answer["code"] = [code]
+            try:
+                await self.gateway.finish(answer, "")
+            except LoginFailed:
+                assert code is None or self.world.pages[TOKEN][0] != 200
+        return outcome[0]
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    return Desk(tmp_path, monkeypatch)
+
+
+async def test_the_gateway_stores_the_login_and_the_terminal_sees_it(desk):
+    record = await desk.go()
+    assert record.tokens.access == "t1"
+    assert desk.asked["redirect_uri"] == [f"{ORIGIN}/oauth/callback"]
+    assert desk.world.body(REGISTER)["redirect_uris"] == [f"{ORIGIN}/oauth/callback"]
+
+
+@pytest.mark.requirement("basic/authorization/client-registration#introduction-1")
+async def test_its_own_document_comes_before_registration(desk):
+    supported = server_metadata(client_id_metadata_document_supported=True)
+    desk.world.pages[SERVER] = (200, supported)
+    await desk.go()
+    assert desk.asked["client_id"] == [f"{ORIGIN}/oauth/client.json"]
+    assert REGISTER not in [url for _, url in desk.world.asked]
+
+
+async def test_the_login_of_one_user_is_nobody_elses(desk):
+    record = await desk.go(user="alice")
+    assert (record.user, record.tokens.access) == ("alice", "t1")
+
+
+async def test_what_went_wrong_is_told_where_the_browser_is(desk, monkeypatch):
+    monkeypatch.setattr(login_module, "REDEEM_PATIENCE", 0.0)
+    desk.world.pages[TOKEN] = (400, {"error": "invalid_grant"})
+    with pytest.RaisesGroup(pytest.RaisesExc(LoginNeeded, match="page in the browser")):
+        await desk.go()
+
+
+async def test_nobody_is_waited_for_for_ever(desk, autojump_clock):
+    with pytest.raises(trio.TooSlowError):
+        await desk.log_in(patience=20)
