@@ -136,3 +136,10 @@ def bench(session: nox.Session) -> None:
     """Measure onemcp against calling the backend directly; write docs/benchmarks.md."""
     install(session, "test")
     session.run("python", "tests/bench/run.py", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Break things around onemcp, or another gateway; write docs/resilience.md."""
+    install(session, "test")
+    session.run("python", "-m", "tests.faults", *session.posargs)

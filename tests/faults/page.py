@@ -1,0 +1,38 @@
+"""Write the page with the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.faults.figures import Figure
+
+TEXT = """\
+<!-- Written by `nox -s faults`. -->
+
+# Resilience
+
+What clients notice when things break around onemcp. `nox -s faults` breaks them and writes this
+page; `python -m tests.faults --gateway 'COMMAND with {{config}} and {{port}}'` does the same to any
+other gateway that reads `mcpServers` from a JSON file and serves streamable HTTP.
+
+Backends are small Python programs over stdio; calls come over HTTP, with authentication, in
+sessions of 2025-11-25, and every answer is checked. Load, gateway and backends share the machine.
+
+This run: {machine}{share}.
+
+| measure | found | target | | |
+|---|---|---|---|---|
+{rows}
+"""
+
+
+def write_page(path: Path, figures: Iterable[Figure], machine: str, share: float) -> None:
+    """Write the page."""
+    rows = "\n".join(
+        f"| {each.measure} | {each.value} | {each.target} | {'✓' if each.is_met else '**not met**'}"
+        f" | {each.remark.replace('|', '/')} |"
+        for each in figures
+    )
+    part = "" if share == 1 else f"; {share:.0%} of the full numbers"
+    path.write_text(TEXT.format(machine=machine, share=part, rows=rows), encoding="utf-8")
