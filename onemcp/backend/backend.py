@@ -20,6 +20,7 @@ from onemcp import config
 from onemcp.protocol.errors import BackendUnavailable, Overloaded, ShuttingDown
 from onemcp.protocol.jsonrpc import Notification
 from onemcp.protocol.methods import (
+    PROGRESS,
     RESOURCE_UPDATED,
     TASK_CHANGED,
     TASK_STATUS,
@@ -49,7 +50,7 @@ from .upstream import Upstream
 SHUTDOWN: Final = 30.0
 """How long an instance may take to stop, in seconds, where nothing else is said."""
 
-_ANNOUNCED: Final = frozenset({RESOURCE_UPDATED, TASK_CHANGED, TASK_STATUS})
+_ANNOUNCED: Final = frozenset({RESOURCE_UPDATED, TASK_CHANGED, TASK_STATUS, PROGRESS})
 
 
 LOGIN_PAUSE: Final = 600.0

@@ -45,6 +45,7 @@ from onemcp.protocol.methods import (
 from .attribution import INTERNAL, attribute, clients_of
 from .connection import ConnectionLost, NotificationHandler
 from .exchange import Answer, Exchange, Incoming
+from .tasktokens import TaskTokens
 
 MAX_QUESTIONS: Final = 256
 """How many questions of a backend may be unanswered at once."""
@@ -105,6 +106,7 @@ class Inbound:
         self._own: set[RequestId] = set()
         self._lingering: dict[RequestId, tuple[Exchange, float]] = {}
         self._questions: dict[RequestId, Exchange] = {}
+        self._tokens = TaskTokens()
         self._send_answer = send_answer
         self._on_notification = on_notification
 
@@ -142,6 +144,7 @@ class Inbound:
 
     def finish(self, exchange: Exchange, answer: Answer) -> None:
         """End an exchange with its answer."""
+        self._tokens.on_answer(exchange, answer)
         self.drop(exchange)
         exchange.finish(answer)
 
@@ -218,8 +221,8 @@ class Inbound:
             raise InvalidParams(f"it sent a malformed {note.method[:80]}: {error}") from error
         if exchange is not None:
             exchange.deliver(passed_on)
-        elif note.method not in _HOP:
-            self._on_notification(note)
+        elif note.method not in _HOP or passed_on is not note:
+            self._on_notification(passed_on)
 
     def _owner_of(
         self, note: Notification, params: Fields, stream: Exchange | None
@@ -229,6 +232,8 @@ class Inbound:
             return self._on_progress(note, params)
         if note.method == CANCELLED:
             return self._cancelled(plain(params.get("requestId"))), note
+        if note.method == TASK_STATUS:
+            self._tokens.on_status(params)
         task = tasks.related_task(note.params)
         if task is not None and note.method not in _GLOBAL:
             return self._of_task(task, stream), note
@@ -278,8 +283,13 @@ class Inbound:
     def _on_progress(
         self, note: Notification, params: Fields
     ) -> tuple[Exchange | None, Notification]:
-        exchange = self._by_id(plain(params.get("progressToken")))
-        if exchange is None or exchange.progress_token is None:
+        token = plain(params.get("progressToken"))
+        exchange = self._by_id(token)
+        if exchange is None:
+            # The call is over, but the task that it has made may go on.
+            task, note = self._tokens.find(token, params) or (None, note)
+            return None if task is None else self._of_task(task, None), note
+        if exchange.progress_token is None:
             return None, note
         params["progressToken"] = exchange.progress_token
         return exchange, Notification(note.method, join(params))

@@ -12,13 +12,13 @@ from typing import Final, Protocol
 
 from onemcp.backend import Backend, Caller
 from onemcp.protocol.jsonrpc import Notification
-from onemcp.protocol.methods import RESOURCE_UPDATED, TASK_CHANGED, TASK_STATUS
-from onemcp.protocol.tasks import task_id_of
+from onemcp.protocol.methods import PROGRESS, RESOURCE_UPDATED, TASK_CHANGED, TASK_STATUS
+from onemcp.protocol.tasks import related_task, task_id_of
 
 from .subscriptions import Subscriber, uri_of
 from .tasks.register import digest_of
 
-_OF_TASKS: Final = frozenset({TASK_CHANGED, TASK_STATUS})
+_OF_TASKS: Final = frozenset({TASK_CHANGED, TASK_STATUS, PROGRESS})
 
 
 class Shown(Protocol):
@@ -150,7 +150,8 @@ class Audience:
         return f"<Audience subscribers={len(self._subscribers)} resources={len(self._places)}>"
 
     def _tell_of_task(self, note: Notification, source: str) -> None:
-        task_id = task_id_of(note.params)
+        of_progress = note.method == PROGRESS
+        task_id = related_task(note.params) if of_progress else task_id_of(note.params)
         if task_id is None:
             return
         session, of_session = self._follower(source, task_id) or (b"", "")

@@ -18,8 +18,8 @@ from onemcp.protocol import meta
 from onemcp.protocol.errors import InvalidParams
 from onemcp.protocol.fields import join, raw, split, value_of
 from onemcp.protocol.jsonrpc import Notification
-from onemcp.protocol.methods import LIST_CHANGED, LISTS, RESOURCE_UPDATED
-from onemcp.protocol.tasks import TASK_IDS, with_task_id
+from onemcp.protocol.methods import LIST_CHANGED, LISTS, PROGRESS, RESOURCE_UPDATED
+from onemcp.protocol.tasks import TASK_IDS, rename_related, with_task_id
 
 if TYPE_CHECKING:
     from .view import View
@@ -90,9 +90,14 @@ class Subscriber:
 
         Where too much waits already it is left out: whoever wants to be sure asks (Tasks).
         """
-        key = f"task {task_id}"
-        if key in self._pending or len(self._pending) < MAX_PENDING:
-            self._put(key, Notification(note.method, with_task_id(note.params, task_id)))
+        key = f"{note.method} {task_id}"
+        if key not in self._pending and len(self._pending) >= MAX_PENDING:
+            return
+        if note.method == PROGRESS:
+            params = rename_related(note.params, lambda _: task_id)
+        else:
+            params = with_task_id(note.params, task_id)
+        self._put(key, Notification(note.method, params))
 
     def covering(self, uri: str) -> list[str]:
         """Return which of its resources a URI is, or is a part of, that very one first.

@@ -67,6 +67,16 @@ def makes_task(result: Raw) -> bool:
         return False
 
 
+def made_task(result: Raw) -> Fields | None:
+    """Return the task of a ``CreateTaskResult`` of 2025-11-25; None where a result is none."""
+    try:
+        task = split(result, "result").get(TASK)
+        fields = {} if task is None else split(task, "the task")
+    except InvalidParams:
+        return None
+    return None if value_of(fields, TASK_ID, str) is None else fields
+
+
 def rename_in_result(
     method: str, params: Fields, result: Raw, era: Era, rename: Rename, *, made: Rename
 ) -> Raw:

@@ -349,6 +349,27 @@ async def test_a_tasks_status_reaches_the_session_that_made_it_and_no_other(worl
         hearer.close()
 
 
+async def test_a_tasks_progress_reaches_the_session_that_made_it_and_no_other(world: World):
+    server = old()
+    view = await world.show(server)
+    ada, eve = Caller("ada's", "ada", LATEST_LEGACY), Caller("eve's", "eve", LATEST_LEGACY)
+    hears, other = [await view.subscribe(frozenset(), caller=caller) for caller in (ada, eve)]
+    task = await make_old(view, ada)
+    for done in (1, 2):
+        related = {RELATED: {"taskId": "t-1"}}
+        server.announce("notifications/progress", progressToken=5, progress=done, _meta=related)
+    server.announce("notifications/progress", progressToken=5, progress=3)
+    note = await hears.receive()
+    assert note.method == "notifications/progress"
+    related = {RELATED: {"taskId": task}}
+    assert decoded(note.params) == {"progressToken": 5, "progress": 2, "_meta": related}
+    for hearer in (hears, other):
+        with trio.move_on_after(0) as scope:
+            await hearer.receive()
+        assert scope.cancelled_caught
+        hearer.close()
+
+
 async def test_only_so_many_sessions_are_remembered(world: World, monkeypatch):
     monkeypatch.setattr("onemcp.multiplexer.tasks.register.MAX_TASKS", 2)
     monkeypatch.setattr("onemcp.multiplexer.tasks.register.MAX_OF_ONE", 2)

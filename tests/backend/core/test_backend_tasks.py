@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 
-from onemcp.backend import Exchange
+from onemcp.backend import Exchange, tasktokens
 from onemcp.backend.inbound import Inbound
 from onemcp.protocol.fields import raw
-from onemcp.protocol.jsonrpc import Failure, Notification, Request
+from onemcp.protocol.jsonrpc import Failure, Notification, Request, Response
 from tests.backend.core.fakes import EVERYTHING, call
+from tests.multiplexer.fakes import decoded
 
 RELATED = {"_meta": {"io.modelcontextprotocol/related-task": {"taskId": "t"}}}
 WAITING = {"method": "tasks/result", "params": {"taskId": "t"}}
@@ -78,3 +80,77 @@ async def test_the_status_of_a_task_is_handed_on_whatever_stream_it_comes_on():
     told.inbound.take(note, told.exchanges[0])
     told.inbound.take(note)
     assert (told.handed_on, await told.receivers()) == ([note, note], [])
+
+
+# --- progress --------------------------------------------------------------------------------
+
+
+def progress(token: object, done: float) -> Notification:
+    return Notification("notifications/progress", raw({"progressToken": token, "progress": done}))
+
+
+def made(told: Told, task: str = "t", ttl: int | None = 1000) -> None:
+    """Answer the first call with a task that it has made."""
+    exchange = told.exchanges[0]
+    exchange.progress_token = raw("hers")
+    result = raw({"task": {"taskId": task, "ttl": ttl, "status": "working"}})
+    told.inbound.take(Response(exchange.id, result))
+
+
+async def test_a_progress_token_lives_as_long_as_the_task(autojump_clock):
+    told = Told(MAKING)
+    made(told)
+    for done in (1, 2):
+        told.inbound.take(progress(0, done))
+    assert [decoded(note.params) for note in told.handed_on] == [
+        {"progressToken": "hers", "progress": done, **RELATED} for done in (1, 2)
+    ]
+    told.inbound.take(progress(1, 3))
+    told.inbound.take(progress("0", 3))
+    await trio.sleep(1.1)
+    told.inbound.take(progress(0, 3))
+    assert len(told.handed_on) == 2
+
+
+async def test_progress_of_a_task_goes_to_who_waits_for_its_result():
+    told = Told(MAKING, WAITING)
+    made(told, ttl=None)
+    told.inbound.take(progress(0, 1))
+    assert (await told.receivers(), told.handed_on) == ([0, 1], [])
+
+
+@pytest.mark.parametrize("end", ["status", "result", "cancel"])
+async def test_a_task_that_has_ended_reports_no_progress(end: str):
+    cancelling = {"method": "tasks/cancel", "params": {"taskId": "t"}}
+    told = Told(MAKING, WAITING if end == "result" else cancelling)
+    made(told)
+    if end == "status":
+        status = {"taskId": "t", "status": "completed"}
+        told.inbound.take(Notification("notifications/tasks/status", raw(status)))
+        told.handed_on.clear()
+    else:
+        told.inbound.take(Response(1, raw({})))
+    told.inbound.take(progress(0, 1))
+    assert told.handed_on == []
+
+
+async def test_so_many_progress_tokens_are_kept(monkeypatch):
+    monkeypatch.setattr(tasktokens, "MAX_TOKENS", 1)
+    told = Told(MAKING, MAKING)
+    made(told)
+    told.exchanges = told.exchanges[1:]
+    made(told, "u")
+    for token in (0, 1):
+        told.inbound.take(progress(token, 1))
+    assert [decoded(note.params)["_meta"] for note in told.handed_on] == [
+        {"io.modelcontextprotocol/related-task": {"taskId": "u"}}
+    ]
+
+
+async def test_a_call_that_has_made_no_task_keeps_no_token():
+    for answer in (Response(0, raw({"content": []})), Failure(0, raw({"code": 1}))):
+        told = Told(MAKING)
+        told.exchanges[0].progress_token = raw(1)
+        told.inbound.take(answer)
+        told.inbound.take(progress(0, 1))
+        assert told.handed_on == []
