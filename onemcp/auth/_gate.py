@@ -13,6 +13,7 @@ address of the resource's metadata (RFC 9728, section 5.1) and the scope to ask 
 import ipaddress
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import attrs
@@ -52,19 +53,24 @@ class _Authority(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> "_Authority | None":
         """Read `host[:port]` (RFC 9112, section 3.2); None for anything else."""
-        match = AUTHORITY.fullmatch(text.lower())
-        if match is None:
-            return None
-        name, port = match.group(1), match.group(2) or ""
-        if name.startswith("["):
-            try:
-                name = f"[{ipaddress.IPv6Address(name[1:-1]).compressed}]"
-            except ValueError:
-                return None
-        return cls(name, port)
+        return _authority(text)
 
     def with_port(self, scheme: str) -> "_Authority":
         return self._replace(port=self.port or DEFAULT_PORTS[scheme])
+
+
+@lru_cache(maxsize=256)
+def _authority(text: str) -> _Authority | None:
+    match = AUTHORITY.fullmatch(text.lower())
+    if match is None:
+        return None
+    name, port = match.group(1), match.group(2) or ""
+    if name.startswith("["):
+        try:
+            name = f"[{ipaddress.IPv6Address(name[1:-1]).compressed}]"
+        except ValueError:
+            return None
+    return _Authority(name, port)
 
 
 def no_more(principal: Principal) -> tuple[Scope, ...]:

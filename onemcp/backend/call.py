@@ -36,6 +36,7 @@ class Caller:
         log_level: The lowest level of log messages that it wants, or None for none.
         mirrors: Whether it repeats parameters in HTTP headers, as modern clients over HTTP do.
         grant: What its rights come from, which means something to whoever has let it in.
+        era: The era of its revision.
     """
 
     owner: Hashable
@@ -46,10 +47,10 @@ class Caller:
     log_level: str | None = None
     mirrors: bool = False
     grant: Hashable = attrs.field(default=None, eq=False, repr=False)
+    era: Era = attrs.field(init=False, eq=False, repr=False)
 
-    @property
-    def era(self) -> Era:
-        """The era of the client's revision."""
+    @era.default
+    def _era(self) -> Era:
         return era_of(self.revision) or Era.LEGACY
 
     def can(self, capability: str) -> bool:

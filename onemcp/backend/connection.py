@@ -71,16 +71,17 @@ class ServerDescription:
         capabilities: Its capabilities, decoded.
         info: Its name and version, undecoded, or None.
         instructions: How to use it, or None.
+        era: The era of the agreed revision.
     """
 
     revision: str
     capabilities: dict[str, Any]
     info: Raw | None = None
     instructions: str | None = None
+    era: Era = attrs.field(init=False, eq=False, repr=False)
 
-    @property
-    def era(self) -> Era:
-        """The era of the agreed revision."""
+    @era.default
+    def _era(self) -> Era:
         return era_of(self.revision) or Era.LEGACY
 
     def has(self, capability: str, setting: str | None = None) -> bool:

@@ -49,7 +49,7 @@ class Interactivity:
         """
         if self._configured is False or not (is_shared or self._is_needed):
             return False
-        known = self._configured or _key(call) in self._known
+        known = self._configured or (bool(self._known) and _key(call) in self._known)
         return known and call.method in NAMED and call.caller.can_be_asked
 
     def learn(self, calls: Iterable[Call]) -> list[Key]:

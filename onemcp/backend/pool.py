@@ -114,7 +114,8 @@ class Pool:
     @property
     def in_flight(self) -> int:
         """How many calls of clients wait for an answer."""
-        return sum(instance.in_flight for instance in self)
+        used = 0 if self._primary is None else self._primary.in_flight
+        return used + sum(each.in_flight for each in self._spares) if self._spares else used
 
     @property
     def waiting(self) -> int:

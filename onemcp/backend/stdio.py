@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import trio
+from trio.lowlevel import FdStream as Pipe
 
 from onemcp.protocol.framing import LineDecoder, Oversized
 
@@ -43,24 +44,38 @@ class StdioChannel:
         self._decoder = LineDecoder(limit)
 
     async def send(self, lines: bytes) -> None:
-        """Write whole lines."""
+        """Write whole lines, waiting only while the pipe has no room for them."""
+        stdin, left = self._process.stdin, memoryview(lines)
         try:
-            await self._process.stdin.send_all(lines)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            while left:
+                try:
+                    left = left[os.write(_descriptor(stdin), left) :]
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(_descriptor(stdin))
+        except (OSError, trio.ClosedResourceError):
             raise await self._ended("it closed its input") from None
 
     async def receive(self) -> list[bytes | Oversized]:
         """Wait for lines."""
         while True:
-            try:
-                data = await self._process.stdout.receive_some(READ_SIZE)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
+            data = await self._read()
             lines = self._decoder.feed(data) if data else self._rest()
             if lines:
                 return lines
             if not data:
                 raise await self._ended("it closed its output")
+
+    async def _read(self) -> bytes:
+        """Wait for bytes; none at the end. One pass of the loop and one system call each time."""
+        stdout = self._process.stdout
+        while True:
+            try:
+                await trio.lowlevel.wait_readable(_descriptor(stdout))
+                return os.read(_descriptor(stdout), READ_SIZE)
+            except BlockingIOError:
+                continue
+            except (OSError, trio.ClosedResourceError):
+                return b""
 
     def _rest(self) -> list[bytes | Oversized]:
         """Return the last line where the program has ended without ending it."""
@@ -79,6 +94,18 @@ class StdioChannel:
     async def _exited(self) -> None:
         with suppress(ProcessError):  # leaving the block reports what is left behind
             await self._process.wait()
+
+
+def _descriptor(pipe: Pipe) -> int:
+    """Return the descriptor of a pipe.
+
+    Raises:
+        trio.ClosedResourceError: It is closed.
+    """
+    descriptor = pipe.fileno()
+    if descriptor < 0:
+        raise trio.ClosedResourceError
+    return descriptor
 
 
 def _exit_code(process: Process) -> int | None:

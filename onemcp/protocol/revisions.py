@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from typing import Final
 
 V2024_11_05: Final = "2024-11-05"
@@ -36,11 +37,15 @@ class Era(enum.Enum):
     MODERN = "modern"
 
 
+_ERAS: Final[Mapping[str, Era]] = {
+    **dict.fromkeys(LEGACY_REVISIONS, Era.LEGACY),
+    **dict.fromkeys(MODERN_REVISIONS, Era.MODERN),
+}
+
+
 def era_of(revision: str) -> Era | None:
     """Return the era of a revision, or None for one that onemcp does not speak."""
-    if revision in MODERN_REVISIONS:
-        return Era.MODERN
-    return Era.LEGACY if revision in LEGACY_REVISIONS else None
+    return _ERAS.get(revision)
 
 
 def negotiate_legacy(requested: str) -> str:

@@ -27,6 +27,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 
 import trio
+from trio.lowlevel import FdStream as Pipe
 
 from onemcp.backend.process._errors import ProcessLeftBehindError, describe_exit, start_error
 from onemcp.backend.process._spec import ProcessInstance, ProcessSpec, StopPolicy, new_identity
@@ -64,11 +65,12 @@ class Process:
         on_stderr: Callable[[str], object],
         limits: StderrLimits,
     ) -> None:
-        if process.stdin is None or process.stdout is None or process.stderr is None:
+        stdin, stdout = process.stdin, process.stdout
+        if not (isinstance(stdin, Pipe) and isinstance(stdout, Pipe)) or process.stderr is None:
             raise TypeError("the process must have pipes")
         self.spec = spec
-        self.stdin: trio.abc.SendStream = process.stdin
-        self.stdout: trio.abc.ReceiveStream = process.stdout
+        self.stdin: Pipe = stdin
+        self.stdout: Pipe = stdout
         self.pid: int = process.pid
         self._stderr: trio.abc.ReceiveStream = process.stderr
         self._process = process

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -65,13 +66,12 @@ class ResponseWriter:
             lowered = name.lower()
             if lowered == b"content-length":
                 self._left = int(value)
-            elif lowered in _OURS:
-                if lowered == b"connection" and b"close" in value.lower():
-                    self.keep_alive = False
-                continue
-            lines.append(b"%b: %b\r\n" % (name, value))
-            check_header(name, value)
-        lines.extend(b"%b: %b\r\n" % header for header in more)
+                lines.append(b"content-length: %d\r\n" % self._left)
+            elif lowered not in _OURS:
+                lines.append(header_line(name, value))
+            elif lowered == b"connection" and b"close" in value.lower():
+                self.keep_alive = False
+        lines.extend(header_line(name, value) for name, value in more)
         self._frame(lines)
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
@@ -111,8 +111,9 @@ class ResponseWriter:
         return head + body
 
 
-def check_header(name: bytes, value: bytes) -> None:
-    """Refuse a header that would be read as something else (RFC 9110, section 5).
+@lru_cache(maxsize=256)
+def header_line(name: bytes, value: bytes) -> bytes:
+    """Write a header, unless it would be read as something else (RFC 9110, section 5).
 
     Raises:
         ValueError: It can't be sent.
@@ -121,6 +122,7 @@ def check_header(name: bytes, value: bytes) -> None:
         raise ValueError("the name of a response header is not valid")
     if b"\n" in value or b"\r" in value or b"\0" in value:
         raise ValueError("the value of a response header is not valid")
+    return b"%b: %b\r\n" % (name, value)
 
 
 def refusal(status: int, more: Headers) -> bytes:

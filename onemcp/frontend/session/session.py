@@ -78,6 +78,7 @@ class Session:
         self.streams = Streams(opening.outbox, taken_over=self.record.is_recalled)
         self.forgotten = trio.Event()
         self._grant = opening.grant
+        self._caller: Caller | None = None
         self.is_over = False
         self._deadlines = deadlines
         self._in_flight: dict[RequestId, Reply | trio.CancelScope] = {}
@@ -90,17 +91,20 @@ class Session:
 
     @property
     def caller(self) -> Caller:
-        """The client, as backends need to know it."""
-        opening = self.opening
-        return Caller(
+        """The client, as backends need to know it; the same object until that changes."""
+        known, opening, level = self._caller, self.opening, self.level
+        if known is not None and known.grant is self._grant and known.log_level == level:
+            return known
+        self._caller = Caller(
             owner=self.id,
             principal=opening.principal,
             revision=opening.revision,
             capabilities=opening.capabilities,
             client_info=opening.client_info,
-            log_level=self.level,
+            log_level=level,
             grant=self._grant,
         )
+        return self._caller
 
     @property
     def level(self) -> str:

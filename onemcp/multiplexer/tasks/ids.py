@@ -172,8 +172,10 @@ class TaskNames:
         self._endpoint = endpoint
         self._backend = backend
         self._caller = call.caller
-        self._tool = value_of(call.params, "name", str) or "" if call.method == TOOLS_CALL else ""
+        self._call = call
         self._known: dict[str, str] = {}
+        if tasks.TASK_ID not in asked:
+            return
         mine, theirs = (value_of(each, tasks.TASK_ID, str) for each in (asked, call.params))
         if mine is not None and theirs is not None:
             self._known[theirs] = mine  # a task keeps the id that its client has
@@ -197,6 +199,12 @@ class TaskNames:
         """
         self._ids.register.note(self._caller, self._ref(backends_id), is_new=True)
         return self.to_client(backends_id)
+
+    @property
+    def _tool(self) -> str:
+        if self._call.method != TOOLS_CALL:
+            return ""
+        return value_of(self._call.params, "name", str) or ""
 
     def to_backend(self, clients_id: str) -> str | None:
         """Return the backend's id of a task; None where the client's is not of this backend."""
