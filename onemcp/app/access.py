@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,8 +10,16 @@ from pathlib import Path
 import trio
 
 from onemcp.auth import Gate, KeyStore, Principal, Scope, TokenVerifier, no_more, rights_of
-from onemcp.auth.server import Audited, AuthorizationServer, Ledger, LoginCode, Records
+from onemcp.auth.server import (
+    Audited,
+    AuthorizationServer,
+    Documents,
+    Ledger,
+    LoginCode,
+    Records,
+)
 from onemcp.config import Configuration, ConfigurationError, Problem, watch
+from onemcp.outbound import PublicInternet
 from onemcp.state import StateError
 
 from .events import GrantsUnreadable
@@ -82,6 +91,7 @@ class Access:
                 policy_of(configuration),
                 audit=self._audit,
                 login_code=self._login_code,
+                fetch_client=Documents(PublicInternet().get, time.time),
             )
             self._has_server.set()
 

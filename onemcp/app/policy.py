@@ -31,6 +31,7 @@ def policy_of(configuration: Configuration) -> Policy:
         clients={name: _client(name, client) for name, client in auth.clients.items()},
         views=frozenset(view.name for view in configuration.views),
         registration=auth.registration,
+        documents=auth.documents,
         max_registrations=auth.registrations,
         access_seconds=int(auth.access_token_lifetime),
         refresh_seconds=int(auth.refresh_token_lifetime),

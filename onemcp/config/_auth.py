@@ -144,6 +144,7 @@ class Auth:
         users: Who may log in, by name.
         clients: Programs that are known beforehand, by client id.
         registration: Whether clients may register themselves.
+        documents: Whether clients may be described by a document whose address is their id.
         registrations: How many of those are kept.
         access_token_lifetime: How long an access token is good for, in seconds.
         refresh_token_lifetime: How long a client may leave a login unused, in seconds.
@@ -161,6 +162,7 @@ class Auth:
         factory=dict, converter=_by_name, hash=False, validator=_names
     )
     registration: bool = True
+    documents: bool = False
     registrations: int = attrs.field(default=1000, validator=rules.at_least(1))
     access_token_lifetime: float = attrs.field(default=900.0, validator=rules.at_least(1))
     refresh_token_lifetime: float = attrs.field(default=2_592_000.0, validator=rules.at_least(1))

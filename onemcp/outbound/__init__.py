@@ -7,8 +7,9 @@ answers are bounded, and nothing but what the caller puts into a request is sent
 """
 
 from onemcp.outbound._addresses import Address, is_public, resolve
-from onemcp.outbound._errors import AnswerTooLarge, FetchFailed, Unreachable
+from onemcp.outbound._errors import AnswerTooLarge, FetchFailed, NotPublic, Unreachable
 from onemcp.outbound._fetch import CLOSE_PATIENCE, Answer, fetch
+from onemcp.outbound._public import PublicInternet
 
 __all__ = [
     "CLOSE_PATIENCE",
@@ -16,6 +17,8 @@ __all__ = [
     "Answer",
     "AnswerTooLarge",
     "FetchFailed",
+    "NotPublic",
+    "PublicInternet",
     "Unreachable",
     "fetch",
     "is_public",

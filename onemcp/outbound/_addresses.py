@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, TypeAlias
 
 import trio
@@ -16,6 +16,14 @@ MAX_ADDRESSES: Final = 16
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 """What leads on to an IPv4 address (RFC 6052)."""
+
+_NOT_GLOBAL: Final = (
+    IPv6Network("64:ff9b:1::/48"),  # NAT64 of a network's own (RFC 8215)
+    IPv6Network("::/96"),  # what once was IPv4 (RFC 4291, section 2.5.5.1)
+    IPv4Network("192.88.99.0/24"),  # relays of 6to4 (RFC 7526)
+    IPv4Network("168.63.129.16/32"),  # what Azure tells a machine about itself
+)
+"""What `ipaddress` takes for global, though it leads where only this machine or network can go."""
 
 
 def is_public(address: Address) -> bool:
@@ -31,6 +39,8 @@ def is_public(address: Address) -> bool:
             return is_public(inner)
         if address.teredo is not None or address.is_site_local:
             return False
+    if any(address in network for network in _NOT_GLOBAL):
+        return False
     return address.is_global and not address.is_multicast
 
 

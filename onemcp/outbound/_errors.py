@@ -14,5 +14,9 @@ class Unreachable(FetchFailed):
     """Nobody answers at an address; it may be possible later."""
 
 
+class NotPublic(FetchFailed):
+    """An address is none of everybody's Internet, or none to be asked securely."""
+
+
 class AnswerTooLarge(FetchFailed):
     """An answer has more bytes than the caller takes."""

@@ -9,6 +9,7 @@ from onemcp.auth import Kind, Scope
 from onemcp.auth.server import AuthorizationRequest, Origin, is_loopback
 
 _ONLY_READ: Final = "without changing anything"
+_ANY_PROGRAM: Final = "Any program there could pose as this one."
 _MEANINGS: Final = {
     Kind.EVERYTHING: "Use everything: all tools, resources and prompts of all servers",
     Kind.BACKEND: "Use all that the server {0} offers",
@@ -49,7 +50,9 @@ def items(scopes: Iterable[Scope]) -> list[Item]:
 def where(request: AuthorizationRequest) -> str:
     """Tell where the answer goes."""
     if is_loopback(request.redirect_uri):
-        return "A program on the computer that this browser runs on."
+        said = "A program on the computer that this browser runs on."
+        # A document or a name is no proof there: no program of a machine owns its ports.
+        return said if request.client.origin is Origin.CONFIGURED else f"{said} {_ANY_PROGRAM}"
     return "Make sure that you know this address."
 
 

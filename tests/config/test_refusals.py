@@ -131,8 +131,8 @@ BAD = [
         one('{"command": "x"}')[:-1] + ', "auth": {"quux": 1}}',
         (
             "f:1:50: auth.quux: unknown option. Known here: mode, issuers, users, clients, "
-            "registration, registrations, accessTokenLifetime, refreshTokenLifetime, "
-            "consentLifetime, keyFile, keyLifetime"
+            "registration, documents, registrations, accessTokenLifetime, "
+            "refreshTokenLifetime, consentLifetime, keyFile, keyLifetime"
         ),
     ),
     # types and values

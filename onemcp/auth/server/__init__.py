@@ -11,6 +11,7 @@ from __future__ import annotations
 from onemcp.auth.server._audit import Audited, What
 from onemcp.auth.server._authorization import AuthorizationRequest
 from onemcp.auth.server._clients import CODE, REFRESH, SERVICE, Client, Origin
+from onemcp.auth.server._documents import Documents
 from onemcp.auth.server._errors import OAuthError, RedirectedError, TooManyRequests
 from onemcp.auth.server._forms import MAX_FORM_BYTES, Form
 from onemcp.auth.server._ledger import Ledger, change_records, read_records
@@ -63,6 +64,7 @@ __all__ = [
     "AuthorizationServer",
     "Change",
     "Client",
+    "Documents",
     "FetchClient",
     "Form",
     "Grant",

@@ -46,8 +46,9 @@ def server_metadata(issuer: str, policy: Policy) -> dict[str, Any]:
         "introspection_endpoint_auth_methods_supported": list(AUTH_METHODS[1:]),
         "code_challenge_methods_supported": [pkce.METHOD],
         "authorization_response_iss_parameter_supported": True,
-        "client_id_metadata_document_supported": policy.documents,
     }
+    if policy.documents:
+        document["client_id_metadata_document_supported"] = True
     if policy.registration:
         document["registration_endpoint"] = f"{issuer}{REGISTER}"
     return document

@@ -56,6 +56,23 @@ def _fault_of_target(parts: SplitResult, *, private_schemes: bool) -> str | None
     return None if private else "it must be https, or http on a loopback address"
 
 
+def document_fault_of(uri: str) -> str | None:
+    """Tell what is wrong with the address of a client's metadata document, which is its id.
+
+    Implements OAuth Client ID Metadata Document, section 3.
+
+    Returns:
+        What is wrong, or None.
+    """
+    fault = fault_of(uri)
+    if fault is not None:
+        return fault
+    parts = urlsplit(uri)
+    if parts.scheme != "https":
+        return "it must be https"
+    return "it must have a path" if parts.path in {"", "/"} else None
+
+
 def is_registered(uri: str, registered: Iterable[str]) -> bool:
     """Tell whether a redirect URI is one of the registered: exactly, but for a loopback port."""
     return any(uri == known or _is_same_but_port(uri, known) for known in registered)
