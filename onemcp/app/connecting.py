@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
 import attrs
 
 from onemcp import config
@@ -10,7 +13,7 @@ from onemcp.backend.duplex import DuplexConnection, DuplexLimits
 from onemcp.backend.handshake import Terms
 from onemcp.backend.http import connect_http
 from onemcp.backend.process import ProcessInstance, ProcessSpec, StopPolicy
-from onemcp.backend.stdio import open_stdio_channel
+from onemcp.backend.stdio import StdioChannel, open_stdio_channel
 
 OWN_CALLS = 64
 """How many of onemcp's own calls fit in beside those of clients."""
@@ -23,10 +26,12 @@ class Connector:
     Attributes:
         instance: The identity of this run, which marks every process that it starts.
         identity: Who onemcp is towards backends.
+        processes: The programs that run, by process id, and whose they are.
     """
 
     instance: ProcessInstance
     identity: Identity
+    processes: dict[int, str] = attrs.field(init=False, factory=dict)
 
     def __call__(self, setup: Setup) -> Connection:
         """Return a connection for a backend's next instance; it isn't running yet."""
@@ -54,18 +59,34 @@ class Connector:
             transport.inherit,
         )
         limits = settings.limits
-        return DuplexConnection(
-            lambda: open_stdio_channel(
+
+        def opening() -> AbstractAsyncContextManager[StdioChannel]:
+            return open_stdio_channel(
                 spec,
                 instance=self.instance,
                 stop=stop_policy(settings.timeouts),
                 limit=limits.message_bytes,
                 on_stderr=lambda line: setup.on_event(BackendStderr(settings.name, line)),
-            ),
+            )
+
+        return DuplexConnection(
+            lambda: self._noted(settings.name, opening()),
             terms,
             setup.notification_handler,
             DuplexLimits(in_flight=limits.in_flight + OWN_CALLS),
         )
+
+    @asynccontextmanager
+    async def _noted(
+        self, name: str, opening: AbstractAsyncContextManager[StdioChannel]
+    ) -> AsyncIterator[StdioChannel]:
+        """Open a channel, and know of its program for as long as it is open."""
+        async with opening as channel:
+            self.processes[channel.pid] = name
+            try:
+                yield channel
+            finally:
+                del self.processes[channel.pid]
 
 
 def stop_policy(timeouts: config.Timeouts) -> StopPolicy:

@@ -3,6 +3,7 @@
 ::
 
     onemcp (one_for_one; escalates)
+    |-- lag            measures how late tasks are woken
     |-- guardian       ends backend processes should the gateway be killed
     `-- gateway (rest_for_one; escalates)
         |-- issuers    fetches the keys of authorization servers elsewhere
@@ -25,6 +26,7 @@ Stopping goes bottom-up: the frontend drains first, the backends and their guard
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +36,7 @@ from onemcp import config
 from onemcp.backend import Backend, Identity
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
-from onemcp.monitor import Monitor
+from onemcp.monitor import Meter, Monitor
 from onemcp.multiplexer import (
     Arrangement,
     Multiplexer,
@@ -77,6 +79,7 @@ class Gateway:
         multiplexer: What requests are dispatched to.
         sessions: The sessions of legacy clients.
         tree: The root of the supervision tree.
+        monitor: Tells how it is.
     """
 
     def __init__(
@@ -106,6 +109,8 @@ class Gateway:
         """
         durable = durable or Durable.ephemeral()
         self.configuration = configuration
+        self.monitor = Monitor(self, VERSION)
+        on_event = partial(_hear, self.monitor.meter, on_event)
         self._access = access
         self._on_event = on_event
         self._identity = Identity(raw({"name": NAME, "version": VERSION}))
@@ -131,6 +136,7 @@ class Gateway:
                 is_listable=configuration.auth.mode != "none" or open_front is not None,
                 on_event=on_event,
             ),
+            meter=self.monitor.meter,
             on_event=on_event,
         )
         self.multiplexer.arrange(Arrangement.of(configuration))
@@ -142,7 +148,7 @@ class Gateway:
             access=access,
             overrides=overrides,
             durable=durable,
-            routes=Monitor(self, VERSION).routes,
+            routes=self.monitor.routes,
         )
         self._front = open_front(self.multiplexer, configuration, on_event)
         self.sessions = self._front.sessions
@@ -158,6 +164,11 @@ class Gateway:
     def streams(self) -> int:
         """How many streams of events are open."""
         return self._front.streams
+
+    @property
+    def processes(self) -> Mapping[int, str]:
+        """The programs of backends, by process id, and whose they are."""
+        return self._connector.processes
 
     @property
     def is_listening(self) -> bool:
@@ -223,6 +234,7 @@ class Gateway:
         return Supervisor(
             NAME,
             [
+                ChildSpec(id="lag", start=self.monitor.meter.watch_lag),
                 ChildSpec(id="guardian", start=guardian.run),
                 ChildSpec.for_supervisor(gateway),
             ],
@@ -316,6 +328,7 @@ class Gateway:
         specs = self._prepare(new)
         gone = [name for name in self._backends if name not in self._specs]
         leaving = [self._backends.pop(name) for name in gone]
+        self.monitor.meter.forget(gone)
         self.multiplexer.arrange(Arrangement.of(new))  # before anything new can be seen
         self._front.recheck()
         self._show()
@@ -337,6 +350,11 @@ class Gateway:
         )
         self.multiplexer.parking.limits = _parking_limits(new)
         self._front.reconfigure(new)
+
+
+def _hear(meter: Meter, on_event: EventHook, event: object) -> None:
+    meter.happened(event)
+    on_event(event)
 
 
 def _give_up_when_paused(backend: Backend, event: Event) -> None:

@@ -43,6 +43,11 @@ class StdioChannel:
         self._process = process
         self._decoder = LineDecoder(limit)
 
+    @property
+    def pid(self) -> int:
+        """The id of the program's process, and of the session that it leads."""
+        return self._process.pid
+
     async def send(self, lines: bytes) -> None:
         """Write whole lines, waiting only while the pipe has no room for them."""
         stdin, left = self._process.stdin, memoryview(lines)

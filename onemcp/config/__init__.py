@@ -43,6 +43,7 @@ from onemcp.config._reload import (
 )
 from onemcp.config._rules import InvalidOption, origin_of
 from onemcp.config._schema import schema
+from onemcp.config._telemetry import Readers, Telemetry
 from onemcp.config._views import Patterns, View, WordedPatterns, Wording
 from onemcp.config._watch import watch
 
@@ -75,6 +76,7 @@ __all__ = [
     "Patterns",
     "Problem",
     "Protocol",
+    "Readers",
     "ReloadResumed",
     "ReloadSuspended",
     "Reloaded",
@@ -83,6 +85,7 @@ __all__ = [
     "Server",
     "SigningAlgorithm",
     "StdioTransport",
+    "Telemetry",
     "Timeouts",
     "Tls",
     "Transport",

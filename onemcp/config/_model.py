@@ -16,6 +16,7 @@ from onemcp.config._auth import Auth
 from onemcp.config._login import Login
 from onemcp.config._problems import render_path
 from onemcp.config._rules import InvalidOption
+from onemcp.config._telemetry import Telemetry
 from onemcp.config._views import Flaw, Patterns, View, contradictions, flaws
 
 HttpType: TypeAlias = Literal["streamable-http", "sse"]
@@ -370,6 +371,7 @@ class Configuration:
         naming: How names are joined.
         limits: What all clients together may use.
         log: What is logged.
+        telemetry: What is told of the running gateway.
         views: The named views, in the order of the file.
     """
 
@@ -381,6 +383,7 @@ class Configuration:
     naming: Naming = attrs.field(factory=Naming)
     limits: Limits = attrs.field(factory=Limits)
     log: Log = attrs.field(factory=Log)
+    telemetry: Telemetry = attrs.field(factory=Telemetry)
     views: tuple[View, ...] = attrs.field(
         default=(), converter=_views_in_order, validator=_check_names
     )

@@ -34,6 +34,7 @@ from onemcp.config._model import (
 )
 from onemcp.config._problems import Path
 from onemcp.config._rules import InvalidOption
+from onemcp.config._telemetry import Telemetry
 from onemcp.config._views import Patterns, View, WordedPatterns, Wording
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "naming": Naming,
     "limits": Limits,
     "log": Log,
+    "telemetry": Telemetry,
 }
 
 

@@ -53,6 +53,10 @@ class Observed(Protocol):
     def streams(self) -> int:
         """How many streams of events are open."""
 
+    @property
+    def processes(self) -> Mapping[int, str]:
+        """The programs of backends, by process id, and whose they are."""
+
     def backends_snapshot(self) -> TreeSnapshot:
         """Return the state of the supervisor of the backends."""
 
@@ -96,7 +100,9 @@ class Readiness:
     reasons: tuple[Unready, ...]
     missing: tuple[str, ...] = ()
 
-    def __bool__(self) -> bool:
+    @property
+    def is_ready(self) -> bool:
+        """Whether they should."""
         return not self.reasons
 
     @classmethod
@@ -192,7 +198,7 @@ class Health:
     @property
     def status(self) -> Status:
         """All of it in one word."""
-        if not self.readiness:
+        if not self.readiness.is_ready:
             return Status.UNAVAILABLE
         has_trouble = any(each.state is not BackendState.UP for each in self.backends)
         if has_trouble or self.problems or self.suspended:

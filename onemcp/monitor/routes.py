@@ -1,4 +1,4 @@
-"""Health over HTTP.
+"""Health and metrics over HTTP.
 
 ==================  ===========================================================================
 path                answers
@@ -6,6 +6,7 @@ path                answers
 ``/health/live``    200 while the event loop turns
 ``/health/ready``   200 when clients should be sent here, else 503 with the kinds of reasons
 ``/health``         the status in a word; everything for whoever has the scope ``admin``
+``/metrics``        metrics, for whoever the configuration says
 ==================  ===========================================================================
 
 The first two are for machines that have no token and know no name of the gateway's, such as load
@@ -17,20 +18,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+import trio
 
 from onemcp.auth import Gate
 from onemcp.frontend import HttpRefusal, Route, Scope, Wire, header, respond
 from onemcp.protocol.errors import InvalidRequest
+from onemcp.telemetry import CONTENT_TYPE, Family, expose
 
 from .health import BackendHealth, Health, Observed, Readiness, Status
+from .meter import Meter
+from .metrics import Resources, families
 
 LIVE: Final = "/health/live"
 READY: Final = "/health/ready"
 HEALTH: Final = "/health"
+METRICS: Final = "/metrics"
 
 _METHODS: Final = ((b"allow", b"GET, HEAD"),)
 _HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
@@ -38,7 +44,11 @@ _UNAVAILABLE: Final = 503
 
 
 class Monitor:
-    """Tells how a gateway is."""
+    """Tells how a gateway is.
+
+    Attributes:
+        meter: Counts what happens in it.
+    """
 
     def __init__(self, gateway: Observed, version: str) -> None:
         """Watch a gateway, which need not run yet.
@@ -47,6 +57,7 @@ class Monitor:
             gateway: The gateway.
             version: The version of the program.
         """
+        self.meter = Meter()
         self._gateway = gateway
         self._version = version
         self._begun = time.monotonic()
@@ -54,7 +65,12 @@ class Monitor:
     @property
     def routes(self) -> Mapping[str, Route]:
         """What is served at which path."""
-        return {LIVE: self._live, READY: self._ready, HEALTH: self._health}
+        return {
+            LIVE: self._live,
+            READY: self._ready,
+            HEALTH: self._health,
+            METRICS: self._metrics,
+        }
 
     async def _live(self, scope: Scope, wire: Wire, gate: Gate) -> None:
         del gate
@@ -63,7 +79,7 @@ class Monitor:
     async def _ready(self, scope: Scope, wire: Wire, gate: Gate) -> None:
         del gate
         readiness = Readiness.of(self._gateway)
-        if readiness:
+        if readiness.is_ready:
             await answer(scope, wire, 200, {"status": "ready"})
         else:
             told = {"status": "not ready", "reasons": readiness.reasons}
@@ -77,10 +93,27 @@ class Monitor:
         unavailable = health.status is Status.UNAVAILABLE
         await answer(scope, wire, _UNAVAILABLE if unavailable else 200, told)
 
+    async def _metrics(self, scope: Scope, wire: Wire, gate: Gate) -> None:
+        headers = scope["headers"]
+        gate.check_host(headers)
+        gate.check_origin(headers)
+        if self._gateway.configuration.telemetry.metrics == "admin":
+            gate.authenticate_admin(headers, time.time(), "")
+        check_method(scope)
+        body = expose(await self.look())
+        await respond(wire.send, 200, body, _HEADERS, CONTENT_TYPE)
+
+    async def look(self) -> Sequence[Family]:
+        """Return all metrics as they are now."""
+        processes = dict(self._gateway.processes)
+        resources = await trio.to_thread.run_sync(Resources.read, processes)
+        seen = families(Health.of(self._gateway), resources, self._version)
+        return [*seen, *self.meter.families()]
+
     def _detail(self, health: Health) -> Mapping[str, Any]:
         readiness = health.readiness
         return {
-            "ready": bool(readiness),
+            "ready": readiness.is_ready,
             "reasons": readiness.reasons,
             "system": {
                 "version": self._version,
@@ -122,9 +155,18 @@ async def answer(scope: Scope, wire: Wire, status: int, told: Mapping[str, Any])
     Raises:
         HttpRefusal: It is neither.
     """
+    check_method(scope)
+    await respond(wire.send, status, msgspec.json.encode(told), _HEADERS)
+
+
+def check_method(scope: Scope) -> None:
+    """Make sure that somebody only wants to read.
+
+    Raises:
+        HttpRefusal: They don't.
+    """
     if scope["method"] not in {"GET", "HEAD"}:
         raise HttpRefusal(405, InvalidRequest("this can only be read"), _METHODS)
-    await respond(wire.send, status, msgspec.json.encode(told), _HEADERS)
 
 
 def _shown(backend: BackendHealth) -> Mapping[str, Any]:

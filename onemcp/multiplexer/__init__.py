@@ -20,6 +20,7 @@ from .events import (
     TasksNotNoted,
 )
 from .lacking import lacking
+from .metering import Meter
 from .multiplexer import Multiplexer
 from .parking import Parking, ParkingLimits
 from .reply import Immediate, Reply
@@ -40,6 +41,7 @@ __all__ = [
     "ConflictsChanged",
     "Endpoint",
     "Immediate",
+    "Meter",
     "Multiplexer",
     "MultiplexerEvent",
     "ParkedCallExpired",

@@ -34,12 +34,12 @@ async def carry(admit: Admit, origin: Origin, backend: Backend, call: Call) -> R
     Raises:
         ProtocolError: It can't be carried.
     """
-    terms = admit(backend)
+    terms = admit(backend, call.method)
     try:
         check_state(origin, backend, call)
         backend, exchange = await _open(backend, call, terms.deadline)
-    except BaseException:
-        terms.on_end()
+    except BaseException as error:
+        terms.on_end(type(error))
         raise
     return RoutedCall(origin, backend, exchange, terms)
 
@@ -115,20 +115,20 @@ async def ask_in_turn(
     """
     latest = _deadline(candidates) if latest is None else latest
     for number, backend in enumerate(candidates, start=1):
-        terms = admit(backend)
+        terms = admit(backend, call.method)
         terms = attrs.evolve(terms, deadline=min(terms.deadline, latest))
         try:
             check_state(origin, backend, call)
             asked, exchange, first = await _open_and_receive(backend, call, terms.deadline)
         except ProtocolError as failure:
-            terms.on_end()
+            terms.on_end(type(failure))
             error = failure
             continue
-        except BaseException:
-            terms.on_end()
+        except BaseException as failure:
+            terms.on_end(type(failure))
             raise
         if _is_ignorance(first):
-            terms.on_end()
+            terms.on_end(None)
             continue
         routed = RoutedCall(origin, asked, exchange, terms, first=first)
         if first is None or isinstance(first, Response | Failure):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -19,6 +20,7 @@ from onemcp.state import Keyring
 from .description import SelfDescription
 from .endpoint import WHOLE, Arrangement, Endpoint
 from .events import ConflictsChanged, MultiplexerEvent
+from .metering import Meter, NoMeter
 from .parking import Parking
 from .routed import Terms
 from .scopes import ALL, selection_of
@@ -44,6 +46,7 @@ class Multiplexer:
         separator: What stands between a backend's prefix and a name.
         parking: Where calls wait for their clients.
         tasks: Makes the ids by which clients know tasks.
+        meter: Counts requests.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Multiplexer:
         in_flight: int = 1024,
         parking: Parking | None = None,
         tasks: TaskIds | None = None,
+        meter: Meter | None = None,
         on_event: Callable[[MultiplexerEvent], object] = lambda _: None,
     ) -> None:
         """Begin with no backends; `replace` brings them.
@@ -66,6 +70,7 @@ class Multiplexer:
                 by default one that nobody runs, so that no call can be parked.
             tasks: Makes the ids by which clients know tasks; by default ones that don't outlive
                 the process.
+            meter: Counts requests; by default nobody does.
             on_event: Takes what happens.
         """
         self.backends: Mapping[str, Backend] = {}
@@ -76,6 +81,7 @@ class Multiplexer:
             parking = Parking(Keyring.ephemeral(), on_event=on_event)
         self.parking = parking
         self.tasks = tasks or TaskIds(Keyring.ephemeral(), on_event=on_event)
+        self.meter = meter or NoMeter()
         self._limit = in_flight
         self._on_event = on_event
         self._in_flight = 0
@@ -208,8 +214,8 @@ class Multiplexer:
         """Return the backend that has a name just now."""
         return self.backends.get(name)
 
-    def admit(self, backend: Backend) -> Terms:
-        """Let one more call in.
+    def admit(self, backend: Backend, method: str) -> Terms:
+        """Let one more call of a method in.
 
         Raises:
             Overloaded: The limit of calls in flight is reached.
@@ -219,8 +225,10 @@ class Multiplexer:
         if self._in_flight >= self._limit:
             raise Overloaded(f"{self._in_flight} calls are in flight, the limit; try again later")
         self._in_flight += 1
-        deadline = trio.current_time() + backend.config.timeouts.call
-        return Terms(deadline, self._next_question, self._release, self.parking, self.tasks)
+        now = trio.current_time()
+        deadline = now + backend.config.timeouts.call
+        release = partial(self._release, backend.name, method, now)
+        return Terms(deadline, self._next_question, release, self.parking, self.tasks)
 
     def check_running(self) -> None:
         """Make sure that new work can be taken.
@@ -254,8 +262,11 @@ class Multiplexer:
         for view in self._all_views():
             view.announced(note, backend)
 
-    def _release(self) -> None:
+    def _release(
+        self, backend: str, method: str, since: float, failure: type[BaseException] | None = None
+    ) -> None:
         self._in_flight -= 1
+        self.meter.carried(backend, method, trio.current_time() - since, failure)
 
     def _next_question(self) -> str:
         return f"onemcp-{next(self._questions)}"

@@ -65,14 +65,14 @@ async def come_back(
     inquiry = parked.inquiry
     exchange = inquiry.exchange
     token = meta.progress_token(meta.meta_of(origin.params))
-    terms = admit(inquiry.backend)
+    terms = admit(inquiry.backend, method)
     try:
         await parking.take(state, parked)
         with contextlib.suppress(ProtocolError):  # without log messages, it goes on all the same
             await inquiry.backend.heed(exchange, caller)
-    except BaseException:
+    except BaseException as error:
         exchange.close()
-        terms.on_end()
+        terms.on_end(type(error))
         raise
     exchange.call = attrs.evolve(exchange.call, caller=caller)
     exchange.progress_token = token

@@ -58,20 +58,20 @@ class Terms:
     Attributes:
         deadline: When it is given up, by Trio's clock.
         next_question: Makes ids for questions, unique among all that are open.
-        on_end: Called once when the call is over.
+        on_end: Called once when the call is over, with what it has failed with, if it has.
         parking: Where it can wait for its client.
         tasks: Makes the ids by which clients know tasks.
     """
 
     deadline: float
     next_question: Callable[[], str]
-    on_end: Callable[[], object]
+    on_end: Callable[[type[BaseException] | None], object]
     parking: Parking
     tasks: TaskIds
 
 
-Admit: TypeAlias = Callable[[Backend], Terms]
-"""Lets one more call in, or raises Overloaded or ShuttingDown."""
+Admit: TypeAlias = Callable[[Backend, str], Terms]
+"""Lets one more call of a method in, or raises Overloaded or ShuttingDown."""
 
 
 class RoutedCall:
@@ -164,10 +164,13 @@ class RoutedCall:
 
     def close(self) -> None:
         """Stop caring; cancel the call where it is still in flight."""
+        self._close(RequestCancelled)
+
+    def _close(self, failure: type[BaseException] | None) -> None:
         if self._closed:
             return
         self._closed = True
-        self._terms.on_end()
+        self._terms.on_end(failure)
         if self._round is not None:
             self._round.abandon()
         self._exchange.close()
@@ -220,7 +223,7 @@ class RoutedCall:
             return None
         self._check_open()
         self._closed = True  # but the exchange goes on
-        self._terms.on_end()
+        self._terms.on_end(None)
         return Response(self._origin.id, result)
 
     def _inquire(self) -> Inquiry:
@@ -303,7 +306,7 @@ class RoutedCall:
         self._check_meant(RemoteError(error))
         uri = value_of(self._call.params, "uri", str)
         translated = translation.translate_error(method, error, caller.era, uri)
-        return self._end(Failure(self._origin.id, translated))
+        return self._end(Failure(self._origin.id, translated), RemoteError)
 
     def _check_meant(self, error: RemoteError) -> None:
         """Make sure that an error means the same to the client as to the backend.
@@ -384,8 +387,8 @@ class RoutedCall:
         return Response(asked, tasks.rename_related(answer.result, self._names.to_backend))
 
     def _fail(self, error: ProtocolError) -> Answer:
-        return self._end(Failure(self._origin.id, error.error))
+        return self._end(Failure(self._origin.id, error.error), type(error))
 
-    def _end(self, answer: Answer) -> Answer:
-        self.close()
+    def _end(self, answer: Answer, failure: type[BaseException] | None = None) -> Answer:
+        self._close(failure)
         return answer

@@ -97,6 +97,14 @@ class View:
         Raises:
             ProtocolError: What is wrong with the request, or with the backend it leads to.
         """
+        self.multiplexer.meter.requested(request.method)
+        try:
+            return await self._serve(request, caller)
+        except ProtocolError as error:
+            self.multiplexer.meter.refused(type(error))
+            raise
+
+    async def _serve(self, request: Request, caller: Caller) -> Reply:
         handler = handler_of(request.method, caller.era)
         params = split(request.params)
         origin = Origin(request.id, self.name, request.method, params)

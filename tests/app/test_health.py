@@ -9,13 +9,18 @@ import httpx
 from onemcp.auth import load_or_create_keys, new_token
 from onemcp.supervision import Event, What
 from tests.app.test_reload import DEMO, SERVER, World, serving
+from tests.monitor.test_metrics import Metrics
 
 
-async def get(world: World, path: str) -> tuple[int, Any]:
+async def fetch(world: World, path: str) -> httpx.Response:
     url = httpx.URL(world.gateway.url).copy_with(path=path)
     token = new_token(load_or_create_keys(world.state), "me", 60.0, "admin")
     async with httpx.AsyncClient() as client:
-        answer = await client.get(url, headers={"authorization": f"Bearer {token}"})
+        return await client.get(url, headers={"authorization": f"Bearer {token}"})
+
+
+async def get(world: World, path: str) -> tuple[int, Any]:
+    answer = await fetch(world, path)
     return answer.status_code, answer.json()
 
 
@@ -24,6 +29,11 @@ async def test_a_gateway_tells_how_it_is_while_backends_and_its_file_fail(tmp_pa
         await world.gateway.multiplexer.backends["demo"].wait_ready()
         assert await get(world, "/health/ready") == (200, {"status": "ready"})
         assert (await get(world, "/health"))[1]["status"] == "ok"
+        metrics = Metrics((await fetch(world, "/metrics")).text)
+        assert metrics("onemcp_backend_processes", backend="demo") == 1
+        assert metrics("onemcp_backend_resident_memory_bytes", backend="demo") > 1_000_000
+        assert metrics("onemcp_backend_cpu_seconds_total", backend="demo") > 0
+        assert metrics("onemcp_events_total", event="backend_ready") == 1
 
         absent = {"command": "/nowhere/absent", "restart": {"intensity": 0, "cooldown": 600}}
         servers = {"demo": DEMO, "absent": {**absent, "required": True}}

@@ -36,6 +36,7 @@ class Observed:
     is_stopping: bool = False
     is_listening: bool = True
     streams: int = 3
+    processes: Any = attrs.field(factory=dict)
 
     @property
     def multiplexer(self) -> Any:

@@ -1,0 +1,182 @@
+"""What is counted while it happens, because it can't be looked at afterwards.
+
+Theory of operation: everything here costs no more than a look into a dictionary and an addition.
+The number of series is bounded: methods that onemcp doesn't know count as one, what a client
+calls (tools, prompts, URIs) is no label at all, and backends that have been removed are forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final, NoReturn, TypeVar
+
+import trio
+
+from onemcp.frontend import RequestDenied
+from onemcp.protocol import methods
+from onemcp.protocol.errors import LocalError, RemoteError, RequestCancelled
+from onemcp.supervision import Event
+from onemcp.telemetry import Family, Histogram, Sample
+
+K = TypeVar("K")
+
+OTHER: Final = "other"
+"""Stands for every method that is not known here."""
+
+SECONDS: Final = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+)  # fmt: skip
+"""Bounds of durations, in seconds."""
+
+LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+LAG_INTERVAL: Final = 1.0
+"""How often it is looked how late a task is woken, in seconds."""
+
+METHODS: Final = frozenset(
+    value
+    for name, value in vars(methods).items()
+    if name.isupper() and isinstance(value, str) and not value.startswith("notifications/")
+) | frozenset(methods.LISTS)
+
+_WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+class Meter:
+    """Counts requests, calls and events; see :class:`.multiplexer.Meter`."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._requests: dict[str, int] = dict.fromkeys(METHODS, 0)
+        self._refused: dict[str, int] = {}
+        self._calls: dict[tuple[str, str], Histogram] = {}
+        self._failures: dict[tuple[str, str], int] = {}
+        self._events: dict[str, int] = {}
+        self._changes: dict[str, int] = {}
+        self._denied: dict[int, int] = {}
+        self._lag = Histogram(LAG_SECONDS)
+
+    # --- what happens ------------------------------------------------------------------------
+
+    def requested(self, method: str) -> None:
+        """Take note of a request of a client."""
+        if method not in self._requests:
+            method = OTHER
+        self._requests[method] = self._requests.get(method, 0) + 1
+
+    def refused(self, failure: type[BaseException]) -> None:
+        """Take note that a request has come to nothing before it had a reply."""
+        _count(self._refused, kind_of(failure))
+
+    def carried(
+        self, backend: str, method: str, seconds: float, failure: type[BaseException] | None
+    ) -> None:
+        """Take note that a call to a backend is over."""
+        calls = self._calls.get((backend, method))
+        if calls is None:
+            method = method if method in METHODS else OTHER
+            calls = self._calls.setdefault((backend, method), Histogram(SECONDS))
+        calls.observe(seconds)
+        if failure is not None:
+            _count(self._failures, (backend, kind_of(failure)))
+
+    def happened(self, event: object) -> None:
+        """Take note of a typed event."""
+        if isinstance(event, Event):
+            _count(self._changes, event.what.value)
+            return
+        _count(self._events, _snake_case(type(event).__name__))
+        if isinstance(event, RequestDenied):
+            _count(self._denied, event.status)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Count nothing any more of backends that have been removed."""
+        gone = frozenset(names)
+        for key in [key for key in self._calls if key[0] in gone]:
+            del self._calls[key]
+        for key in [key for key in self._failures if key[0] in gone]:
+            del self._failures[key]
+
+    async def watch_lag(self, *, task_status: trio.TaskStatus[None]) -> NoReturn:
+        """Measure how late tasks are woken, until cancelled."""
+        task_status.started()
+        while True:
+            due = trio.current_time() + LAG_INTERVAL
+            await trio.sleep_until(due)
+            self._lag.observe(max(0.0, trio.current_time() - due))
+
+    # --- what has happened -------------------------------------------------------------------
+
+    def families(self) -> Iterator[Family]:
+        """Return all that was counted."""
+        yield Family(
+            "onemcp_requests_total",
+            "Requests of clients.",
+            "counter",
+            [Sample(count, {"method": method}) for method, count in self._requests.items()],
+        )
+        yield Family(
+            "onemcp_requests_refused_total",
+            "Requests of clients that came to nothing before they had a reply.",
+            "counter",
+            [Sample(count, {"kind": kind}) for kind, count in self._refused.items()],
+        )
+        yield Family(
+            "onemcp_requests_denied_total",
+            "HTTP requests refused for their origin, host or credentials.",
+            "counter",
+            [Sample(count, {"status": str(status)}) for status, count in self._denied.items()],
+        )
+        yield Family(
+            "onemcp_backend_request_duration_seconds",
+            "How long calls to backends took until they were over or wait for their clients.",
+            "histogram",
+            [
+                Sample(calls, {"backend": backend, "method": method})
+                for (backend, method), calls in self._calls.items()
+            ],
+        )
+        yield Family(
+            "onemcp_backend_request_errors_total",
+            "Calls to backends that were not answered with a result.",
+            "counter",
+            [
+                Sample(count, {"backend": backend, "kind": kind})
+                for (backend, kind), count in self._failures.items()
+            ],
+        )
+        yield Family(
+            "onemcp_events_total",
+            "What has happened, by the names that the log has for it.",
+            "counter",
+            [Sample(count, {"event": event}) for event, count in self._events.items()],
+        )
+        yield Family(
+            "onemcp_supervision_events_total",
+            "What has happened to supervised tasks.",
+            "counter",
+            [Sample(count, {"what": what}) for what, count in self._changes.items()],
+        )
+        yield Family(
+            "onemcp_event_loop_lag_seconds",
+            "How late tasks are woken.",
+            "histogram",
+            [Sample(self._lag)],
+        )
+
+
+def kind_of(failure: type[BaseException]) -> str:
+    """Return what a failure is called: the kinds are as many as there are classes of errors."""
+    if issubclass(failure, RemoteError):
+        return "remote"
+    if issubclass(failure, trio.Cancelled | RequestCancelled):
+        return "cancelled"
+    return _snake_case(failure.__name__) if issubclass(failure, LocalError) else "internal"
+
+
+def _count(counts: dict[K, int], key: K) -> None:
+    counts[key] = counts.get(key, 0) + 1
+
+
+def _snake_case(name: str) -> str:
+    return _WORD_START.sub("_", name).lower()
