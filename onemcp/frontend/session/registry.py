@@ -5,6 +5,9 @@ need. An id that is not in it may still be of a session: one that was opened bef
 another instance with the same sealing key. Then the id itself says what the session is, the ledger
 that it has not ended, and it goes on here as a session like any other. An id that was not sealed
 with the key costs no more than to find that out.
+
+As long as there are sessions, one task ends those whose time is over: a timer in each of thousands
+would cost more than all else that they hold.
 """
 
 from __future__ import annotations
@@ -32,6 +35,9 @@ MAX_SESSIONS: Final = 1_000_000
 
 ABANDONED: Final = 60.0
 """After so many seconds without a request or a stream a session may make room for a new one."""
+
+SLACK: Final = 1.0
+"""How late a session may be ended, in seconds: many end together."""
 
 NOTING: Final = 10.0
 """How long the end of a session may take to be noted, in seconds."""
@@ -75,6 +81,7 @@ class Sessions:
         self._on_event = on_event
         self._sessions: dict[str, Session] = {}
         self._taking_over = trio.Lock()
+        self._timer: trio.CancelScope | None = None
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -153,9 +160,37 @@ class Sessions:
         )
         try:
             await self.supervisor.start_child(spec)
+            await self._watch_the_clock(session)
         except SupervisionError as error:
             raise Overloaded(f"no session can be opened now: {error}") from error
         return session
+
+    async def _watch_the_clock(self, session: Session) -> None:
+        """See to it that a session is ended in time."""
+        if self._timer is not None:
+            self._timer.deadline = min(self._timer.deadline, session.ends_at)
+            return
+        self._timer = trio.CancelScope()
+        await self.supervisor.start_child(
+            ChildSpec(id="deadlines", start=self._end_in_time, restart=Restart.TEMPORARY)
+        )
+
+    async def _end_in_time(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """End sessions whose time is over, until none is left."""
+        task_status.started()
+        try:
+            while self._sessions:
+                now = trio.current_time()
+                for session in list(self._sessions.values()):
+                    if session.ends_at <= now:
+                        session.close()
+                live = [each for each in self._sessions.values() if not each.is_over]
+                end = min((each.ends_at for each in live), default=now)
+                pause = min(SLACK, self.deadlines.idle / 64)
+                with trio.CancelScope(deadline=max(end, now + pause)) as self._timer:
+                    await trio.sleep_forever()
+        finally:
+            self._timer = None
 
     def _make_room(self) -> None:
         """Close the session that its client has left alone for longest.

@@ -2,8 +2,9 @@
 
 Theory of operation: a session is a temporary child of the `sessions` supervisor. Its task holds
 the nursery in which calls go on whose connection has gone (a disconnect is no cancellation in the
-legacy era), tells the client of changes on its standalone stream, and ends the session when it
-has been idle, or alive, for too long. Everything that a session holds is bounded.
+legacy era), and tells the client of changes on its standalone stream. It has no timer of its own:
+who keeps the sessions ends those that have been idle, or alive, for too long. Everything that a
+session holds is bounded, and there may be thousands: one task each is what they cost.
 """
 
 from __future__ import annotations
@@ -80,14 +81,15 @@ class Session:
         self._grant = opening.grant
         self._caller: Caller | None = None
         self.is_over = False
-        self._deadlines = deadlines
+        self._idle = deadlines.idle
         self._in_flight: dict[RequestId, Reply | trio.CancelScope] = {}
         self._subscriber: Subscriber | None = None
         self._nursery: trio.Nursery | None = None
         self._context = contextvars.Context()
-        self._closed = trio.Event()
+        self._is_closed = False
         self._emptied = trio.Event()
         self._used = trio.current_time()
+        self._latest = self._used + deadlines.lifetime
 
     @property
     def caller(self) -> Caller:
@@ -136,17 +138,17 @@ class Session:
             view.adopt(self._subscriber)
 
     async def run(self, *, task_status: trio.TaskStatus[Session]) -> None:
-        """Live until the session is closed, idle for too long, or too old."""
+        """Live until the session is closed, or the gateway stops."""
         try:
             self._subscriber = await self.opening.view.subscribe(ALL_LISTS, caller=self.caller)
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 self._context = contextvars.copy_context()
-                nursery.start_soon(self._forward, self._subscriber)
                 if self.record.is_recalled:
                     nursery.start_soon(self._make_up_for, self._subscriber)
                 task_status.started(self)
-                await self._wait_end()
+                if not self._is_closed:
+                    await self._forward(self._subscriber)
                 nursery.cancel_scope.cancel()
         finally:
             self._end()
@@ -157,8 +159,9 @@ class Session:
 
     def close(self) -> None:
         """End the session for good."""
-        self.is_over = True
-        self._closed.set()
+        self.is_over = self._is_closed = True
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
 
     def __repr__(self) -> str:
         return f"<Session {self.opening.revision} in_flight={self.in_flight}>"
@@ -268,7 +271,7 @@ class Session:
         self, log: EventLog, function: Callable[..., Awaitable[object]], *args: Any
     ) -> None:
         """Start a task that writes to a stream, and outlives the connection that it is for."""
-        if self._nursery is None or self._closed.is_set():
+        if self._nursery is None or self._is_closed:
             log.finish()
             return
         # The task is the session's: the context of the request that starts it stays behind.
@@ -307,7 +310,6 @@ class Session:
             while self._in_flight:
                 self._emptied = trio.Event()
                 await self._emptied.wait()
-            self._closed.set()
 
     async def _make_up_for(self, subscriber: Subscriber) -> None:
         """Give back to a client that was taken over what it takes for granted.
@@ -328,29 +330,22 @@ class Session:
             await trio.sleep(wait)
             wait = min(2 * wait, RETRY_MAXIMUM)
 
-    async def _wait_end(self) -> None:
-        latest = trio.current_time() + self._deadlines.lifetime
-        while True:
-            if self._is_busy():
-                self.touch()
-            end = min(self._used + self._deadlines.idle, latest)
-            if trio.current_time() >= end:
-                self.is_over = True
-                return
-            with trio.move_on_at(end):
-                await self._closed.wait()
-                return
-
     @property
     def quiet_since(self) -> float:
         """When the client was last there, by Trio's clock; infinity while it is."""
-        return math.inf if self._closed.is_set() or self._is_busy() else self._used
+        return math.inf if self._is_closed or self._is_busy() else self._used
+
+    @property
+    def ends_at(self) -> float:
+        """When it shall end unless the client is heard of until then, by Trio's clock."""
+        used = trio.current_time() if self._is_busy() else self._used
+        return min(used + self._idle, self._latest)
 
     def _is_busy(self) -> bool:
         return bool(self._in_flight) or self.streams.are_read
 
     def _end(self) -> None:
-        self._closed.set()
+        self._is_closed = True
         for request_id in list(self._in_flight):
             self.end(request_id)
         if self._subscriber is not None:
