@@ -51,6 +51,7 @@ from onemcp.multiplexer import (
     RetryRefused,
     TaskRefused,
     TasksNotNoted,
+    UnmatchedPattern,
 )
 from onemcp.telemetry import LogEvents
 
@@ -75,6 +76,7 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
         SecretExposed, "warning", "Any user of this machine may use this secret: chmod 600"
     )
     log.register(ConflictsChanged, _of_conflicts)
+    log.register(UnmatchedPattern, "warning", "No MCP server offers anything that it matches")
     log.register(CallParked, "debug")
     log.register(CallResumed, "debug")
     log.register(ParkedCallExpired, "info")

@@ -28,6 +28,7 @@ from .selection import EVERYTHING, NOTHING, Selection
 from .subscriptions import ALL_LISTS, Subscriber
 from .table import Conflict
 from .tasks import TaskIds
+from .unmatched import UnmatchedPattern
 from .view import View
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "TaskIds",
     "TaskRefused",
     "TasksNotNoted",
+    "UnmatchedPattern",
     "View",
     "lacking",
 ]

@@ -13,6 +13,7 @@ from onemcp.protocol.methods import PROMPTS, TOOLS
 
 from .selection import EVERYTHING, NOTHING, Filter, Pattern, PerBackend, Rule, Selection
 from .table import NO_WORDINGS, Subject, Wording
+from .unmatched import WatchedPattern, watched
 
 
 @attrs.frozen
@@ -55,11 +56,13 @@ class Arrangement:
         views: The named views.
         filters: What is seen of the backends at all, wherever it may be.
         tags: The names of the backends that carry each tag.
+        patterns: All patterns in that.
     """
 
     views: Mapping[str, Endpoint] = attrs.field(factory=lambda: MappingProxyType({}))
     filters: Selection = EVERYTHING
     tags: Mapping[str, frozenset[str]] = attrs.field(factory=lambda: MappingProxyType({}))
+    patterns: tuple[WatchedPattern, ...] = ()
 
     @classmethod
     def of(cls, configuration: config.Configuration) -> Arrangement:
@@ -76,6 +79,7 @@ class Arrangement:
             {view.name: _endpoint(view, servers) for view in configuration.views},
             PerBackend(rules) if rules else EVERYTHING,
             tags,
+            tuple(watched(configuration)),
         )
 
 

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import attrs
 
 from .table import Conflict
+from .unmatched import UnmatchedPattern
 
 
 @attrs.frozen
@@ -127,4 +128,4 @@ InteractionEvent: TypeAlias = (
 
 TaskEvent: TypeAlias = TaskRefused | TasksNotNoted
 
-MultiplexerEvent: TypeAlias = ConflictsChanged | InteractionEvent | TaskEvent
+MultiplexerEvent: TypeAlias = ConflictsChanged | UnmatchedPattern | InteractionEvent | TaskEvent

@@ -28,6 +28,7 @@ from .selection import EVERYTHING, NOTHING, Selection
 from .subscriptions import unaddressed
 from .table import Conflict
 from .tasks import TaskIds
+from .unmatched import PatternWatch, UnmatchedPattern
 from .view import View
 
 SEPARATOR: Final = "__"
@@ -94,6 +95,7 @@ class Multiplexer:
         self._recent: OrderedDict[tuple[str | None, Selection], View] = OrderedDict()
         self._granted: dict[frozenset[Scope], Selection] = {}
         self._conflicts: tuple[Conflict, ...] = ()
+        self._patterns = PatternWatch(on_event)
         self._stopping = False
 
     @property
@@ -105,6 +107,11 @@ class Multiplexer:
     def conflicts(self) -> tuple[Conflict, ...]:
         """The names and URIs that several backends expose."""
         return self._conflicts
+
+    @property
+    def unmatched(self) -> tuple[UnmatchedPattern, ...]:
+        """The patterns of the configuration that match nothing that there is."""
+        return self._patterns.unmatched
 
     def replace(self, backends: Sequence[Backend]) -> None:
         """Show these backends from now on, in this order.
@@ -285,6 +292,7 @@ class Multiplexer:
         if conflicts != self._conflicts:
             self._conflicts = conflicts
             self._on_event(ConflictsChanged(self._conflicts))
+        self._patterns.look(self.arrangement.patterns, self.backends)
 
     def _find_conflicts(self) -> Iterator[Conflict]:
         views = self.arrangement.views

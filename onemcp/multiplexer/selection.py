@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from fnmatch import translate
+from glob import escape
 from typing import Final, Protocol
 from urllib.parse import unquote
 
@@ -164,6 +165,11 @@ class Pattern:
         """Read ``BACKEND/NAME``, or ``NAME`` for every backend."""
         backend, slash, name = source.partition("/")
         return cls(name, backend) if slash else cls(source)
+
+    @classmethod
+    def exactly(cls, name: str) -> Pattern:
+        """Return what matches one name and no other."""
+        return cls(escape(name))
 
     def is_of(self, backend: str) -> bool:
         """Tell whether it speaks of a backend."""
