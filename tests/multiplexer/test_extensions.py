@@ -104,6 +104,19 @@ async def test_methods_of_other_revisions_are_no_extensions(world: World, method
         await send(view, method, {})
 
 
+@pytest.mark.parametrize("client", [modern, legacy])
+async def test_tools_for_apps_alone_are_left_to_hosts_whatever_they_declare(
+    world: World, client: Any
+):
+    ui = {"resourceUri": "ui://one/x", "visibility": ["app"]}
+    view = await world.show(extended("one", APPS, tools=[tool("t", _meta={"ui": ui})], prefix=""))
+    for declared in ({}, {"extensions": APPS}):
+        caller = client(capabilities=raw(declared))
+        (listed,) = (await ask(view, "tools/list", {}, caller))["tools"]
+        assert listed == tool("t", _meta={"ui": ui})
+        assert (await ask(view, "tools/call", {"name": "t"}, caller))["said"] == "one"
+
+
 async def test_without_extensions_there_are_no_other_methods(world: World):
     view = await world.show(extended("one", {**TASKS, **APPS}), Server("two"))
     with pytest.raises(MethodNotFound):
