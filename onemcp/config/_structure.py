@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import attrs
 import cattrs
 from attrs import fields
-from cattrs import AttributeValidationNote, ClassValidationError
+from cattrs import AttributeValidationNote, BaseValidationError, IterableValidationNote
 from cattrs.gen import make_dict_structure_fn, override
 
 from onemcp.config._auth import Auth, Issuer, OAuthClient, User
@@ -125,7 +125,7 @@ def structure(document: Object, *, spoilt: set[Path]) -> tuple[Configuration | N
             return None
         try:
             return build()
-        except (InvalidOption, ClassValidationError) as error:
+        except (InvalidOption, BaseValidationError) as error:
             refusals.extend(_refusals(error, path))
             return None
 
@@ -161,16 +161,20 @@ def _refusals(error: BaseException, path: Path) -> Iterator[Refusal]:
     """Gather what the model refused from the groups that cattrs wraps around it."""
     if isinstance(error, InvalidOption):
         yield Refusal((*path, camel_case(error.option)), str(error), error.remedy)
-    elif isinstance(error, ClassValidationError):
+    elif isinstance(error, BaseValidationError):
         for inner in error.exceptions:
-            notes = [
-                note.name
-                for note in getattr(inner, "__notes__", ())
-                if isinstance(note, AttributeValidationNote)
-            ]
-            yield from _refusals(inner, (*path, *map(camel_case, notes)))
+            yield from _refusals(inner, (*path, *_steps(inner)))
     else:  # the schema let through what the model cannot take: a mistake of ours
         raise error
+
+
+def _steps(error: BaseException) -> Iterator[str | int]:
+    """Yield the steps from a value to the member or item of it that an error is about."""
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            yield camel_case(note.name)
+        elif isinstance(note, IterableValidationNote):
+            yield note.index
 
 
 def _backend(converter: cattrs.Converter, name: str, entry: Object) -> Backend:

@@ -135,6 +135,22 @@ BAD = [
             "refreshTokenLifetime, consentLifetime, keyFile, keyLifetime"
         ),
     ),
+    # within lists and objects of the section on authorization
+    (
+        one('{"command": "x"}')[:-1] + ', "auth": {"clients": {"my_app": {"secret": "s3cret"}}}}',
+        (
+            "f:1:83: auth.clients.my_app.secret: has less than 24 characters. "
+            "Make a longer one at random"
+        ),
+    ),
+    (
+        one('{"command": "x"}')[:-1]
+        + ', "auth": {"mode": "external", "issuers": [{"issuer": "https://id.example"}]}}',
+        (
+            'f:1:82: auth.issuers[0].jwks: needs either "jwks" or "jwksUrl". '
+            "Name a file with its public keys, or the address to fetch them from"
+        ),
+    ),
     # types and values
     (
         one('{"command": "x", "args": "-y"}'),
