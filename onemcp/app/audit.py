@@ -17,6 +17,7 @@ import attrs
 
 from onemcp.auth.server import Audited, What
 from onemcp.frontend import RequestDenied
+from onemcp.telemetry import scrub_text
 
 from .events import ReloadApplied
 
@@ -77,8 +78,11 @@ def _fields(event: object) -> Mapping[str, Any] | None:
         told = {"what": "configuration changed"}
     else:
         return None
-    return {
-        name: value[:MAX_TEXT] if isinstance(value, str) else value
-        for name, value in told.items()
-        if value
-    }
+    return {name: _fit(name, value) for name, value in told.items() if value}
+
+
+def _fit(name: str, value: object) -> object:
+    """Make what strangers wrote fit; why something was refused is in words of our own."""
+    if not isinstance(value, str):
+        return value
+    return value[:MAX_TEXT] if name == "reason" else scrub_text(value)[:MAX_TEXT]

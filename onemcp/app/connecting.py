@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import attrs
 
 from onemcp import config
-from onemcp.backend import BackendStderr, Connection, Identity, Setup
+from onemcp.backend import BackendStderr, Connection, Identity, Setup, redactor_for
 from onemcp.backend.duplex import DuplexConnection, DuplexLimits
 from onemcp.backend.handshake import Terms
 from onemcp.backend.http import connect_http
@@ -74,6 +74,7 @@ class Connector:
             terms,
             setup.notification_handler,
             DuplexLimits(in_flight=limits.in_flight + OWN_CALLS),
+            redactor_for(transport, setup.credentials, self.instance.environ),
         )
 
     @asynccontextmanager

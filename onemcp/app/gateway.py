@@ -33,7 +33,7 @@ from pathlib import Path
 import trio
 
 from onemcp import config
-from onemcp.backend import Backend, Identity
+from onemcp.backend import Backend, Identity, redactor_for
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
 from onemcp.monitor import Meter, Monitor
@@ -262,12 +262,13 @@ class Gateway:
     def _spec(self, settings: config.Backend) -> ChildSpec:
         stop = stop_seconds(settings.timeouts)
         credentials = credentials_for(settings, self._logins, self._on_event)
+        redact = redactor_for(settings.transport, credentials, self._connector.instance.environ)
         backend = Backend(
             settings,
             connect=self._connector,
             observer=self.multiplexer,
             identity=self._identity,
-            on_event=self._on_event,
+            on_event=redact.passing_on(self._on_event),
             credentials=credentials,
             shutdown=stop,
         )

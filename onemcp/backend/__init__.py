@@ -27,6 +27,7 @@ from .events import (
     ToolWithheld,
 )
 from .exchange import Answer, Exchange, Incoming
+from .redaction import Redactor, redactor_for
 from .setup import Identity, Setup
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "ItemRejected",
     "ListFailed",
     "LoginNoticed",
+    "Redactor",
     "SecretExposed",
     "ServerDescription",
     "Setup",
@@ -59,4 +61,5 @@ __all__ = [
     "ToolWithheld",
     "open_call",
     "open_call_nowait",
+    "redactor_for",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import attrs
 import trio
@@ -33,6 +33,14 @@ class ConnectionLost(Exception):
         super().__init__(reason)
         self.reason = reason
         self.detail = detail
+
+    def redacted(self, redact: Callable[[str], str]) -> Self:
+        """Return the same in words without secrets."""
+        reason = redact(self.reason)
+        detail = None if self.detail is None else redact(self.detail)
+        if (reason, detail) == (self.reason, self.detail):
+            return self
+        return type(self)(reason, detail)
 
 
 class HandshakeFailed(ConnectionLost):

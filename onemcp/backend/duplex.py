@@ -47,6 +47,9 @@ MAX_NONSENSE: Final = 1000
 MAX_BATCH: Final = 1000
 """How many messages one line may hold, in the one revision that has batches."""
 
+MAX_NOISE: Final = 4096
+"""How many bytes of such a line are looked at; fewer are repeated."""
+
 _VERSION = rb'"jsonrpc"\s*:\s*"2\.0"'
 _ID = rb'"id"\s*:\s*(\d{1,18})'
 _ANSWER = re.compile(  # how an answer begins, with its id where that comes first
@@ -106,13 +109,23 @@ class DuplexConnection:
         terms: Terms,
         on_notification: NotificationHandler,
         limits: DuplexLimits,
+        redact: Callable[[str], str] = str,
     ) -> None:
-        """Prepare a connection; `run` makes it."""
+        """Prepare a connection; `run` makes it.
+
+        Args:
+            open_channel: Opens the channel.
+            terms: How to talk to the backend for the first time.
+            on_notification: Takes what belongs to no exchange.
+            limits: The bounds.
+            redact: Takes what is secret out of what the backend says.
+        """
         self.server: ServerDescription | None = None
         self.is_shared = True
         self._open_channel = open_channel
         self._terms = terms
         self._limits = limits
+        self._redact = redact
         self.inbound = Inbound(self._answer, on_notification)
         self._next_id = 0
         self._outgoing: deque[bytes] = deque()
@@ -197,7 +210,7 @@ class DuplexConnection:
         try:
             await run(*args)
         except ConnectionLost as reason:
-            self._lost = self._lost or reason
+            self._lost = self._lost or reason.redacted(self._redact)
             self.server = None
         scope.cancel()
 
@@ -277,7 +290,7 @@ class DuplexConnection:
         return self.server is not None and self.server.era is Era.MODERN
 
     def _on_noise(self, data: bytes | Raw, error: ProtocolError) -> None:
-        said = bytes(data)[:80]
+        said = self._redact(bytes(data)[:MAX_NOISE].decode(errors="backslashreplace"))[:80]
         self._on_nonsense(f"it printed something other than MCP: {said!r} ({error})")
 
     def _on_nonsense(self, what: str) -> None:

@@ -11,7 +11,7 @@ processes use.
 from onemcp.telemetry._events import LogEvents
 from onemcp.telemetry._logging import configure_logging
 from onemcp.telemetry._metrics import CONTENT_TYPE, Family, Histogram, Sample, expose
-from onemcp.telemetry._scrub import scrub
+from onemcp.telemetry._scrub import scrub, scrub_text
 from onemcp.telemetry._usage import OwnUsage, Usage, own_usage, usage_of_sessions
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "expose",
     "own_usage",
     "scrub",
+    "scrub_text",
     "usage_of_sessions",
 ]

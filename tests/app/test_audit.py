@@ -21,13 +21,14 @@ def test_one_line_for_each_event_that_belongs_there(tmp_path):
     log = AuditLog(path, lambda: 5.0)
     log(Audited(what=What.LOGIN, address="192.0.2.1", subject="ada\n", how="password"))
     log(RequestDenied("/mcp", 401, "expired", "192.0.2.2"))
+    log(RequestDenied("/mcp/eyJhbGciOiJub25lIn0.e30.", 404, "no bearer token", "192.0.2.2"))
     log(RequestFailed("/mcp", ValueError()))
     assert lines(path) == [
         {
             "time": 5.0,
             "what": "login",
             "address": "192.0.2.1",
-            "subject": "ada\n",
+            "subject": "ada\\n",
             "how": "password",
         },
         {
@@ -36,6 +37,13 @@ def test_one_line_for_each_event_that_belongs_there(tmp_path):
             "address": "192.0.2.2",
             "resource": "/mcp",
             "reason": "expired",
+        },
+        {
+            "time": 5.0,
+            "what": "access refused",
+            "address": "192.0.2.2",
+            "resource": "/mcp/[redacted]",
+            "reason": "no bearer token",
         },
     ]
     assert path.stat().st_mode & 0o777 == 0o600

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final, Self
@@ -23,6 +23,7 @@ import httpx
 import trio
 
 from onemcp.backend.oauth import Challenge, Credentials, NotNow, OAuthError, read_challenge
+from onemcp.backend.redaction import Redactor, redactor_for
 from onemcp.backend.trust import trusting
 from onemcp.config import BackendLimits, HttpTransport, Timeouts
 from onemcp.protocol.errors import BackendProtocolError, BackendUnavailable
@@ -75,20 +76,18 @@ class Peer:
         timeouts: How long it may take.
         limits: What it may use.
         credentials: How onemcp logs in at it, if it does.
+        redact: Takes what is secret out of what it says.
     """
 
     transport: HttpTransport
     timeouts: Timeouts
     limits: BackendLimits
     credentials: Credentials | None = None
+    redact: Redactor = attrs.field(init=False, eq=False)
 
-    @property
-    def secrets(self) -> frozenset[str]:
-        """What must not be repeated in a message."""
-        url = httpx.URL(self.transport.url)
-        words = {word for value in self.transport.headers.values() for word in value.split()}
-        own = frozenset() if self.credentials is None else self.credentials.secrets
-        return own | words | set(url.params.values()) | {url.username, url.password} - {""}
+    @redact.default
+    def _default_redact(self) -> Redactor:
+        return redactor_for(self.transport, self.credentials, {})
 
 
 def static_headers(transport: HttpTransport) -> HeaderList:
@@ -117,10 +116,10 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
-def show(url: httpx.URL) -> str:
+def show(url: httpx.URL, redact: Callable[[str], str] = str) -> str:
     """Write a URL without what may be secret in it: user, query and fragment."""
     port = "" if url.port is None else f":{url.port}"
-    return f"{url.scheme}://{url.host}{port}{url.path}"[:200]
+    return redact(f"{url.scheme}://{url.host}{port}{url.path}")[:200]
 
 
 def _with_token(headers: HeaderList, token: str | None) -> HeaderList:
@@ -320,11 +319,12 @@ class HttpClient:
         except (httpx.InvalidURL, ValueError):
             raise Problem(BackendProtocolError("it redirects to no URL"), reply.status) from None
         if reply.status == SEE_OTHER or target == url or not same_origin(target, url):
+            elsewhere = show(target, self.peer.redact)
             error = BackendProtocolError(
-                f"it redirects to {show(target)}: if that is right, set it as the URL"
+                f"it redirects to {elsewhere}: if that is right, set it as the URL"
             )
             raise Problem(error, reply.status)
         return target
 
     def __repr__(self) -> str:
-        return f"<HttpClient {show(self.url)}>"
+        return f"<HttpClient {show(self.url, self.peer.redact)}>"

@@ -108,7 +108,8 @@ class HttpConnection:
                 await self._current.run(task_status=task_status)
             except HandshakeFailed as reason:
                 memory.sse = False
-                failed = self._or_next(reason, failed, sse=sse)
+                redacted = reason.redacted(self._peer.redact)
+                failed = self._or_next(redacted, failed, sse=sse)
         raise failed or ConnectionLost("it ended")
 
     def open(self, call: Call) -> Exchange:
@@ -142,6 +143,7 @@ class HttpConnection:
             self._terms if pinned else attrs.evolve(self._terms, pin=Era.LEGACY.value),
             self._on_notification,
             DuplexLimits(in_flight=self._peer.limits.in_flight),
+            self._peer.redact,
         )
 
     def _or_next(

@@ -214,7 +214,7 @@ class Courier:
             await reply.refusal(),
             None if exchange is None else exchange.id,
             session=self.session.id is not None,
-            secrets=self._client.peer.secrets,
+            redact=self._client.peer.redact,
         )
 
     async def _read_json(self, reply: Reply, exchange: Exchange) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import attrs
@@ -35,8 +35,10 @@ from onemcp.protocol.jsonrpc import Failure, RequestId
 HEAD_CHARACTERS: Final = 160
 """How much of a body that is no MCP is repeated."""
 
+MAX_HEAD: Final = 4096
+"""How many bytes of it are looked at for that."""
+
 _JUNK = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>|[^\x21-\x7e]", re.DOTALL)
-_SECRET_LENGTH: Final = 4
 _MAX_CAUSES: Final = 10
 
 UNAUTHORIZED: Final = 401
@@ -77,6 +79,7 @@ class Problem(Exception):
         ends: ConnectionLost | None = None,
         unreachable: bool = False,
         doubtful: bool = False,
+        told: str | None = None,
     ) -> None:
         """Say what the request fails with, and what that means for the connection."""
         super().__init__(str(error))
@@ -85,6 +88,7 @@ class Problem(Exception):
         self.ends = ends
         self.unreachable = unreachable
         self.doubtful = doubtful
+        self._told = told
 
     @property
     def wants_login(self) -> bool:
@@ -120,8 +124,8 @@ class Problem(Exception):
 
     @property
     def reason(self) -> str:
-        """What happened, in a sentence."""
-        return self.error.message if isinstance(self.error, RemoteError) else str(self.error)
+        """What happened, in a sentence that is safe to show."""
+        return str(self.error) if self._told is None else self._told
 
 
 def as_loss(problem: Problem) -> ConnectionLost:
@@ -208,13 +212,13 @@ class Refusal:
             return None
         return message if isinstance(message, Failure) else None
 
-    def describe(self, secrets: Iterable[str] = ()) -> str:
+    def describe(self, redact: Callable[[str], str] = str) -> str:
         """Say what the backend did, in a clause that is safe to show."""
         failure = self.failure()
         if failure is not None:
-            said = head_of(RemoteError(failure.error).message.encode(), secrets)
+            said = head_of(RemoteError(failure.error).message.encode(), redact)
         elif self.kind.startswith(("text/", "application/")):
-            said = head_of(self.body, secrets)
+            said = head_of(self.body, redact)
         else:
             said = ""
         kind = re.sub(r"[^\w/+.-]", "", self.kind)[:60]
@@ -222,17 +226,21 @@ class Refusal:
         return f"{described}: {said}" if said else described
 
 
-def head_of(body: bytes, secrets: Iterable[str] = ()) -> str:
+def head_of(body: bytes, redact: Callable[[str], str] = str) -> str:
     """Return the beginning of a text without markup, control characters and secrets."""
-    text = " ".join(_JUNK.sub(" ", body[:4096].decode("ascii", "replace")).split())
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _SECRET_LENGTH:
-            text = text.replace(secret, "***")
+    text = redact(body[:MAX_HEAD].decode(errors="replace"))
+    if len(body) > MAX_HEAD:
+        text = text.rpartition(" ")[0]  # the last word may be a part of a secret
+    text = " ".join(_JUNK.sub(" ", text).split())
     return text if len(text) <= HEAD_CHARACTERS else text[:HEAD_CHARACTERS] + "..."
 
 
 def judge(
-    refusal: Refusal, request_id: RequestId | None, *, session: bool, secrets: Iterable[str] = ()
+    refusal: Refusal,
+    request_id: RequestId | None,
+    *,
+    session: bool,
+    redact: Callable[[str], str] = str,
 ) -> Problem:
     """Decide what a refused request means.
 
@@ -240,9 +248,9 @@ def judge(
         refusal: What came instead of an answer.
         request_id: The id of the request, or None for a notification or an answer.
         session: Whether a session id was sent.
-        secrets: What must not be repeated.
+        redact: Takes out of a text what must not be repeated.
     """
-    status, failure, said = refusal.status, refusal.failure(), refusal.describe(secrets)
+    status, failure, said = refusal.status, refusal.failure(), refusal.describe(redact)
     error = None if failure is None else RemoteError(failure.error)
     own = failure is not None and failure.id == request_id
     if status == NOT_FOUND and session and not (own and error and error.code == METHOD_NOT_FOUND):
@@ -255,7 +263,8 @@ def judge(
     if failure is not None and error is not None and _passes_on(failure, error, request_id):
         strange = status in DOUBTFUL and not own and error.code not in MODERN_ERRORS
         doubtful = strange or error.code == UNSUPPORTED_PROTOCOL_VERSION
-        return Problem(error, status, doubtful=doubtful)
+        told = head_of(error.message.encode(), redact)
+        return Problem(error, status, doubtful=doubtful, told=told)
     return Problem(_LOCAL.get(status, _nonsense)(said), status, doubtful=status in DOUBTFUL)
 
 

@@ -102,7 +102,7 @@ class SseChannel:
                     return
                 refusal = await reply.refusal()
                 request = jsonrpc.peek_id(line)
-                problem = judge(refusal, request, session=False, secrets=self._client.peer.secrets)
+                problem = judge(refusal, request, session=False, redact=self._client.peer.redact)
         except Problem as broken:
             problem = broken
         await self._refused(line, problem)
@@ -139,7 +139,7 @@ async def open_sse_channel(peer: Peer) -> AsyncIterator[SseChannel]:
     try:
         async with client, client.send("GET", _GET) as reply:
             if not reply.ok or reply.kind != EVENT_STREAM:
-                raise judge(await reply.refusal(), None, session=False, secrets=peer.secrets)
+                raise judge(await reply.refusal(), None, session=False, redact=peer.redact)
             reply.check_encoding()
             decoder = EventDecoder(peer.limits.message_bytes)
             endpoint, events = await _endpoint_of(reply, decoder, client.url)

@@ -1,10 +1,13 @@
 """Bound what a program may say on stderr. Pure: the caller reads, and tells the time."""
 
+import re
 from collections import deque
 
 from attrs import field, frozen, validators
 
 _CUT = " [truncated]"
+_TORN = re.compile(r" ?[^ ]{0,1024}\Z")
+"""The word that a line is cut in: a part of a secret would not be known for one any more."""
 
 
 @frozen
@@ -86,4 +89,4 @@ class StderrLog:
 
     def _decode(self, line: bytes) -> str:
         text = line[: self._limits.line].decode(errors="replace").removesuffix("\r")
-        return text + _CUT if len(line) > self._limits.line else text
+        return _TORN.sub("", text) + _CUT if len(line) > self._limits.line else text
