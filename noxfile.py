@@ -12,7 +12,7 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_external_run = True
 nox.options.stop_on_first_error = False
-nox.options.sessions = ["format", "lint", "imports", "types", "audit", "tests"]
+nox.options.sessions = ["format", "lint", "imports", "types", "bandit", "audit", "tests"]
 
 ROOT = Path(__file__).parent
 ASYNC_RULES = (
@@ -63,6 +63,13 @@ def types(session: nox.Session) -> None:
     """Check types, strictly."""
     install(session, "types")
     session.run("mypy")
+
+
+@nox.session
+def bandit(session: nox.Session) -> None:
+    """Check the code for known kinds of weaknesses."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "audit"))
+    session.run("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", "onemcp")
 
 
 @nox.session

@@ -172,7 +172,7 @@ class Keeper:
             return math.inf
         ttl = self.listings[catalogue].ttl_ms or 0
         wait = max(ttl / 1000, min(REFRESH * (1 << min(failures, 8)), MAX_REFRESH))
-        return wait * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - no secret
+        return wait * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311  # nosec B311  # no secret
 
     def _announces(self, server: ServerDescription, catalogue: Catalogue) -> bool:
         if not server.has(catalogue.capability, "listChanged"):
