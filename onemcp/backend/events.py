@@ -161,6 +161,21 @@ class InteractiveFound:
 
 
 @attrs.frozen
+class QuestionOfNobody:
+    """A question of a backend was refused, for nothing tells whom it could be put to.
+
+    Attributes:
+        backend: Its name.
+        method: What it asked.
+        clients: How many clients it may have been for; 0 if it was asked outside of any call.
+    """
+
+    backend: str
+    method: str
+    clients: int
+
+
+@attrs.frozen
 class TokenNotRenewed:
     """onemcp could not get another access token for a backend.
 
@@ -214,6 +229,7 @@ BackendEvent: TypeAlias = (
     | InstanceLost
     | InstanceRetired
     | InteractiveFound
+    | QuestionOfNobody
     | TokenNotRenewed
     | SecretExposed
     | LoginNoticed

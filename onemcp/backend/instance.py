@@ -46,6 +46,9 @@ class InstanceObserver(Protocol):
             suspects: The calls that it may belong to.
         """
 
+    def unheard(self, method: str, suspects: Sequence[Exchange]) -> None:
+        """Take note of a question that no single call can be told to belong to."""
+
     def unasked(self, call: Call) -> None:
         """Take note that a call is over that has leased an instance, and asked nothing."""
 
@@ -223,6 +226,8 @@ class Instance:
             self._asks_for_roots = True
         if suspects:
             self._observer.asked(self, exchange, suspects)
+        if exchange is None:
+            self._observer.unheard(method, suspects)
         if exchange is not None and exchange is self.lease:
             self._has_asked = True
 

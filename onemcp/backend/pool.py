@@ -33,7 +33,7 @@ from onemcp.supervision import DynamicSupervisor
 
 from .call import Call, Caller
 from .connection import Connection, ConnectionLost
-from .events import BackendEvent, InteractiveFound
+from .events import BackendEvent, InteractiveFound, QuestionOfNobody
 from .exchange import Exchange
 from .instance import Instance
 from .interactivity import Interactivity
@@ -349,6 +349,11 @@ class Pool:
             return
         if instance.is_open and self._may_lease():
             instance.lease = exchange
+
+    def unheard(self, method: str, suspects: Sequence[Exchange]) -> None:
+        """Tell of a question that belongs to no one client, and is refused."""
+        clients = len({each.call.caller.owner for each in suspects})
+        self._on_event(QuestionOfNobody(self._settings.name, method, clients))
 
     def unasked(self, call: Call) -> None:
         """Take note that a call is over that has leased an instance, and asked nothing."""

@@ -30,6 +30,7 @@ from onemcp.backend import (
     ItemRejected,
     ListFailed,
     LoginNoticed,
+    QuestionOfNobody,
     SecretExposed,
     TokenNotRenewed,
     ToolWithheld,
@@ -70,6 +71,7 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(InstanceLost, "warning")
     log.register(InstanceRetired, "debug")
     log.register(InteractiveFound, _of_interactive)
+    log.register(QuestionOfNobody, "info")
     log.register(LoginNoticed, "info")
     log.register(TokenNotRenewed, "warning", "A backend's access token could not be renewed")
     log.register(

@@ -36,7 +36,7 @@ async def carry(admit: Admit, origin: Origin, backend: Backend, call: Call) -> R
     """
     terms = admit(backend, call.method)
     try:
-        check_state(origin, backend, call)
+        check_state(terms.parking, origin, backend, call)
         backend, exchange = await _open(backend, call, terms.deadline)
     except BaseException as error:
         terms.on_end(type(error))
@@ -118,7 +118,7 @@ async def ask_in_turn(
         terms = admit(backend, call.method)
         terms = attrs.evolve(terms, deadline=min(terms.deadline, latest))
         try:
-            check_state(origin, backend, call)
+            check_state(terms.parking, origin, backend, call)
             asked, exchange, first = await _open_and_receive(backend, call, terms.deadline)
         except ProtocolError as failure:
             terms.on_end(type(failure))

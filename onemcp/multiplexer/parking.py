@@ -256,16 +256,16 @@ class Parking:
         try:
             state = self._sealer.open(text)
         except SealBroken:
-            raise self._refused(caller, method, "it does not verify", INVALID) from None
+            raise self.refused(caller, method, "it does not verify", INVALID) from None
         request = fingerprint(origin.endpoint, method, origin.params)
         if state.principal != caller.principal:
-            raise self._refused(caller, method, "it is another principal's", FOREIGN)
+            raise self.refused(caller, method, "it is another principal's", FOREIGN)
         if state.request != request:
-            raise self._refused(caller, method, "it is of another request", FOREIGN)
+            raise self.refused(caller, method, "it is of another request", FOREIGN)
         if state.expires <= self._now():
-            raise self._refused(caller, method, "it has expired", EXPIRED)
+            raise self.refused(caller, method, "it has expired", EXPIRED)
         if self._digest(text) in self._used or self._is_over(state):
-            raise self._refused(caller, method, "it has been used, or the call is over", USED)
+            raise self.refused(caller, method, "it has been used, or the call is over", USED)
         return state
 
     def is_own(self, state: State) -> bool:
@@ -351,7 +351,8 @@ class Parking:
             )
         )
 
-    def _refused(self, caller: Caller, method: str, why: str, said: str) -> InvalidParams:
+    def refused(self, caller: Caller, method: str, why: str, said: str) -> InvalidParams:
+        """Tell the operator why a retry is refused, and return what its client is told."""
         self.on_event(RetryRefused(caller.principal, method, why))
         return InvalidParams(said)
 

@@ -13,7 +13,7 @@ import attrs
 
 from onemcp.backend import Backend, Call, Caller
 from onemcp.protocol import meta, questions
-from onemcp.protocol.errors import BackendLost, InteractionNotPossible, InvalidParams, ProtocolError
+from onemcp.protocol.errors import BackendLost, InteractionNotPossible, ProtocolError
 from onemcp.protocol.fields import Fields, plain, split, value_of
 from onemcp.protocol.methods import TOOLS, TOOLS_CALL
 from onemcp.protocol.revisions import Era
@@ -82,7 +82,7 @@ async def come_back(
     )
 
 
-def check_state(origin: Origin, backend: Backend, call: Call) -> None:
+def check_state(parking: Parking, origin: Origin, backend: Backend, call: Call) -> None:
     """Make sure that a call with a state is one that its backend may get.
 
     Raises:
@@ -95,10 +95,12 @@ def check_state(origin: Origin, backend: Backend, call: Call) -> None:
         return
     if not origin.is_retry:
         if era is Era.LEGACY:
-            raise InvalidParams(ELSEWHERE if _is_of_onemcp(origin) else UNKNOWN)
+            said = ELSEWHERE if _is_of_onemcp(origin) else UNKNOWN
+            raise parking.refused(call.caller, call.method, "it was not issued here", said)
         return
     if era is Era.MODERN:
-        raise InvalidParams(INVALID)
+        why = "it is onemcp's own, and not for its backend"
+        raise parking.refused(call.caller, call.method, why, INVALID)
     if not (origin.is_repeatable or is_safe(backend, call)):
         raise BackendLost(
             f"what has become of this call to backend {backend.name!r} is not known here: "

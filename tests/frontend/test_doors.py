@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from onemcp.auth import Gate, KeyStore, SigningKey, TokenVerifier, issue_token
-from onemcp.frontend import RequestDenied, RequestFailed, asgi, cors
+from onemcp.frontend import RequestDenied, RequestFailed, SessionUnknown, asgi, cors
 from onemcp.frontend.asgi import READ_SECONDS
 from onemcp.multiplexer import View
 from tests.frontend.site import (
@@ -313,6 +313,8 @@ async def test_a_session_is_its_principals_alone(keys: KeyStore):
         assert (await ada.post(request("ping"))).status == 200
         stolen = await ada.post(request("ping"), **bearer(keys, "eve"))
         assert stolen.status == 404
+        (event,) = site.events
+        assert (type(event), event.why) == (SessionUnknown, "it is another principal's")
         assert (await ada.post(request("ping"))).status == 200
 
 
@@ -320,6 +322,8 @@ async def test_a_session_exists_only_at_the_endpoint_where_it_was_opened(site: S
     session = await site.open()
     elsewhere = await site.ask("POST", "/mcp/alpha", session.headers, request("ping"))
     assert elsewhere.status == 404
+    (event,) = site.events
+    assert (type(event), event.why) == (SessionUnknown, "it is of another endpoint")
     alone = await site.open(path="/mcp/alpha")
     assert (await alone.post(request("ping"))).status == 404
     assert (await site.ask("POST", "/mcp/alpha", alone.headers, request("ping"))).status == 200

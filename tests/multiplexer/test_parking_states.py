@@ -212,6 +212,7 @@ async def test_a_state_of_nobody_is_refused_for_a_legacy_backend(
     async with bench(world) as b:
         error = await refused(b, {**CALL, "requestState": value})
         assert error["code"] == -32602
+        assert [event.reason for event in b.told(RetryRefused)] == ["it was not issued here"]
         assert b.server.calls == []
         assert world.multiplexer.in_flight == 0
 

@@ -112,14 +112,14 @@ class Sessions:
             Overloaded: It has to be taken over, and there are too many.
         """
         session = self._sessions.get(session_id)
-        if session is None:
-            try:
+        try:
+            if session is None:
                 session = await self._take_over(session_id, principal, view)
-            except SessionRefused as refused:
-                self._on_event(SessionUnknown(principal, str(refused)))
-                return None
-        opening = session.opening
-        if session.is_over or opening.principal != principal or opening.view.name != view.name:
+            _check_owner(session, principal, view)
+        except SessionRefused as refused:
+            self._on_event(SessionUnknown(principal, str(refused)))
+            return None
+        if session.is_over:
             return None
         session.look_at(view, grant)
         session.touch()
@@ -226,3 +226,15 @@ class _Registered:
                     await session.record.end()
             self._registry.pop(session.id, None)
             session.forgotten.set()
+
+
+def _check_owner(session: Session, principal: str, view: View) -> None:
+    """Make sure that a session is a principal's, at an endpoint.
+
+    Raises:
+        SessionRefused: It isn't.
+    """
+    if session.opening.principal != principal:
+        raise SessionRefused("it is another principal's")
+    if session.opening.view.name != view.name:
+        raise SessionRefused("it is of another endpoint")

@@ -14,6 +14,7 @@ from onemcp.backend import (
     InstanceReady,
     InstanceRetired,
     InteractiveFound,
+    QuestionOfNobody,
 )
 from onemcp.backend.inbound import LINGER
 from onemcp.backend.interactivity import SUSPICION
@@ -102,6 +103,7 @@ async def test_an_ambiguous_question_is_refused_and_does_not_happen_again(autoju
     assert world.of(InteractiveFound) == [
         InteractiveFound("b", "tools/call", name, certain=False) for name in ("t", "u")
     ]
+    assert world.of(QuestionOfNobody) == [QuestionOfNobody("b", ASKS, 2)]
     for message in world.primary.calls:
         world.primary.answer(message)
     await settle()
@@ -110,6 +112,17 @@ async def test_an_ambiguous_question_is_refused_and_does_not_happen_again(autoju
         program.ask()
     await settle()
     assert asked(ann) == asked(bob) == [ASKS]
+
+
+async def test_a_question_outside_of_any_call_is_refused_and_told_of(autojump_clock, world):
+    call = await world.open(ANN, "t")
+    world.primary.answer(world.primary.last)
+    await settle()
+    assert call.finished
+    world.primary.ask()
+    await settle()
+    assert world.primary.refusals[0]["error"]["code"] == -33007
+    assert world.of(QuestionOfNobody) == [QuestionOfNobody("b", ASKS, 0)]
 
 
 async def test_what_explains_a_question_makes_nothing_else_suspect(autojump_clock, world):
