@@ -35,12 +35,14 @@ class Browser:
     Attributes:
         callback: Where the browser may be sent in the end.
         name: Who logs in.
+        without: Scopes that the person doesn't agree to.
         asked: What the pages asked the person to agree to.
     """
 
     def __init__(self, process: subprocess.Popen[str], callback: str) -> None:
         self.callback = callback
         self.name = "ada"
+        self.without: list[str] = []
         self.asked: list[str] = []
         self._process = process
 
@@ -53,8 +55,13 @@ class Browser:
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        line = {"url": url, "name": self.name, "password": PASSWORD}
-        line["callback"] = callback or self.callback
+        line = {
+            "url": url,
+            "name": self.name,
+            "password": PASSWORD,
+            "without": self.without,
+            "callback": callback or self.callback,
+        }
         self._process.stdin.write(json.dumps(line) + "\n")
         self._process.stdin.flush()
         outcome = json.loads(self._process.stdout.readline())
@@ -89,12 +96,18 @@ def browser(chromium: Chromium) -> Browser:
     return Browser(chromium.process, chromium.callback)
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> Iterator[str]:
-    """Run a gateway in which `ada` may do everything, and `bob` what one backend offers."""
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run a gateway in which people may do different things.
+
+    `ada` may do everything, `bob` use what one backend offers, and `cyd` two tools of it.
+    """
+    tmp_path = tmp_path_factory.mktemp("gateway")
+    password = hash_password(PASSWORD)
     users: dict[str, Any] = {
-        "ada": {"password": hash_password(PASSWORD)},
-        "bob": {"password": hash_password(PASSWORD), "scopes": ["backend:demo"]},
+        "ada": {"password": password},
+        "bob": {"password": password, "scopes": ["backend:demo"]},
+        "cyd": {"password": password, "scopes": ["tool:demo/echo", "tool:demo/add"]},
     }
     clients = {"suite": {"redirectUris": ["http://127.0.0.1/callback"]}}
     file = tmp_path / "onemcp.json"

@@ -106,7 +106,31 @@ async def test_the_python_client_logs_in_refreshes_and_loses_what_is_revoked(
     assert len(browser.asked) == 2, "what is revoked has to be granted again"
 
 
-def test_the_typescript_client_logs_in_and_refreshes(url: str, browser: Browser) -> None:
+@on_asyncio
+async def test_the_python_client_asks_for_more_where_it_may_have_it(
+    url: str, browser: Browser
+) -> None:
+    memory = Memory()
+    browser.name, browser.without = "cyd", ["tool:demo/add"]
+    async with (
+        httpx2.AsyncClient(auth=provider(url, browser, memory), timeout=PATIENCE) as http,
+        Client(streamable_http_client(url, http_client=http), cache=None) as client,
+    ):
+        assert [tool.name for tool in (await client.list_tools()).tools] == ["demo__echo"]
+        assert memory.tokens is not None
+        assert memory.tokens.scope == "tool:demo/echo"
+        browser.without = []
+        added = await client.call_tool("demo__add", {"a": 1, "b": 2})
+        assert added.structured_content == {"sum": 3}
+        assert set((memory.tokens.scope or "").split()) == {"tool:demo/add", "tool:demo/echo"}
+        assert len((await client.list_tools()).tools) == 2
+    assert len(browser.asked) == 2
+    assert "Call the tools add of the server demo" in browser.asked[1]
+
+
+def test_the_typescript_client_logs_in_refreshes_steps_up_and_loses_what_is_revoked(
+    url: str, browser: Browser
+) -> None:
     node = npm.installed()
     said = []
     with subprocess.Popen(
@@ -118,18 +142,22 @@ def test_the_typescript_client_logs_in_and_refreshes(url: str, browser: Browser)
     ) as client:
         assert client.stdin is not None
         assert client.stdout is not None
-        browser.name = "bob"
+        browser.name, browser.without = "cyd", ["tool:demo/add"]
         for line in client.stdout:
             told = json.loads(line)
             if "authorize" in told:
                 client.stdin.write(browser.let_in(told["authorize"]) + "\n")
                 client.stdin.flush()
-                browser.name = "ada"
+                browser.without = []
             else:
                 said.append(told)
     assert client.returncode == 0
     assert said == [
-        {"did": "log in", "scope": "backend:demo", "tools": 5},
-        {"did": "refresh", "tools": 5, "replaced": True},
+        {"did": "log in", "scope": "tool:demo/echo", "tools": 1},
+        {"did": "refresh", "tools": 1, "replaced": True},
+        {"did": "step up", "scope": "tool:demo/add tool:demo/echo", "sum": 3},
+        {"did": "revoke", "status": 200},
+        {"did": "log in again", "tools": 2},
     ]
-    assert len(browser.asked) == 1
+    assert len(browser.asked) == 3
+    assert "Call the tools add of the server demo" in browser.asked[1]

@@ -1,4 +1,5 @@
-// The TypeScript client, which logs in, is refused for its scope, steps up, and refreshes.
+// The TypeScript client, which logs in, refreshes, steps up where it lacks a scope, and logs in again
+// after its login was revoked.
 //
 //     node client.mjs NODE_MODULES URL CALLBACK
 //
@@ -36,6 +37,7 @@ class Provider {
     redirectToAuthorization(to) { this.kept.url = to.href; }
     saveCodeVerifier(verifier) { this.kept.verifier = verifier; }
     codeVerifier() { return this.kept.verifier; }
+    invalidateCredentials() { delete this.kept.tokens; }
     saveDiscoveryState(found) { this.kept.discovery = found; }
     discoveryState() { return this.kept.discovery; }
 }
@@ -71,5 +73,21 @@ say({ did: 'log in', scope: provider.kept.tokens.scope, tools: await count() });
 const before = provider.kept.tokens;
 provider.kept.tokens = { ...before, access_token: 'expired' };
 say({ did: 'refresh', tools: await count(), replaced: provider.kept.tokens.refresh_token !== before.refresh_token });
+
+const add = () => client.callTool({ name: 'demo__add', arguments: { a: 1, b: 2 } });
+const sum = await withPerson(add);
+say({ did: 'step up', scope: provider.kept.tokens.scope, sum: sum.structuredContent.sum });
+
+const revoked = await fetch(provider.kept.discovery.authorizationServerMetadata.revocation_endpoint, {
+    method: 'POST',
+    body: new URLSearchParams({
+        token: provider.kept.tokens.refresh_token,
+        client_id: provider.kept.client.client_id
+    })
+});
+say({ did: 'revoke', status: revoked.status });
+await client.close(); // its session has ended with the login
+await withPerson(connect);
+say({ did: 'log in again', tools: await count() });
 await client.close();
 process.exit(0);

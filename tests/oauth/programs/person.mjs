@@ -1,5 +1,5 @@
-// A person with a real browser, without JavaScript on its pages: reads {url, name, password} as JSON
-// lines, logs in if asked to, agrees, and prints where the browser was sent. Its first line tells the
+// A person with a real browser, without JavaScript on its pages: reads {url, name, password, without}
+// as JSON lines, logs in if asked to, agrees to all but some scopes, and prints where the browser was sent. Its first line tells the
 // redirect URI that it answers at, as a client on the same machine would.
 //
 //     node person.mjs NODE_MODULES
@@ -27,7 +27,7 @@ const browser = await chromium.launch({
 });
 const context = await browser.newContext({ javaScriptEnabled: false });
 
-async function letIn({ url, name, password, callback }) {
+async function letIn({ url, name, password, without, callback }) {
     const page = await context.newPage();
     const refused = [];
     page.on('console', (message) => refused.push(message.text()));
@@ -42,6 +42,7 @@ async function letIn({ url, name, password, callback }) {
     const allow = page.getByRole('button', { name: 'Allow' });
     await allow.waitFor();
     const asked = await page.locator('fieldset').innerText();
+    for (const scope of without) await page.locator(`input[value="${scope}"]`).press('Space');
     await allow.press('Enter');
     await page.waitForURL((to) => to.href.startsWith(`${callback}?`));
     const location = page.url();

@@ -1,0 +1,113 @@
+"""`mcp-remote`, through which programs that speak stdio only come: a real browser lets it in."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.oauth.conftest import PATIENCE, Browser
+from tests.support import npm
+
+pytestmark = pytest.mark.interop
+HANDSHAKE = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {},
+    "clientInfo": {"name": "test", "version": "1"},
+}
+
+
+class Remote:
+    """A program that speaks stdio, behind which `mcp-remote` speaks HTTP."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._id = 0
+
+    def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        """Send a request, and return its result."""
+        self._id += 1
+        self._send({"id": self._id, "method": method, "params": params})
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            message = json.loads(line)
+            if message.get("id") == self._id:
+                return message["result"]
+        raise AssertionError("it ended")
+
+    def initialize(self) -> None:
+        self.ask("initialize", **HANDSHAKE)
+        self._send({"method": "notifications/initialized"})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+        self._process.stdin.flush()
+
+
+@contextmanager
+def mcp_remote(url: str, browser: Browser, folder: Path) -> Iterator[Remote]:
+    """Run it, and let it in where it asks for that.
+
+    Args:
+        url: The endpoint.
+        browser: Who lets it in.
+        folder: Where it keeps its tokens.
+    """
+    node = npm.installed()
+    said: list[str] = []
+
+    def see_to(errors: Any) -> None:
+        for line in errors:
+            said.append(line)
+            if "/oauth/authorize?" in line:
+                address = line[line.index("http") :].strip()
+                [callback] = parse_qs(urlsplit(address).query)["redirect_uri"]
+                browser.let_in(address, callback)
+
+    with subprocess.Popen(
+        node.command("mcp-remote", url, "--transport", "http-only"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # The browser that it would open does nothing: the address is on stderr, too.
+        env={**node.environment(), "MCP_REMOTE_CONFIG_DIR": str(folder), "BROWSER": "true"},
+    ) as process:
+        reader = threading.Thread(target=see_to, args=(process.stderr,))
+        reader.start()
+        try:
+            yield Remote(process)
+        except BaseException:
+            print("".join(said))
+            raise
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+            reader.join(PATIENCE)
+
+
+def test_mcp_remote_logs_in_calls_and_refreshes(url: str, browser: Browser, tmp_path: Path) -> None:
+    browser.name = "bob"
+    with mcp_remote(url, browser, tmp_path) as remote:
+        remote.initialize()
+        names = [tool["name"] for tool in remote.ask("tools/list")["tools"]]
+        assert "demo__add" in names
+        added = remote.ask("tools/call", name="demo__add", arguments={"a": 1, "b": 2})
+        assert added["structuredContent"] == {"sum": 3}
+    [kept] = tmp_path.rglob("*_tokens.json")
+    before = json.loads(kept.read_text())
+    assert before["scope"] == "backend:demo"
+    kept.write_text(json.dumps({**before, "access_token": "expired"}))
+    with mcp_remote(url, browser, tmp_path) as remote:
+        remote.initialize()
+        assert [tool["name"] for tool in remote.ask("tools/list")["tools"]] == names
+    assert json.loads(kept.read_text())["refresh_token"] != before["refresh_token"]
+    assert len(browser.asked) == 1, "nobody is asked for a refresh"
