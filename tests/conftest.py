@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,10 +18,11 @@ def pytest_configure(config: pytest.Config) -> None:
     There SIGINT is ignored, and programs that the tests start would inherit that.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # What is started must neither find nor leave anything in the user's own state directory.
-    state = tempfile.mkdtemp(prefix="onemcp-tests-")
-    config.add_cleanup(lambda: shutil.rmtree(state, ignore_errors=True))
-    os.environ["XDG_STATE_HOME"] = state
+    # What is started must neither find nor leave anything in the user's own directories.
+    for variable in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR"):
+        own = tempfile.mkdtemp(prefix="onemcp-tests-")
+        config.add_cleanup(partial(shutil.rmtree, own, ignore_errors=True))
+        os.environ[variable] = own
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .access import Access
 from .address import Overrides
+from .door import NoControlSocket
 from .durable import Durable, open_durable
 from .events import (
     AddressChanged,
@@ -51,6 +52,7 @@ __all__ = [
     "LedgerReplaced",
     "LoginImpossible",
     "LoginOptions",
+    "NoControlSocket",
     "Overrides",
     "ReloadApplied",
     "RunOptions",

@@ -16,6 +16,7 @@ from typing import Any, Final
 import attrs
 
 from onemcp.auth.server import Audited, What
+from onemcp.control import OperatorActed, PeerRefused
 from onemcp.frontend import RequestDenied
 from onemcp.telemetry import scrub_text
 
@@ -74,6 +75,11 @@ def _fields(event: object) -> Mapping[str, Any] | None:
             "resource": event.path,
             "reason": event.reason,
         }
+    elif isinstance(event, OperatorActed):
+        told = {"what": f"operator: {event.action}", "subject": event.by}
+        told |= {"backend": event.backend, "outcome": event.outcome}
+    elif isinstance(event, PeerRefused):
+        told = {"what": What.ACCESS_REFUSED, "resource": "control socket", "uid": event.uid}
     elif isinstance(event, ReloadApplied):
         told = {"what": "configuration changed"}
     else:

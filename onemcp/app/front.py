@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from onemcp.config import Configuration
-from onemcp.frontend import Deadlines, Sessions
+from onemcp.frontend import Application, Deadlines, Operate, Sessions
 from onemcp.multiplexer import Multiplexer
 from onemcp.supervision import ChildSpec
 
@@ -57,6 +57,13 @@ class Front(Protocol):
 
         Returns:
             Whether it is there.
+        """
+
+    def operate(self, operate: Operate) -> Application | None:
+        """Let operators in by whatever serves them.
+
+        Returns:
+            What serves everything there is to a control socket, if it can have one.
         """
 
     def close(self) -> None:

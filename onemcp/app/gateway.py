@@ -5,6 +5,7 @@
     onemcp (one_for_one; escalates)
     |-- lag            measures how late tasks are woken
     |-- guardian       ends backend processes should the gateway be killed
+    |-- control        serves operators on the control socket, where there is one
     `-- gateway (rest_for_one; escalates)
         |-- issuers    fetches the keys of authorization servers elsewhere
         |-- keys       rotates the signing keys, and sees when others do
@@ -26,7 +27,7 @@ Stopping goes bottom-up: the frontend drains first, the backends and their guard
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +37,8 @@ from onemcp import config
 from onemcp.backend import Backend, Identity, redactor_for
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
-from onemcp.monitor import Meter, Monitor
+from onemcp.control import Control, Endpoint, Journal
+from onemcp.monitor import Monitor
 from onemcp.multiplexer import (
     Arrangement,
     Multiplexer,
@@ -46,6 +48,7 @@ from onemcp.multiplexer import (
     TaskIds,
 )
 from onemcp.protocol.fields import raw
+from onemcp.runtime import ControlSocket
 from onemcp.supervision import (
     Backoff,
     ChildSpec,
@@ -63,12 +66,14 @@ from onemcp.supervision import (
 from .access import Access
 from .address import NO_OVERRIDES, Overrides
 from .connecting import Connector, stop_seconds
+from .door import operators
 from .durable import Durable
 from .events import ReloadApplied
 from .front import EventHook, OpenFront
 from .http import HttpFront
 from .identity import NAME, VERSION
 from .logins import credentials_for
+from .operating import BackendOperator
 
 
 class Gateway:
@@ -78,6 +83,9 @@ class Gateway:
         configuration: What is in force.
         multiplexer: What requests are dispatched to.
         sessions: The sessions of legacy clients.
+        reloader: What reads the configuration file, if there is one.
+        operator: Who stops, starts and restarts backends.
+        control: What operators may ask for.
         tree: The root of the supervision tree.
         monitor: Tells how it is.
     """
@@ -92,6 +100,7 @@ class Gateway:
         overrides: Overrides = NO_OVERRIDES,
         on_event: EventHook = lambda _: None,
         open_front: OpenFront | None = None,
+        socket: ControlSocket | None = None,
     ) -> None:
         """Put everything together and bind the address; nothing runs yet.
 
@@ -103,6 +112,7 @@ class Gateway:
             overrides: What the command line says about the address.
             on_event: Takes every event.
             open_front: Makes what lets clients in; by default they come over HTTP.
+            socket: Where operators come in, if they can; whoever made it closes it.
 
         Raises:
             OSError: The address can't be listened on.
@@ -110,7 +120,8 @@ class Gateway:
         durable = durable or Durable.ephemeral()
         self.configuration = configuration
         self.monitor = Monitor(self, VERSION)
-        on_event = partial(_hear, self.monitor.meter, on_event)
+        journal = Journal()
+        on_event = partial(_tell, (self.monitor.meter.happened, journal, on_event))
         self._access = access
         self._on_event = on_event
         self._identity = Identity(raw({"name": NAME, "version": VERSION}))
@@ -153,7 +164,17 @@ class Gateway:
         self._front = open_front(self.multiplexer, configuration, on_event)
         self.sessions = self._front.sessions
         self._frontend = Supervisor("frontend", [self._front.child()])
-        self.tree = self._tree()
+        self.operator = BackendOperator(
+            self._supervisor,
+            self._backends.__getitem__,
+            lambda: self.configuration.server.shutdown_grace,
+        )
+        self.control = Control(self, journal, VERSION, path, on_event)
+        application = self._front.operate(Endpoint(self.control))
+        outermost = []
+        if socket is not None and application is not None:
+            outermost.append(operators(socket, application, on_event))
+        self.tree = self._tree(outermost)
 
     @property
     def url(self) -> str:
@@ -215,7 +236,7 @@ class Gateway:
 
     # --- the tree ----------------------------------------------------------------------------
 
-    def _tree(self) -> Supervisor:
+    def _tree(self, outermost: list[ChildSpec]) -> Supervisor:
         issuers = partial(self._access.issuers.run, self._on_event)
         grants = partial(self._access.watch, self._on_event)
         children = [
@@ -236,6 +257,7 @@ class Gateway:
             [
                 ChildSpec(id="lag", start=self.monitor.meter.watch_lag),
                 ChildSpec(id="guardian", start=guardian.run),
+                *outermost,
                 ChildSpec.for_supervisor(gateway),
             ],
             on_event=self._on_event,
@@ -333,6 +355,7 @@ class Gateway:
         self.multiplexer.arrange(Arrangement.of(new))  # before anything new can be seen
         self._front.recheck()
         self._show()
+        self.control.journal.keep_only(self._backends)
         await self._see_off(leaving, old.server.shutdown_grace)
         report = await self._supervisor.reconfigure(specs)
         self._reconfigure(new)
@@ -353,9 +376,9 @@ class Gateway:
         self._front.reconfigure(new)
 
 
-def _hear(meter: Meter, on_event: EventHook, event: object) -> None:
-    meter.happened(event)
-    on_event(event)
+def _tell(listeners: Iterable[EventHook], event: object) -> None:
+    for listener in listeners:
+        listener(event)
 
 
 def _give_up_when_paused(backend: Backend, event: Event) -> None:

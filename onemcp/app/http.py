@@ -14,6 +14,7 @@ from onemcp.frontend import (
     Application,
     LegacyFrontend,
     OAuth,
+    Operate,
     Passports,
     Route,
     SessionMemory,
@@ -181,6 +182,11 @@ class HttpFront:
         await replace([self.child()])
         self._on_event(AddressChanged(self.url))
         return True
+
+    def operate(self, operate: Operate) -> Application:
+        """Let operators in, and return what serves the control socket."""
+        self._application.operate = operate
+        return self._application
 
     def close(self) -> None:
         """Close the socket."""

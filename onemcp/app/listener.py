@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 import trio
@@ -32,6 +32,10 @@ KEEP_ALIVE_SECONDS: Final = 75.0
 HEAD_BYTES: Final = 64 * 1024
 SETTLE_SECONDS: Final = 1.0
 """How long connections get to end, after the grace period."""
+
+
+Admit: TypeAlias = Callable[[Any, trio.SocketStream], Any]
+"""Returns what one connection is served with: the application, or one in front of it."""
 
 
 @attrs.frozen
@@ -73,6 +77,8 @@ def address_of(listener: socket.socket) -> tuple[str, int]:
 
 def url_of(listener: socket.socket, path: str) -> str:
     """Return the URL of a path served on a socket."""
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
     host, port = address_of(listener)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
 
@@ -84,6 +90,7 @@ async def serve(
     drain: Callable[[trio.Event], Awaitable[object]],
     on_event: Callable[[ConnectionFailed], object] = lambda _: None,
     *,
+    admit: Admit = lambda application, _: application,
     task_status: trio.TaskStatus[str],
 ) -> None:
     """Serve an ASGI application until cancelled; then let what is in flight end.
@@ -95,6 +102,7 @@ async def serve(
         drain: Returns when nothing is in flight any more; is given an event that tells when the
             last connection has ended.
         on_event: Takes what goes wrong.
+        admit: Returns what a connection is served with, None where it isn't.
         task_status: Acknowledged with the URL that is served.
     """
     context = WorkerContext(None)
@@ -115,15 +123,24 @@ async def serve(
                 ended.set()
 
         async def handle(stream: trio.SocketStream) -> None:
+            served = admit(application, stream)
+            if served is None:
+                await stream.aclose()
+                return
             server = Http1Server(
-                wrapped, settings, context, LifespanState({}), stream, connections=connections
+                ASGIWrapper(served),
+                settings,
+                context,
+                LifespanState({}),
+                stream,
+                connections=connections,
             )
             try:
                 await server.run()
             except Exception as error:  # noqa: BLE001 - reported; nobody else suffers from it
                 on_event(ConnectionFailed(error))
 
-        settings, wrapped = _settings(on_event), ASGIWrapper(application)
+        settings = _settings(on_event)
         async with trio.open_nursery() as nursery:
             held = await nursery.start(hold_connections)
             acceptor = trio.SocketListener(trio.socket.from_stdlib_socket(listener.dup()))

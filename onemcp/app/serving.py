@@ -22,6 +22,7 @@ from onemcp.state import StateUnwritable
 from .access import Access
 from .address import Overrides
 from .audit import AuditLog
+from .door import open_door
 from .durable import Durable, open_durable, open_keyring
 from .events import AnybodyMayCall, ReloadApplied, StateUnavailable
 from .front import EventHook
@@ -50,11 +51,13 @@ class RunOptions:
         config: The configuration file, or None to look for one.
         host: The address to listen on, or None for the configured one.
         port: The port to listen on, or None for the configured one.
+        socket: The control socket to listen on, or None for the configured one.
     """
 
     config: Path | None = None
     host: str | None = None
     port: int | None = None
+    socket: Path | None = None
     show_code: Callable[[str], object] | None = None
 
 
@@ -108,6 +111,8 @@ async def serve(
         ConfigurationError: The configuration is invalid.
         StateError: The keys can't be read or made.
         OSError: The address can't be listened on.
+        SocketInUse: Another process serves this configuration.
+        SocketUnusable: The control socket can't be made where it was asked for.
         RestartIntensityExceeded: Something failed more often than it is restarted.
     """
     path, configuration = find_configuration(options.config, environ)
@@ -120,7 +125,12 @@ async def serve(
         login_code=None if options.show_code is None else LoginCode(options.show_code),
     )
     await access.prepare(configuration)
-    with contextlib.closing(await _durable(configuration, environ, on_event)) as durable:
+    with contextlib.ExitStack() as stack:
+        door = await open_door(configuration, path, options.socket, environ, on_event)
+        if door is not None:
+            stack.callback(door.close)
+        durable = await _durable(configuration, environ, on_event)
+        stack.callback(durable.close)
         gateway = Gateway(
             configuration,
             access=access,
@@ -128,6 +138,7 @@ async def serve(
             path=path,
             overrides=Overrides(options.host, options.port),
             on_event=hear,
+            socket=door,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(_obey_signals, gateway)

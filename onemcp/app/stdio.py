@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from onemcp.config import Configuration
-from onemcp.frontend import Deadlines, Sessions, StdioFrontend
+from onemcp.frontend import Deadlines, Operate, Sessions, StdioFrontend
 from onemcp.multiplexer import Multiplexer
 from onemcp.supervision import ChildSpec, Restart
 
@@ -139,6 +139,9 @@ class StdioFront:
     async def move(self, new: Configuration, replace: Replace) -> bool:  # noqa: ARG002
         """Stay: an address means nothing here."""
         return True
+
+    def operate(self, operate: Operate) -> None:
+        """Do nothing: there is one client here, and it operates by ending."""
 
     def close(self) -> None:
         """Do nothing: the streams belong to who gave them."""

@@ -23,7 +23,7 @@ from onemcp.auth._keyfile import change_keys, load_keys, load_or_create_keys
 from onemcp.auth._keys import KeyStore, SigningKey
 from onemcp.auth._metadata import resource_metadata, resource_path
 from onemcp.auth._passwords import hash_password, is_hash
-from onemcp.auth._principal import ANONYMOUS, Principal
+from onemcp.auth._principal import ANONYMOUS, Principal, owner
 from onemcp.auth._resource import WELL_KNOWN_RESOURCE, Resource, canonical
 from onemcp.auth._rotation import is_due, renewed, rotated
 from onemcp.auth._scopes import ADMIN, Kind, Scope, parse_scopes, rights_of
@@ -67,6 +67,7 @@ __all__ = [
     "load_or_create_keys",
     "new_token",
     "no_more",
+    "owner",
     "parse_jwks",
     "parse_scopes",
     "renewed",

@@ -44,6 +44,22 @@ class Principal:
         return json.dumps([self.issuer, self.client_id, self.subject])
 
 
+OWNER_ISSUER: Final = "onemcp:socket"
+"""Who says who is at the control socket: the kernel. No token can name it as its issuer."""
+
+
+def owner(uid: int) -> Principal:
+    """Return a user of this machine who may do everything."""
+    return Principal(
+        subject=f"uid {uid}",
+        scopes=frozenset({"mcp", "admin"}),
+        client_id="onemcp",
+        token_id="",
+        expires_at=math.inf,
+        issuer=OWNER_ISSUER,
+    )
+
+
 ANONYMOUS: Final = Principal(
     subject="anonymous",
     scopes=frozenset({"mcp"}),

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from .backend import Backend, BackendObserver, open_call, open_call_nowait
+from .backend import STOPPED, Backend, BackendObserver
 from .call import Call, Caller
 from .connection import Connection, ConnectionLost, HandshakeFailed, ServerDescription
 from .events import (
@@ -30,8 +30,10 @@ from .events import (
 from .exchange import Answer, Exchange, Incoming
 from .redaction import Redactor, redactor_for
 from .setup import Identity, Setup
+from .succession import open_call, open_call_nowait
 
 __all__ = [
+    "STOPPED",
     "Answer",
     "Backend",
     "BackendDown",

@@ -45,6 +45,7 @@ from .keeping import Keeper
 from .oauth import Credentials
 from .pool import Pool
 from .setup import Connect, Identity, Setup
+from .succession import Replaced
 from .upstream import Upstream
 
 SHUTDOWN: Final = 30.0
@@ -52,6 +53,9 @@ SHUTDOWN: Final = 30.0
 
 _ANNOUNCED: Final = frozenset({RESOURCE_UPDATED, TASK_CHANGED, TASK_STATUS, PROGRESS})
 
+
+STOPPED: Final = "it was stopped by an operator"
+"""Why a backend is down that was told to be."""
 
 LOGIN_PAUSE: Final = 600.0
 """How long a backend that wants a login is left alone, in seconds, if not for longer."""
@@ -65,47 +69,6 @@ class BackendObserver(Protocol):
 
     def announced(self, backend: Backend, notification: Notification) -> None:
         """Take note of a changed list, resource or task, for those who subscribed."""
-
-
-class Replaced(ShuttingDown):
-    """A call did not begin yet at a backend whose place another one has taken.
-
-    Attributes:
-        successor: The other backend.
-    """
-
-    def __init__(self, successor: Backend) -> None:
-        """Name the other backend."""
-        super().__init__(f"backend {successor.name!r} is being replaced; try again")
-        self.successor = successor
-
-
-async def open_call(backend: Backend, call: Call) -> tuple[Backend, Exchange]:
-    """Send a call to a backend, or to the one that takes its place while the call waits.
-
-    Returns:
-        The backend that has got it, and the call in flight.
-
-    Raises:
-        ProtocolError: As for `Backend.open`.
-    """
-    while True:
-        try:
-            return backend, await backend.open(call)
-        except Replaced as replaced:
-            backend = replaced.successor
-
-
-def open_call_nowait(backend: Backend, call: Call) -> Exchange | None:
-    """Send a call to a backend that can take it at once, or return None.
-
-    Raises:
-        ProtocolError: As for `Backend.open`.
-    """
-    try:
-        return backend.open_nowait(call)
-    except (trio.WouldBlock, Replaced):
-        return None
 
 
 class Backend:
@@ -155,6 +118,8 @@ class Backend:
         self._given_up = False
         self._has_been_up = False
         self._draining = False
+        self._held = False
+        self._halted = False
         self._successor: Backend | None = None
         self._keeper = Keeper(
             config,
@@ -241,9 +206,12 @@ class Backend:
         """
         if self._draining:
             raise self._leaving()
+        if self._halted:
+            raise BackendUnavailable(f"backend {self.name!r} is down: {STOPPED}")
         pool, limit = self.pool, self.config.limits.in_flight
-        if pool.primary is None:
+        if pool.primary is None and not self._held:
             self._check_tried()
+        if pool.primary is None or self._held:
             return False
         if pool.in_flight + pool.waiting >= limit:
             raise Overloaded(f"backend {self.name!r} has {limit} calls in flight, its limit")
@@ -294,6 +262,36 @@ class Backend:
         self._signal_up()
         self.pool.turn_away(self._leaving())
         await self.pool.wait_unused()
+
+    async def quiesce(self, grace: float, *, stays_down: bool) -> None:
+        """Let calls in flight end, because an operator is about to stop it.
+
+        Args:
+            grace: How long they get, in seconds.
+            stays_down: Whether new calls fail; otherwise they wait for its next incarnation.
+        """
+        self._halted, self._held = stays_down, not stays_down
+        self._signal_up()
+        if stays_down:
+            self.pool.turn_away(BackendUnavailable(f"backend {self.name!r} is down: {STOPPED}"))
+        with trio.move_on_after(grace):
+            await self.pool.wait_unused()
+
+    def halt(self) -> None:
+        """Take note that an operator has stopped it: its names vanish until it is started."""
+        self.failure, self.needs_login = STOPPED, False
+        self.give_up()
+
+    def renew(self) -> None:
+        """Take note that an operator starts it anew: what became of it before is of no matter."""
+        self.failure, self.needs_login = None, False
+        self._halted = self._held = self._given_up = False
+        self._signal_up()
+
+    async def wait_settled(self) -> None:
+        """Wait until it is up, or it is known why it isn't."""
+        while not self.is_up and self.failure is None:
+            await self._up.wait()
 
     def adopt(self, other: Backend) -> None:
         """Take over what clients want of a backend that this one replaces, and what was learned.
@@ -352,7 +350,7 @@ class Backend:
 
     async def _incarnate(self) -> ConnectionLost:
         """Be connected until the connection ends, and return why it has."""
-        self._given_up = False
+        self._given_up = self._held = self._halted = False
         started = trio.current_time()
         reason: ConnectionLost | None = None
         try:

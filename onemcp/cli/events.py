@@ -15,6 +15,7 @@ from onemcp.app import (
     KeysRotated,
     KeysUnreadable,
     LedgerReplaced,
+    NoControlSocket,
     ReloadApplied,
     StateUnavailable,
 )
@@ -36,6 +37,7 @@ from onemcp.backend import (
     ToolWithheld,
 )
 from onemcp.config import LogLevel
+from onemcp.control import OperatorActed, PeerRefused
 from onemcp.frontend import (
     RequestDenied,
     RequestFailed,
@@ -107,6 +109,11 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     )
     log.register(GrantsUnreadable, "error", "What was granted before still counts")
     log.register(ReloadApplied, "info")
+    log.register(OperatorActed, "info")
+    log.register(PeerRefused, "warning", "Somebody else's process has come to the control socket")
+    log.register(
+        NoControlSocket, "warning", "`onemcp status` and the like can't reach this instance"
+    )
     log.register(AddressChanged, "info")
     log.register(AddressRefused, "error", "onemcp goes on listening where it did")
     return log

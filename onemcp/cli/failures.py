@@ -35,6 +35,12 @@ class AddressUnavailable(Failure):
     exit_code = ExitCode.UNAVAILABLE
 
 
+class NotRunning(Failure):
+    """There is no onemcp that could be asked."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
 class StateUnusable(Failure):
     """The state directory, or the keys in it, cannot be used."""
 

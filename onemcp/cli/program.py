@@ -4,34 +4,59 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import click
 
 from onemcp.cli.failures import ExitCode
 
-COMMANDS: Final = {
-    "run": "Serve; without a configuration file, a demo.",
-    "stdio": "Serve on stdin and stdout, for clients that launch programs.",
-    "check": "Check a configuration file.",
-    "schema": "Print the JSON Schema of the configuration.",
-    "login": "Log in at a server behind onemcp, with a browser.",
-    "token": "Issue, list and revoke access tokens.",
-    "auth": "Show who was let in, and revoke it.",
-    "user": "Make the hash of a password.",
-}
-"""The commands, each a module of this package, and what they do."""
+
+class Entry(NamedTuple):
+    """A command.
+
+    Attributes:
+        summary: What it does.
+        module: The module of this package that it is in.
+        attribute: What it is called there.
+    """
+
+    summary: str
+    module: str
+    attribute: str = "command"
+
+
+COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
+    {
+        "run": Entry("Serve; without a configuration file, a demo.", "run"),
+        "stdio": Entry("Serve on stdin and stdout, for clients that launch programs.", "stdio"),
+        "check": Entry("Check a configuration file.", "check"),
+        "schema": Entry("Print the JSON Schema of the configuration.", "schema"),
+        "status": Entry("Show the state of a running onemcp.", "status"),
+        "logs": Entry("Show what a server has written and what became of it.", "logs"),
+        "restart": Entry("Restart a server of a running onemcp.", "acting", "restart"),
+        "stop": Entry("Stop a server of a running onemcp.", "acting", "stop"),
+        "start": Entry("Start a server of a running onemcp.", "acting", "start"),
+        "reload": Entry("Let a running onemcp read its configuration.", "acting", "reload"),
+        "login": Entry("Log in at a server behind onemcp, with a browser.", "login"),
+        "token": Entry("Issue, list and revoke access tokens.", "token"),
+        "auth": Entry("Show who was let in, and revoke it.", "auth"),
+        "user": Entry("Make the hash of a password.", "user"),
+    }
+)
+"""The commands."""
 
 EXIT_CODES: Final = """\b
 Exit codes:
    0  it went well
    1  it failed, or `check` found problems
-   2  the command line is wrong
-  69  the address cannot be listened on
-  73  the state directory or its keys cannot be used
+   2  the command line is wrong, or names a server that there is not
+  69  the address cannot be listened on, onemcp runs already, or there
+      is none that runs to be asked
+  73  the state directory, its keys or the control socket cannot be used
   74  the output cannot be written
   78  the configuration cannot be used
  130  interrupted
@@ -47,7 +72,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  (click's)
         if cmd_name not in COMMANDS:
             return None
-        command = import_module(f"onemcp.cli.{cmd_name}").command
+        entry = COMMANDS[cmd_name]
+        command = getattr(import_module(f"onemcp.cli.{entry.module}"), entry.attribute)
         assert isinstance(command, click.Command)  # noqa: S101  (for mypy)
         return command
 
@@ -68,7 +94,7 @@ class _Commands(click.Group):
         formatter: click.HelpFormatter,
     ) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
 
 @click.group(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import click
@@ -15,6 +17,7 @@ from onemcp import app
 from onemcp.cli.banner import show
 from onemcp.cli.events import new_log
 from onemcp.cli.failures import (
+    AddressUnavailable,
     ConfigurationUnusable,
     Failure,
     StateUnusable,
@@ -22,6 +25,7 @@ from onemcp.cli.failures import (
     unreachable_address,
 )
 from onemcp.config import Configuration, ConfigurationError, Log
+from onemcp.runtime import SocketInUse, SocketUnusable
 from onemcp.state import StateError
 from onemcp.supervision import SupervisionError
 from onemcp.telemetry import configure_logging
@@ -45,7 +49,14 @@ threshold is 700, which some calls in flight reach all the time."""
     type=click.IntRange(0, 65_535),
     help="The port to listen on, instead of the configured one; 0 takes a free one.",
 )
-def command(config_path: Path | None, host: str | None, port: int | None) -> None:
+@click.option(
+    "--socket",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where commands such as `onemcp status` reach this one, instead of the configured place.",
+)
+def command(
+    config_path: Path | None, host: str | None, port: int | None, socket: Path | None
+) -> None:
     """Serve MCP until stopped.
 
     Changes to the configuration file take effect at once. SIGTERM and SIGINT stop it in order.
@@ -61,7 +72,13 @@ def command(config_path: Path | None, host: str | None, port: int | None) -> Non
 
     serve = partial(
         app.serve,
-        app.RunOptions(config_path, host, port, _show_code if sys.stdout.isatty() else None),
+        app.RunOptions(
+            config_path,
+            host,
+            port,
+            socket=socket,
+            show_code=_show_code if sys.stdout.isatty() else None,
+        ),
         announce=partial(show, stream=sys.stdout),
         on_event=log,
         on_configuration=configured,
@@ -90,16 +107,26 @@ def _show_code(code: str) -> None:
     click.echo(f"To log in with a browser, use the code {code}. It is good once.")
 
 
+FAILURES: Final[Mapping[type[BaseException], Callable[[str], Failure]]] = MappingProxyType(
+    {
+        ConfigurationError: lambda why: ConfigurationUnusable(
+            f"the configuration cannot be used\n{why}"
+        ),
+        app.UnknownView: ConfigurationUnusable,
+        StateError: StateUnusable,
+        SocketInUse: AddressUnavailable,
+        SocketUnusable: StateUnusable,
+        SupervisionError: lambda why: Failure(f"onemcp gave up: {why}"),
+        OSError: Failure,
+    }
+)
+"""What to say of which error."""
+
+
 def failure_of(error: BaseException, address: tuple[str, int] | None = None) -> Failure | None:
     """Say why serving failed, where that can be told; None where it is a bug."""
-    if isinstance(error, ConfigurationError):
-        return ConfigurationUnusable(f"the configuration cannot be used\n{error}")
-    if isinstance(error, app.UnknownView):
-        return ConfigurationUnusable(str(error))
-    if isinstance(error, StateError):
-        return StateUnusable(str(error))
-    if isinstance(error, SupervisionError):
-        return Failure(f"onemcp gave up: {error}")
-    if isinstance(error, OSError):
-        return Failure(str(error)) if address is None else unreachable_address(error, *address)
-    return None
+    if isinstance(error, OSError) and address is not None:
+        return unreachable_address(error, *address)
+    found = (make for kind, make in FAILURES.items() if isinstance(error, kind))
+    make = next(found, None)
+    return None if make is None else make(str(error))

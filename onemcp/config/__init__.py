@@ -1,7 +1,15 @@
 """The one configuration file: what it may say, how it is read, and how changes to it are seen."""
 
 from onemcp.config._auth import Auth, AuthMode, Issuer, OAuthClient, User
-from onemcp.config._files import configuration_directory, find, state_directory
+from onemcp.config._files import (
+    SOCKET_SUFFIX,
+    configuration_directory,
+    find,
+    runtime_directories,
+    runtime_directory,
+    socket_name,
+    state_directory,
+)
 from onemcp.config._load import load, parse
 from onemcp.config._login import (
     AuthorizationCodeLogin,
@@ -15,6 +23,7 @@ from onemcp.config._model import (
     BackendLimits,
     Backoff,
     Configuration,
+    Control,
     HttpTransport,
     HttpType,
     Instances,
@@ -48,6 +57,7 @@ from onemcp.config._views import Patterns, View, WordedPatterns, Wording
 from onemcp.config._watch import watch
 
 __all__ = [
+    "SOCKET_SUFFIX",
     "Auth",
     "AuthMode",
     "AuthorizationCodeLogin",
@@ -61,6 +71,7 @@ __all__ = [
     "ConfigurationEvent",
     "ConfigurationRejected",
     "ConfigurationRepaired",
+    "Control",
     "HttpTransport",
     "HttpType",
     "Instances",
@@ -98,7 +109,10 @@ __all__ = [
     "load",
     "origin_of",
     "parse",
+    "runtime_directories",
+    "runtime_directory",
     "schema",
+    "socket_name",
     "state_directory",
     "watch",
 ]

@@ -1,10 +1,20 @@
 """Where the configuration is, and where onemcp keeps what it must remember."""
 
+import hashlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 FILE_NAME = "onemcp.json"
+SYSTEM_RUNTIME: Final = Path("/run/onemcp")
+"""Where a service of the system has its control socket; what systemd makes for it."""
+
+SOCKET_SUFFIX: Final = ".sock"
+DEMO: Final = "demo"
+DIGITS: Final = 8
+LONGEST_STEM: Final = 24
 
 
 def find(explicit: Path | None, cwd: Path, environ: Mapping[str, str]) -> Path | None:
@@ -42,6 +52,41 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     if from_systemd:
         return Path(from_systemd)
     return _base(environ, "XDG_STATE_HOME", ".local/state") / "onemcp"
+
+
+def runtime_directory(environ: Mapping[str, str]) -> Path:
+    """Return where onemcp has its control socket; it need not exist yet.
+
+    systemd sets `$RUNTIME_DIRECTORY` for a unit with `RuntimeDirectory=`; of several the first
+    counts. Elsewhere it is `onemcp` under `$XDG_RUNTIME_DIR`, and where there is none, `run` in the
+    state directory.
+    """
+    from_systemd = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if from_systemd:
+        return Path(from_systemd)
+    value = environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(value):  # noqa: PTH117  (the XDG specification: ignore relative paths)
+        return Path(value) / "onemcp"
+    return state_directory(environ) / "run"
+
+
+def runtime_directories(environ: Mapping[str, str]) -> Sequence[Path]:
+    """Return where control sockets may be, the nearest first."""
+    return tuple(dict.fromkeys((runtime_directory(environ), SYSTEM_RUNTIME)))
+
+
+def socket_name(path: Path | None) -> str:
+    """Return what the control socket of a configuration is called, unless that says otherwise.
+
+    Args:
+        path: The configuration file; None for the demo.
+    """
+    if path is None:
+        return DEMO + SOCKET_SUFFIX
+    real = os.path.realpath(path)
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(real).parent.name)[:LONGEST_STEM]
+    digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:DIGITS]
+    return f"{stem or 'root'}-{digest}{SOCKET_SUFFIX}"
 
 
 def _base(environ: Mapping[str, str], variable: str, fallback: str) -> Path:

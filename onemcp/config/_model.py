@@ -325,6 +325,19 @@ class Limits:
 
 
 @attrs.frozen(kw_only=True)
+class Control:
+    """How operators reach onemcp at the machine it runs on.
+
+    Attributes:
+        enabled: Whether there is a control socket at all.
+        socket: Where it is; None for a place of its own in the runtime directory.
+    """
+
+    enabled: bool = True
+    socket: Path | None = attrs.field(default=None, validator=rules.without_nul)
+
+
+@attrs.frozen(kw_only=True)
 class Log:
     """What is logged, and how; `auto` is human on a terminal and JSON elsewhere."""
 
@@ -372,6 +385,7 @@ class Configuration:
         limits: What all clients together may use.
         log: What is logged.
         telemetry: What is told of the running gateway.
+        control: How operators reach it.
         views: The named views, in the order of the file.
     """
 
@@ -384,6 +398,7 @@ class Configuration:
     limits: Limits = attrs.field(factory=Limits)
     log: Log = attrs.field(factory=Log)
     telemetry: Telemetry = attrs.field(factory=Telemetry)
+    control: Control = attrs.field(factory=Control)
     views: tuple[View, ...] = attrs.field(
         default=(), converter=_views_in_order, validator=_check_names
     )

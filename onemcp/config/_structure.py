@@ -19,6 +19,7 @@ from onemcp.config._model import (
     BackendLimits,
     Backoff,
     Configuration,
+    Control,
     HttpTransport,
     Instances,
     Limits,
@@ -66,6 +67,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "limits": Limits,
     "log": Log,
     "telemetry": Telemetry,
+    "control": Control,
 }
 
 

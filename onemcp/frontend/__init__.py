@@ -6,7 +6,7 @@ serve them.
 
 from __future__ import annotations
 
-from .application import Application, Route
+from .application import OWNER, Application, Operate, Route
 from .asgi import HttpRefusal, Scope, StreamSlots, Wire, header, respond
 from .events import (
     RequestDenied,
@@ -22,12 +22,14 @@ from .stdio import StdioFrontend
 from .wellknown import PATH
 
 __all__ = [
+    "OWNER",
     "PATH",
     "Application",
     "Deadlines",
     "HttpRefusal",
     "LegacyFrontend",
     "OAuth",
+    "Operate",
     "Passports",
     "RequestDenied",
     "RequestFailed",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -54,13 +54,19 @@ from .legacy import LegacyFrontend
 from .modern import serve_modern
 from .oauth import PREFIX, OAuth, address_of
 from .pages import Pages, serve_upstream
-from .wellknown import PATH
+from .wellknown import CONTROL, PATH
 
 _ENDPOINTS: Final = (PATH, STREAMS, MESSAGES)
 _METHODS: Final = ((b"allow", b"POST, GET, DELETE"),)
 
 Route: TypeAlias = Callable[[Scope, Wire, Gate], Awaitable[None]]
 """Serves a path that is none of MCP's; who may come in is for itself to say, with the gate."""
+
+OWNER: Final = "onemcp.owner"
+"""The member of an ASGI scope that holds a principal whom the kernel vouches for."""
+
+Operate: TypeAlias = Callable[[Scope, Wire, str], Awaitable[None]]
+"""Serves an operator, who is named."""
 
 
 @attrs.define
@@ -77,6 +83,7 @@ class Application:
         oauth: What serves clients and people that want tokens, if they can get any here.
         routes: What serves other paths.
         callback: What serves people who log in at backends, if that is possible here.
+        operate: What serves operators, if anything does.
         http_sse: What serves clients of the transport of 2024-11-05.
     """
 
@@ -89,10 +96,9 @@ class Application:
     oauth: OAuth | None = None
     callback: Pages | None = None
     routes: Mapping[str, Route] = attrs.field(factory=dict)
+    operate: Operate | None = None
     http_sse: HttpSse = attrs.field(init=False)
-    _live: dict[Wire, tuple[Principal, str | None]] = attrs.field(
-        init=False, factory=dict, repr=False
-    )
+    _live: dict[Wire, Callable[[], bool]] = attrs.field(init=False, factory=dict, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.http_sse = HttpSse(self.legacy.sessions, self.on_event)
@@ -148,8 +154,11 @@ class Application:
             return
         if await self._serve_strangers(scope, wire):
             return
+        if self.operate is not None and f"{scope['path']}/".startswith(f"{CONTROL}/"):
+            await self._serve_operator(self.operate, scope, wire)
+            return
         path = resource_path(scope["path"], PATH) or ""
-        principal = self.gate.authenticate(headers, time.time(), path)
+        principal = scope.get(OWNER) or self.gate.authenticate(headers, time.time(), path)
         base, name = _endpoint(scope["path"])
         view = self._view(base, name, self._selection(principal), path, headers)
         http = HttpRequest(
@@ -161,12 +170,8 @@ class Application:
             principal,
             partial(self._check_scope, principal, headers, path),
         )
-        self._live[wire] = principal, name
-        try:
-            with wire.life:
-                await self._serve_known(base, scope, http)
-        finally:
-            del self._live[wire]
+        with self._living(wire, partial(self._still_sees, principal, name)):
+            await self._serve_known(base, scope, http)
         if wire.life.cancelled_caught and not (wire.started or wire.is_gone):
             self.gate.authenticate(headers, time.time(), path)
 
@@ -177,10 +182,8 @@ class Application:
         the calls that are under way in them. What is served at an endpoint that is gone comes to
         its own end.
         """
-        for wire, (principal, name) in self._live.items():
-            selection = self._selection(principal)
-            is_hidden = self.multiplexer.view(name, selection) is None
-            if selection == NOTHING or (is_hidden and self.multiplexer.endpoint(name) is not None):
+        for wire, may_go_on in self._live.items():
+            if not may_go_on():
                 wire.life.cancel()
         self.legacy.sessions.end(
             lambda grant: isinstance(grant, Principal) and self._selection(grant) == NOTHING
@@ -190,6 +193,37 @@ class Application:
                 self._selection(caller.grant) if isinstance(caller.grant, Principal) else None
             )
         )
+
+    async def _serve_operator(self, operate: Operate, scope: Scope, wire: Wire) -> None:
+        """Serve somebody who may administer the gateway, for as long as that is so.
+
+        Raises:
+            RequestRefused: It is nobody who may.
+        """
+        principal = scope.get(OWNER)
+        if principal is None:
+            principal = self.gate.authenticate_admin(scope["headers"], time.time(), PATH)
+        with self._living(wire, partial(self._still_operates, principal)):
+            await operate(scope, wire, principal.subject)
+
+    @contextmanager
+    def _living(self, wire: Wire, may_go_on: Callable[[], bool]) -> Iterator[None]:
+        """Serve within the block for as long as that is allowed."""
+        self._live[wire] = may_go_on
+        try:
+            with wire.life:
+                yield
+        finally:
+            del self._live[wire]
+
+    def _still_operates(self, principal: Principal) -> bool:
+        return self.gate.is_admin(principal)
+
+    def _still_sees(self, principal: Principal, name: str | None) -> bool:
+        selection = self._selection(principal)
+        is_hidden = self.multiplexer.view(name, selection) is None
+        is_gone = self.multiplexer.endpoint(name) is None
+        return selection != NOTHING and (is_gone or not is_hidden)
 
     def _selection(self, principal: Principal) -> Selection:
         """Return what somebody may see by now."""

@@ -16,6 +16,9 @@ from .asgi import HttpRefusal, Scope, Send, respond
 PATH: Final = "/mcp"
 """Where everything is served; ``/mcp/NAME`` is one backend."""
 
+CONTROL: Final = "/control"
+"""Where operators are served, and below it."""
+
 PREFIX: Final = "/.well-known/"
 
 _METHODS: Final = ((b"allow", b"GET"),)

@@ -107,6 +107,7 @@ class Child:
             since=self.since,
             next_attempt=self.next_attempt,
             role=self.role,
+            halted=self.halted,
             subtree=None if subtree is None else subtree.snapshot(),
         )
 

@@ -56,6 +56,7 @@ class ChildSnapshot:
         since: When it came into this state, in seconds of ``trio.current_time()``.
         next_attempt: When it is started again, in the same seconds, if that is known.
         role: Current, or one of a pair during a reload.
+        halted: It was told to stay down.
         subtree: The nested supervisor's state, if it is one.
     """
 
@@ -70,6 +71,7 @@ class ChildSnapshot:
     since: float
     next_attempt: float | None
     role: Role = Role.CURRENT
+    halted: bool = False
     subtree: TreeSnapshot | None = None
 
     def line(self, at: float) -> str:

@@ -8,7 +8,7 @@ Metrics are families of values, written by `expose`; `usage_of_sessions` and `ow
 processes use.
 """
 
-from onemcp.telemetry._events import LogEvents
+from onemcp.telemetry._events import LogEvents, describe_event
 from onemcp.telemetry._logging import configure_logging
 from onemcp.telemetry._metrics import CONTENT_TYPE, Family, Histogram, Sample, expose
 from onemcp.telemetry._scrub import scrub, scrub_text
@@ -23,6 +23,7 @@ __all__ = [
     "Sample",
     "Usage",
     "configure_logging",
+    "describe_event",
     "expose",
     "own_usage",
     "scrub",

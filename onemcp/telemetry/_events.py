@@ -18,7 +18,7 @@ from onemcp.config import (
 )
 from onemcp.supervision import Event, What
 from onemcp.telemetry._logging import EXCEPTION, LEVELS, MESSAGE
-from onemcp.telemetry._scrub import shown_fields
+from onemcp.telemetry._scrub import Scrubbed, scrub, shown_fields
 
 E = TypeVar("E")
 Fields: TypeAlias = dict[str, Any]
@@ -135,7 +135,7 @@ class LogEvents:
                 fields[f"{name}_" if name in _TAKEN else name] = value
             if isinstance(value, BaseException):
                 fields |= self._traceback(value, level)
-        self.logger.log(level, _snake_case(type(event).__name__), **fields)
+        self.logger.log(level, name_of(event), **fields)
 
     def _log_supervision(self, event: Event) -> None:
         levels = OF_SUPERVISORS if event.child is None else OF_CHILDREN
@@ -143,17 +143,30 @@ class LogEvents:
         level = LEVELS["debug" if told else levels[event.what]]
         if not self.logger.is_enabled_for(level):
             return
-        prefix = "supervisor" if event.child is None else "child"
-        name = f"{prefix}_{event.what.value.removeprefix('supervisor_')}"
-        self.logger.log(
-            level, name, **_supervision_fields(event), **self._traceback(event.reason, level)
-        )
+        fields = _supervision_fields(event)
+        self.logger.log(level, name_of(event), **fields, **self._traceback(event.reason, level))
 
     def _traceback(self, reason: BaseException | None, level: int) -> Fields:
         unexpected = level >= logging.ERROR and not isinstance(reason, self._told)
         if reason is None or not (unexpected or self.logger.is_enabled_for(logging.DEBUG)):
             return {}
         return {EXCEPTION: "".join(traceback.format_exception(reason))}
+
+
+def name_of(event: object) -> str:
+    """Return what an event is called in logs, and wherever else it is told."""
+    if isinstance(event, Event):
+        prefix = "supervisor" if event.child is None else "child"
+        return f"{prefix}_{event.what.value.removeprefix('supervisor_')}"
+    return _snake_case(type(event).__name__)
+
+
+def describe_event(event: object) -> dict[str, Scrubbed]:
+    """Return an event as JSON has it, fit for people: its name as ``event``, then its fields."""
+    fields = _supervision_fields(event) if isinstance(event, Event) else dict(_fields(event))
+    told = scrub({name: value for name, value in fields.items() if value is not None})
+    assert isinstance(told, dict)  # noqa: S101  (for mypy)
+    return {"event": name_of(event)} | told
 
 
 def _fields(event: object) -> Iterable[tuple[str, object]]:

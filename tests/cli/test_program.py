@@ -42,8 +42,8 @@ def test_installed_program_is_the_same():
 def test_help_names_every_command_and_exit_code(onemcp):
     ended = onemcp("--help")
     assert ended.returncode == 0
-    for name, text in program.COMMANDS.items():
-        assert re.search(rf"{name} +{re.escape(text)}", ended.stdout)
+    for name, entry in program.COMMANDS.items():
+        assert re.search(rf"{name} +{re.escape(entry.summary)}", ended.stdout)
     for code in ExitCode:
         described = code is ExitCode.OK or f"\n{code:>6}  " in ended.stdout
         assert described

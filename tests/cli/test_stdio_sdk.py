@@ -45,6 +45,7 @@ def arguments(request, config: Path, environment: dict[str, str]) -> Iterator[li
         yield ["-m", "onemcp", "stdio", "--config", str(config)]
         return
     with serving(command(config), environment=environment) as instance:
+        instance.wait_said("backend_ready")  # or the first list may come before
         yield ["-m", "onemcp", "stdio", "--connect", instance.url]
 
 

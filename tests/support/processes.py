@@ -64,6 +64,18 @@ class Server:
     def said(self) -> str:
         return "".join(self.output)
 
+    def wait_said(self, text: str) -> None:
+        """Wait until it has said something.
+
+        Raises:
+            ServerError: It doesn't in time.
+        """
+        deadline = time.monotonic() + START_TIMEOUT
+        while text not in self.said():
+            if time.monotonic() > deadline:
+                raise ServerError(f"It has not said {text!r}:\n{self.said()}")
+            time.sleep(0.05)
+
 
 @contextmanager
 def serving(

@@ -1,0 +1,143 @@
+"""The operations as JSON over HTTP, under ``/control``; events as server-sent events.
+
+===========================================  =====================================================
+request                                      answer
+===========================================  =====================================================
+``GET /control``                             which onemcp this is
+``GET /control/status``                      everything: configuration, backends, supervision tree
+``GET /control/backends``                    all backends
+``GET /control/backends/NAME``               one of them
+``GET /control/backends/NAME/logs``          its last events; ``?lines=N``, ``?follow=1``
+``POST /control/backends/NAME/ACTION``       ``restart``, ``stop`` or ``start`` it
+``POST /control/reload``                     read the configuration file now
+``GET /control/events``                      events as they happen; ``?backend=NAME``
+===========================================  =====================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import msgspec
+import trio
+
+from onemcp.frontend.asgi import Scope, StreamSlots, Wire, respond, send_part, start_stream
+from onemcp.frontend.wellknown import CONTROL
+
+from .errors import NO_SUCH_PATH, ControlError
+from .journal import Entry, Listener
+from .operations import ACTIONS, Action, Control
+
+LINES: Final = 100
+"""How many events of a backend are told unless it is said."""
+
+STREAMS: Final = 32
+"""How many may follow events at once."""
+
+KEEP_ALIVE: Final = 15.0
+"""How often a silent stream says that it is alive, in seconds."""
+
+_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+
+
+class Endpoint:
+    """Serves :class:`.Control` to callers that have been let in."""
+
+    def __init__(self, control: Control) -> None:
+        """Serve an operator's requests."""
+        self.control = control
+        self._slots = StreamSlots(STREAMS)
+
+    async def __call__(self, scope: Scope, wire: Wire, by: str) -> None:
+        """Serve one request.
+
+        Args:
+            scope: The request.
+            wire: The client.
+            by: Who it is.
+        """
+        try:
+            await self._serve(scope, wire, by)
+        except ControlError as error:
+            await _answer(wire, error.as_json(), error.status)
+
+    async def _serve(self, scope: Scope, wire: Wire, by: str) -> None:
+        path = scope["path"].removeprefix(CONTROL).strip("/")
+        parts, query = path.split("/") if path else [], _Query(scope["query_string"])
+        match scope["method"], parts:
+            case "GET", ["events"]:
+                await self._follow(wire, query.text("backend"), [])
+            case "GET", ["backends", name, "logs"] if query.flag("follow"):
+                await self._follow(wire, name, self.control.logs(name, query.number("lines")))
+            case "GET", _:
+                await _answer(wire, self._told(parts, query))
+            case "POST", ["reload"]:
+                await _answer(wire, await self.control.reload(by))
+            case "POST", ["backends", name, action] if action in ACTIONS:
+                await _answer(wire, await self.control.act(Action(action), name, by))
+            case "POST", _:
+                raise _unknown(path)
+            case method, _:
+                raise ControlError(405, "method", f"{method} is not served here")
+
+    def _told(self, parts: list[str], query: _Query) -> Any:
+        match parts:
+            case []:
+                return self.control.instance()
+            case ["status"]:
+                return self.control.status()
+            case ["backends"]:
+                return self.control.backends()
+            case ["backends", name]:
+                return self.control.backend(name)
+            case ["backends", name, "logs"]:
+                return self.control.logs(name, query.number("lines"))
+        raise _unknown("/".join(parts))
+
+    async def _follow(self, wire: Wire, backend: str | None, first: Iterable[Entry]) -> None:
+        if not self._slots.free:
+            raise ControlError(503, "overloaded", f"{STREAMS} follow events already, the limit")
+        with self._slots.slot(), self.control.listening(backend) as listener:
+            await start_stream(wire.send, b"".join(map(_event, first)) or b": hello\n\n")
+            await wire.while_connected(lambda: _tell(wire, listener))
+
+
+async def _tell(wire: Wire, listener: Listener) -> None:
+    while True:
+        said = b": still here\n\n"
+        with trio.move_on_after(KEEP_ALIVE):
+            said = b"".join(map(_event, await listener.next()))
+        await send_part(wire.send, said)
+
+
+def _event(entry: Entry) -> bytes:
+    return b"data: " + msgspec.json.encode(entry) + b"\n\n"
+
+
+async def _answer(wire: Wire, body: Any, status: int = 200) -> None:
+    await respond(wire.send, status, msgspec.json.encode(body), _HEADERS)
+
+
+def _unknown(path: str) -> ControlError:
+    return ControlError(404, NO_SUCH_PATH, f"there is no {CONTROL}/{path}")
+
+
+class _Query:
+    """The query of a request."""
+
+    def __init__(self, text: bytes) -> None:
+        self._values = parse_qs(text.decode("latin-1"), max_num_fields=8)
+
+    def text(self, name: str) -> str | None:
+        return self._values.get(name, [None])[0]
+
+    def flag(self, name: str) -> bool:
+        return self.text(name) in {"1", "true"}
+
+    def number(self, name: str) -> int:
+        text = self.text(name) or str(LINES)
+        if not (text.isascii() and text.isdigit() and len(text) < len("1000000")):
+            raise ControlError(400, "query", f"{name} must be a number, not {text!r}")
+        return int(text)

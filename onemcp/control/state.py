@@ -1,0 +1,109 @@
+"""The state of a gateway as JSON has it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from onemcp import config
+from onemcp.backend import Backend
+from onemcp.supervision import ChildSnapshot, ChildState, TreeSnapshot
+from onemcp.telemetry import scrub
+
+BACKENDS: Final = "backends"
+CONNECTION: Final = "connection"
+
+
+def tree_of(tree: TreeSnapshot) -> dict[str, Any]:
+    """Return a supervisor and all below it; times are in seconds."""
+    return {
+        "name": tree.name,
+        "running": tree.running,
+        "strategy": tree.strategy.value,
+        "restarts": tree.restarts,
+        "allowed": tree.allowed,
+        "period": tree.period,
+        "children": [_child_of(child, tree.at) for child in tree.children],
+    }
+
+
+def _child_of(child: ChildSnapshot, at: float) -> dict[str, Any]:
+    told = {
+        "id": child.id,
+        "state": child.state.value,
+        "restarts": child.restarts,
+        "for": round(max(0.0, at - child.since), 3),
+        "role": None if child.role.value == "current" else child.role.value,
+        "stoppedByOperator": child.halted or None,
+        "retryIn": _until(child, at),
+        "reason": None if child.reason is None else scrub(child.reason),
+        "supervisor": None if child.subtree is None else tree_of(child.subtree),
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _until(child: ChildSnapshot, at: float) -> float | None:
+    return None if child.next_attempt is None else round(max(0.0, child.next_attempt - at), 3)
+
+
+def backend_of(
+    settings: config.Backend, backend: Backend | None, tree: TreeSnapshot
+) -> dict[str, Any]:
+    """Return one backend.
+
+    Args:
+        settings: How it is configured.
+        backend: The backend itself; None where it is disabled.
+        tree: The whole tree.
+    """
+    told: dict[str, Any] = {"name": settings.name, "transport": _transport(settings)}
+    child = next((each for each in _children(tree) if each.id == settings.name), None)
+    if backend is None or child is None:
+        return told | {"state": "disabled"}
+    at, connection = tree.at, _connection(child)
+    told |= {
+        "state": _state(backend, child, connection),
+        "for": round(max(0.0, at - (connection or child).since), 3),
+        "restarts": 0 if connection is None else connection.restarts,
+        "inFlight": backend.in_flight,
+        "instances": len(backend.pool),
+        "retryIn": None if connection is None else _until(connection, at),
+        "failure": None if backend.failure is None else scrub(backend.failure),
+    }
+    if backend.server is not None and backend.is_up:
+        told["revision"] = backend.server.revision
+        told |= {kind.key: len(listing.items) for kind, listing in backend.listings.items()}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _children(tree: TreeSnapshot) -> Iterator[ChildSnapshot]:
+    """Yield the children of the supervisor of backends, those before that are current."""
+    for child in tree.children:
+        if child.subtree is None:
+            continue
+        if tree.name != BACKENDS and child.id == BACKENDS:
+            yield from sorted(child.subtree.children, key=lambda each: each.role.value != "current")
+        else:
+            yield from _children(child.subtree)
+
+
+def _connection(child: ChildSnapshot) -> ChildSnapshot | None:
+    parts = () if child.subtree is None else child.subtree.children
+    return next((each for each in parts if each.id == CONNECTION), None)
+
+
+def _state(backend: Backend, child: ChildSnapshot, connection: ChildSnapshot | None) -> str:
+    if child.halted:
+        return "stopped"
+    if backend.is_up:
+        return "up"
+    if backend.needs_login:
+        return "needs-login"
+    if connection is not None and connection.state in {ChildState.PAUSED, ChildState.RESTARTING}:
+        return str(connection.state.value)
+    return "starting"
+
+
+def _transport(settings: config.Backend) -> str:
+    transport = settings.transport
+    return "stdio" if isinstance(transport, config.StdioTransport) else transport.type or "http"

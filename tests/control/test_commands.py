@@ -1,0 +1,150 @@
+"""The commands that reach a running onemcp, against one in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from onemcp import config
+from onemcp.cli import main
+from onemcp.runtime import open_socket
+from tests.control.conftest import DEMO, World
+
+
+class Shell:
+    """Runs commands beside the gateway of the test."""
+
+    def __init__(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+        self.world = world
+        self._capsys = capsys
+
+    async def run(self, *arguments: str) -> tuple[int, str, str]:
+        """Return the exit code, what was printed, and what was complained about."""
+        self._capsys.readouterr()
+        code = await trio.to_thread.run_sync(main, list(arguments))
+        printed = self._capsys.readouterr()
+        return code, printed.out, printed.err
+
+    async def json(self, *arguments: str) -> Any:
+        code, out, err = await self.run(*arguments, "--json")
+        assert (code, err) == (0, "")
+        return json.loads(out)
+
+
+@pytest.fixture
+def shell(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Shell:
+    monkeypatch.setenv("ONEMCP_SOCKET", str(world.socket))
+    return Shell(world, capsys)
+
+
+async def test_status_draws_what_it_also_tells_as_json(shell: Shell):
+    code, out, _ = await shell.run("status")
+    assert code == 0
+    assert "demo  up" in out
+    assert "off  disabled" in out
+    assert "\x1b" not in out
+    told = await shell.json("status")
+    assert [each["name"] for each in told["backends"]] == ["demo", "broken", "off"]
+
+
+async def test_servers_are_stopped_started_and_restarted(shell: Shell):
+    assert (await shell.json("stop", "demo"))["state"] == "stopped"
+    assert "demo  stopped by operator" in (await shell.run("status"))[1]
+    assert (await shell.json("start", "demo"))["state"] == "up"
+    code, out, _ = await shell.run("restart", "demo")
+    assert (code, out[:9]) == (0, "demo  up ")
+    code, out, _ = await shell.run("restart", "broken")
+    assert (code, out[:8]) == (1, "broken  ")
+
+
+async def test_an_unknown_server_is_a_wrong_command_line(shell: Shell):
+    for command in ("restart", "stop", "start", "logs"):
+        code, out, err = await shell.run(command, "dmeo")
+        assert (code, out) == (2, "")
+        assert "Did you mean" not in err
+        assert "did you mean 'demo'?" in err
+
+
+async def test_logs_show_lines_and_what_became_of_a_server(shell: Shell):
+    code, out, _ = await shell.run("logs", "demo")
+    assert code == 0
+    assert "[backend_ready]" in out
+    assert (await shell.json("logs", "demo", "--lines", "1"))["event"] == "backend_ready"
+
+
+async def test_reload_tells_what_is_wrong_and_where(shell: Shell):
+    assert (await shell.run("reload"))[:2] == (0, "unchanged\n")
+    shell.world.write({"demo": {**DEMO, "prefix": 5}})
+    code, _, err = await shell.run("reload")
+    assert code == 1
+    assert "mcpServers.demo.prefix" in err
+    assert "can't be used" in (await shell.run("status"))[1]
+
+
+async def test_the_one_that_runs_with_the_configuration_here_is_found(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+):
+    folder, runtime = shell.world.folder, shell.world.folder / "rt"
+    monkeypatch.delenv("ONEMCP_SOCKET")
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.setattr("onemcp.config._files.SYSTEM_RUNTIME", folder / "none")
+    monkeypatch.chdir(folder)
+    assert (await shell.run("status"))[0] == 69
+    name = config.socket_name(folder / "onemcp.json")
+    made = [open_socket(runtime / "onemcp" / f"{each}.sock") for each in ("one", "two")]
+    code, _, err = await shell.run("status")
+    assert code == 2
+    assert "Several run" in err
+    (runtime / "onemcp" / name).symlink_to(shell.world.socket)
+    assert (await shell.run("status"))[0] == 0
+    (folder / "onemcp.json").write_text(
+        json.dumps({"mcpServers": {"demo": DEMO}, "control": {"socket": str(shell.world.socket)}})
+    )
+    (runtime / "onemcp" / name).unlink()
+    assert (await shell.run("status"))[0] == 0
+    assert (await shell.run("status", "--config", "other.json"))[0] == 69
+    for each in made:
+        each.close()
+    assert (await shell.run("status", "--socket", str(made[0].path)))[0] == 69
+
+
+def test_the_socket_of_a_configuration_is_found_by_any_of_its_names(tmp_path: Path):
+    file = tmp_path / "a b" / "onemcp.json"
+    file.parent.mkdir()
+    file.touch()
+    (tmp_path / "link.json").symlink_to(file)
+    assert config.socket_name(file) == config.socket_name(tmp_path / "link.json")
+    assert config.socket_name(file).startswith("a-b-")
+    assert config.socket_name(None) == "demo.sock"
+
+
+def test_the_runtime_directory_is_where_systemd_or_the_session_says():
+    def where(**environ: str) -> str:
+        return os.fspath(config.runtime_directory({"HOME": "/home/ada", **environ}))
+
+    assert where() == "/home/ada/.local/state/onemcp/run"
+    assert where(XDG_RUNTIME_DIR="/run/user/1") == "/run/user/1/onemcp"
+    assert where(XDG_RUNTIME_DIR="relative") == "/home/ada/.local/state/onemcp/run"
+    assert where(XDG_RUNTIME_DIR="/x", RUNTIME_DIRECTORY="/run/a:/run/b") == "/run/a"
+
+
+def test_a_second_one_with_the_same_configuration_is_refused(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = Path(os.environ["XDG_RUNTIME_DIR"]) / "onemcp" / "demo.sock"
+    taken = open_socket(place)
+    assert main(["run", "--port", "0"]) == 69
+    assert f"process {os.getpid()} listens on {place}" in capsys.readouterr().err
+    taken.close()
+    (tmp_path / "file").touch()
+    assert main(["run", "--port", "0", "--socket", str(tmp_path / "file")]) == 73
+    assert "is no socket" in capsys.readouterr().err
+    shutil.rmtree(place.parent)
