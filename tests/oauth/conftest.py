@@ -111,7 +111,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     }
     clients = {"suite": {"redirectUris": ["http://127.0.0.1/callback"]}}
     file = tmp_path / "onemcp.json"
-    auth = {"users": users, "clients": clients}
+    auth = {"users": users, "clients": clients, "documents": True}
     file.write_text(json.dumps({"mcpServers": {"demo": DEMO}, "auth": auth}))
     command = [sys.executable, "-m", "onemcp", "run", "--config", str(file), "--port", "0"]
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
