@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Final
 
 import attrs
@@ -24,15 +25,17 @@ class Address:
 
 @attrs.frozen
 class Overrides:
-    """What the command line says about the address, whatever the configuration says.
+    """What is said about the address elsewhere, whatever the configuration says.
 
     Attributes:
-        host: The address, or None.
-        port: The port, or None.
+        host: The address or name, or None; from the command line.
+        port: The port, or None; from there too.
+        listener: A socket that listens already, or None; from the service manager.
     """
 
     host: str | None = None
     port: int | None = None
+    listener: socket.socket | None = None
 
     def address(self, configuration: Configuration) -> Address:
         """Return where to listen."""

@@ -224,6 +224,12 @@ class Gateway:
             self._front.close()
             self._ended.set()
 
+    async def respond(self) -> None:
+        """Return once every supervisor that all hangs on has answered, or is being stopped."""
+        for supervisor in (self.tree, self._gateway, self._supervisor, self._frontend):
+            with contextlib.suppress(SupervisorNotRunningError):
+                await supervisor.respond()
+
     async def stop(self) -> None:
         """Stop in order: let what is in flight end, then stop the backends."""
         self._stopping = self._front.stopping = True
@@ -250,7 +256,7 @@ class Gateway:
         if self.reloader is not None:
             children.append(ChildSpec(id="reload", start=self.reloader.run))
         children.append(ChildSpec.for_supervisor(self._frontend))
-        gateway = Supervisor("gateway", children, strategy=Strategy.REST_FOR_ONE)
+        self._gateway = Supervisor("gateway", children, strategy=Strategy.REST_FOR_ONE)
         guardian = Guardian(self._instance)
         return Supervisor(
             NAME,
@@ -258,7 +264,7 @@ class Gateway:
                 ChildSpec(id="lag", start=self.monitor.meter.watch_lag),
                 ChildSpec(id="guardian", start=guardian.run),
                 *outermost,
-                ChildSpec.for_supervisor(gateway),
+                ChildSpec.for_supervisor(self._gateway),
             ],
             on_event=self._on_event,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 
+import attrs
 import trio
 
 from onemcp.auth import Gate
@@ -63,7 +64,7 @@ class HttpFront:
             configuration: What is in force.
             on_event: Takes every event.
             access: Who may come in; prepared for the configuration.
-            overrides: What the command line says about the address.
+            overrides: What is said about the address elsewhere.
             durable: What sessions outlive the process with.
             routes: What serves paths that are none of MCP's.
 
@@ -78,7 +79,7 @@ class HttpFront:
         self._overrides = overrides
         self._grace = configuration.server.shutdown_grace
         self._address = overrides.address(configuration)
-        self._listener = listening.listen(self._address.host, self._address.port)
+        self._listener = overrides.listener or listening.listen(*attrs.astuple(self._address))
         self.sessions = Sessions(
             configuration.limits.sessions,
             deadlines_of(configuration),
@@ -170,7 +171,7 @@ class HttpFront:
             Whether the address is the one that the configuration says.
         """
         address = self._overrides.address(new)
-        if address == self._address:
+        if address == self._address or self._overrides.listener is not None:
             return True
         try:
             self._listener = listening.listen(address.host, address.port)

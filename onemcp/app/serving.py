@@ -18,6 +18,7 @@ from onemcp.auth.server import Audited, LoginCode, is_loopback
 from onemcp.backend.oauth import LoginStore
 from onemcp.config import Configuration
 from onemcp.state import StateUnwritable
+from onemcp.systemd import inherited_listener
 
 from .access import Access
 from .address import Overrides
@@ -27,6 +28,7 @@ from .durable import Durable, open_durable, open_keyring
 from .events import AnybodyMayCall, ReloadApplied, StateUnavailable
 from .front import EventHook
 from .gateway import Gateway
+from .service import Service
 from .stdio import StdioFront, standard_streams
 
 AUDIT_FILE: Final = "audit.log"
@@ -110,6 +112,7 @@ async def serve(
     Raises:
         ConfigurationError: The configuration is invalid.
         StateError: The keys can't be read or made.
+        ActivationError: The service manager has handed over what can't be listened on.
         OSError: The address can't be listened on.
         SocketInUse: Another process serves this configuration.
         SocketUnusable: The control socket can't be made where it was asked for.
@@ -118,7 +121,8 @@ async def serve(
     path, configuration = find_configuration(options.config, environ)
     on_configuration(configuration)
     audit = AuditLog(config.state_directory(environ) / AUDIT_FILE)
-    hear = _hearing(on_event, on_configuration, audit)
+    service = Service(environ)
+    hear = _hearing(on_event, on_configuration, audit, service)
     access = _access(
         environ,
         audit=hear,
@@ -136,13 +140,16 @@ async def serve(
             access=access,
             durable=durable,
             path=path,
-            overrides=Overrides(options.host, options.port),
+            overrides=Overrides(options.host, options.port, inherited_listener(environ)),
             on_event=hear,
             socket=door,
         )
         async with trio.open_nursery() as nursery:
-            await nursery.start(_obey_signals, gateway)
+            service.gateway = gateway
+            await nursery.start(_obey_signals, gateway, service)
             await nursery.start(gateway.run)
+            service.started()
+            nursery.start_soon(service.keep_alive)
             announce(_started(gateway, access.keys.current, path))
             if configuration.auth.mode == "none" and not is_loopback(gateway.url):
                 hear(AnybodyMayCall(gateway.url))
@@ -235,7 +242,9 @@ async def serve_stdio(
             open_front=open_front,
         )
         async with trio.open_nursery() as nursery:
-            await nursery.start(_obey_signals, gateway)
+            service = Service({})
+            service.gateway = gateway
+            await nursery.start(_obey_signals, gateway, service)
             await nursery.start(gateway.run)
             await opened[0].wait_ended()
             await gateway.stop()
@@ -299,10 +308,13 @@ def _hearing(
     on_event: EventHook,
     on_configuration: Callable[[Configuration], object],
     audit: AuditLog | None = None,
+    service: Service | None = None,
 ) -> EventHook:
     def hear(event: object) -> None:
         if isinstance(event, ReloadApplied):
             on_configuration(event.configuration)
+        if service is not None:
+            service.hear(event)
         if audit is not None:
             audit(event)
         if not isinstance(event, Audited):
@@ -325,7 +337,10 @@ def _started(gateway: Gateway, keys: KeyStore | None, path: Path | None) -> Star
 
 
 async def _obey_signals(
-    gateway: Gateway, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    gateway: Gateway,
+    service: Service,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     wanted = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
     with trio.open_signal_receiver(*wanted) as signals:
@@ -333,7 +348,7 @@ async def _obey_signals(
         async with trio.open_nursery() as nursery:
             async for number in signals:
                 if number == signal.SIGHUP:
-                    if gateway.reloader is not None:
-                        nursery.start_soon(gateway.reloader.reload)
+                    nursery.start_soon(service.reload)
                 else:
+                    service.stopping()
                     nursery.start_soon(gateway.stop)

@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
     {
         "run": Entry("Serve; without a configuration file, a demo.", "run"),
-        "stdio": Entry("Serve on stdin and stdout, for clients that launch programs.", "stdio"),
+        "stdio": Entry("Serve on stdin and stdout, for clients that launch it.", "stdio"),
         "check": Entry("Check a configuration file.", "check"),
         "schema": Entry("Print the JSON Schema of the configuration.", "schema"),
         "status": Entry("Show the state of a running onemcp.", "status"),
@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
         "token": Entry("Issue, list and revoke access tokens.", "token"),
         "auth": Entry("Show who was let in, and revoke it.", "auth"),
         "user": Entry("Make the hash of a password.", "user"),
+        "install-service": Entry("Make a service of onemcp under systemd.", "install_service"),
     }
 )
 """The commands."""

@@ -28,6 +28,7 @@ from onemcp.config import Configuration, ConfigurationError, Log
 from onemcp.runtime import SocketInUse, SocketUnusable
 from onemcp.state import StateError
 from onemcp.supervision import SupervisionError
+from onemcp.systemd import ActivationError
 from onemcp.telemetry import configure_logging
 
 GARBAGE_THRESHOLD: Final = 10_000
@@ -113,6 +114,7 @@ FAILURES: Final[Mapping[type[BaseException], Callable[[str], Failure]]] = Mappin
             f"the configuration cannot be used\n{why}"
         ),
         app.UnknownView: ConfigurationUnusable,
+        ActivationError: ConfigurationUnusable,
         StateError: StateUnusable,
         SocketInUse: AddressUnavailable,
         SocketUnusable: StateUnusable,

@@ -2,6 +2,7 @@
 
 from onemcp.config._auth import Auth, AuthMode, Issuer, OAuthClient, User
 from onemcp.config._files import (
+    FILE_NAME,
     SOCKET_SUFFIX,
     configuration_directory,
     find,
@@ -57,6 +58,7 @@ from onemcp.config._views import Patterns, View, WordedPatterns, Wording
 from onemcp.config._watch import watch
 
 __all__ = [
+    "FILE_NAME",
     "SOCKET_SUFFIX",
     "Auth",
     "AuthMode",

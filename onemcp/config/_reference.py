@@ -29,8 +29,9 @@ checked as a whole before anything starts, and every mistake is reported at once
 its column and a remedy. An option that onemcp does not know is a mistake too.
 
 In every string, `${NAME}` stands for the environment variable of that name, which must be set, and
-`${NAME:-default}` gives what to use when it is unset or empty. Write `$${` for a plain `${`. Names
-of servers and options are taken as they are.
+`${NAME:-default}` gives what to use when it is unset or empty. `${credential:NAME}` stands for a
+credential that systemd hands over (`LoadCredential=`). Write `$${` for a plain `${`. Names of
+servers and options are taken as they are.
 
 A change to the file takes effect while onemcp runs. A file with a mistake is reported and changes
 nothing. Only `server.host` and `server.port` need the listener to be opened anew.

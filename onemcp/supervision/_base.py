@@ -37,6 +37,7 @@ from onemcp.supervision._mailbox import (
     Command,
     Exited,
     Mailbox,
+    Respond,
     RestartChild,
     Shutdown,
     StartChild,
@@ -312,6 +313,14 @@ class BaseSupervisor:
         await self._ask(Shutdown())
         if run is not None:
             await run.ended.wait()
+
+    async def respond(self) -> None:
+        """Return once the supervisor's own task has answered: it is alive, and does its work.
+
+        Raises:
+            SupervisorNotRunningError: The supervisor does not run, or is stopping.
+        """
+        await self._ask(Respond())
 
     # Questions, answered at once
 

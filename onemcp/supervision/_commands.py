@@ -31,6 +31,7 @@ from onemcp.supervision._mailbox import (
     DeleteChild,
     Promote,
     Reconfigure,
+    Respond,
     RestartChild,
     Retire,
     Shutdown,
@@ -187,6 +188,10 @@ class Operator:
         """Start a reload."""
         self.reload(command)
 
+    def respond(self, command: Respond) -> None:
+        """Answer."""
+        command.reply.resolve(None)
+
     def shutdown(self, command: Shutdown) -> None:
         """End the supervisor."""
         self.core.finish(None)
@@ -205,6 +210,7 @@ _METHODS: Mapping[type[Command], Callable[[Operator, Command], None]] = cast(
         Retire: Operator.retire,
         Conclude: Operator.conclude,
         Reconfigure: Operator.reconfigure,
+        Respond: Operator.respond,
         Shutdown: Operator.shutdown,
     },
 )

@@ -151,6 +151,11 @@ class Shutdown(Command):
     """End the supervisor normally; the answer comes when all children were told to stop."""
 
 
+@frozen(eq=False, kw_only=True)
+class Respond(Command):
+    """Do nothing but answer."""
+
+
 Message = Acknowledged | Exited | Command
 
 
