@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from .backend import STOPPED, Backend, BackendObserver
+from .backend import STOPPED, Backend
 from .call import Call, Caller
 from .connection import Connection, ConnectionLost, HandshakeFailed, ServerDescription
 from .events import (
@@ -29,7 +29,7 @@ from .events import (
 )
 from .exchange import Answer, Exchange, Incoming
 from .redaction import Redactor, redactor_for
-from .setup import Identity, Setup
+from .setup import BackendObserver, Identity, Setup
 from .succession import open_call, open_call_nowait
 
 __all__ = [

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable
-from typing import Final, Protocol
+from typing import Final
 
 import attrs
 import trio
@@ -37,6 +37,7 @@ from .connection import (
     ServerDescription,
     first_loss,
 )
+from .errands import Errands
 from .events import BackendDown, BackendEvent, BackendReady
 from .exchange import Exchange
 from .handshake import EraMemory
@@ -44,7 +45,7 @@ from .instance import Instance
 from .keeping import Keeper
 from .oauth import Credentials
 from .pool import Pool
-from .setup import Connect, Identity, Setup
+from .setup import BackendObserver, Connect, Identity, Setup
 from .succession import Replaced
 from .upstream import Upstream
 
@@ -61,16 +62,6 @@ LOGIN_PAUSE: Final = 600.0
 """How long a backend that wants a login is left alone, in seconds, if not for longer."""
 
 
-class BackendObserver(Protocol):
-    """What the multiplexer wants to hear of a backend. Called synchronously; must not block."""
-
-    def changed(self, backend: Backend) -> None:
-        """Take note that lists, capabilities or the state have changed."""
-
-    def announced(self, backend: Backend, notification: Notification) -> None:
-        """Take note of a changed list, resource or task, for those who subscribed."""
-
-
 class Backend:
     """One configured backend.
 
@@ -80,6 +71,7 @@ class Backend:
         failure: Why it is not connected, or None.
         needs_login: Whether that is for want of a login.
         upstream: What is subscribed to at it.
+        errands: What it is asked on nobody's behalf.
         pool: Its instances.
     """
 
@@ -110,6 +102,7 @@ class Backend:
         self.failure: str | None = None
         self.needs_login = False
         self.upstream = Upstream(identity.caller, self._on_notification)
+        self.errands = Errands()
         self._on_event = on_event
         self._connect = connect
         self._observer = observer
@@ -376,6 +369,7 @@ class Backend:
                 await trio.sleep_forever()  # it was lost meanwhile: its task is about to say why
             self._come_up(connection, server, trio.current_time() - started)
             nursery.start_soon(self._keeper.keep_current, connection, server)
+            nursery.start_soon(self.errands.run, connection)
 
     def _come_up(self, connection: Connection, server: ServerDescription, seconds: float) -> None:
         self.failure, self.needs_login, self._has_been_up = None, False, True

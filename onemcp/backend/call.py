@@ -11,10 +11,10 @@ from msgspec import Raw
 from onemcp.protocol import meta
 from onemcp.protocol.fields import Fields, join, plain, raw
 from onemcp.protocol.meta import RequestMeta
-from onemcp.protocol.methods import LOG_LEVELS, QUESTIONS
+from onemcp.protocol.methods import LOG_LEVELS, QUESTIONS, TOOLS_CALL
 from onemcp.protocol.questions import INPUT_RESPONSES, REQUEST_STATE
-from onemcp.protocol.revisions import LATEST_MODERN, Era, era_of
-from onemcp.protocol.tasks import TASK, without_extension
+from onemcp.protocol.revisions import LATEST_MODERN, V2025_11_25, Era, era_of
+from onemcp.protocol.tasks import TASK, with_extension, without_extension
 
 _NOT_CROSSING: Final = frozenset({INPUT_RESPONSES, REQUEST_STATE, TASK})
 """What modern clients send, or may not mean anything by, and legacy backends would understand
@@ -78,11 +78,14 @@ class Call:
         method: What is called.
         params: Its parameters; ``_meta`` as the client sent it.
         caller: Whom it is for.
+        task: With which parameters a backend of 2025-11-25 is to make a task of it; a modern one
+            may make one if there are any. Whatever the client has declared, onemcp sees to it.
     """
 
     method: str
     params: Fields
     caller: Caller
+    task: Raw | None = None
 
 
 def outgoing_params(call: Call, revision: str, token: int) -> tuple[Raw, Raw | None]:
@@ -109,7 +112,9 @@ def outgoing_params(call: Call, revision: str, token: int) -> tuple[Raw, Raw | N
     if era_of(revision) is Era.MODERN:
         caller = call.caller
         able = caller.capabilities
-        if caller.era is Era.LEGACY:
+        if call.task is not None:
+            able = with_extension(able)
+        elif caller.era is Era.LEGACY:
             able = without_extension(able)
         changes.update(
             meta.modern_members(RequestMeta(revision, able, caller.client_info, caller.log_level))
@@ -122,4 +127,6 @@ def outgoing_params(call: Call, revision: str, token: int) -> tuple[Raw, Raw | N
     crosses = call.caller.era is Era.MODERN and era_of(revision) is Era.LEGACY
     if crosses and not _NOT_CROSSING.isdisjoint(params):
         params = {key: value for key, value in params.items() if key not in _NOT_CROSSING}
+    if call.task is not None and call.method == TOOLS_CALL and revision == V2025_11_25:
+        params = {**params, TASK: call.task}
     return join(params), wanted

@@ -11,7 +11,8 @@ from msgspec import Raw
 
 from onemcp.protocol.fields import Fields
 from onemcp.protocol.jsonrpc import Notification
-from onemcp.protocol.revisions import Era, era_of
+from onemcp.protocol.revisions import V2025_11_25, Era, era_of
+from onemcp.protocol.tasks import declares
 
 from .call import Call
 from .exchange import Exchange
@@ -91,6 +92,16 @@ class ServerDescription:
     @era.default
     def _era(self) -> Era:
         return era_of(self.revision) or Era.LEGACY
+
+    @property
+    def makes_tasks(self) -> bool:
+        """Whether calls of its tools may be tasks, in the design that its revision has."""
+        if self.era is Era.MODERN:
+            return declares(self.capabilities)
+        found: Any = self.capabilities
+        for key in ("tasks", "requests", "tools", "call"):
+            found = found.get(key) if isinstance(found, dict) else None
+        return isinstance(found, dict) and self.revision == V2025_11_25
 
     def has(self, capability: str, setting: str | None = None) -> bool:
         """Tell whether a capability, and a setting of it, is declared."""

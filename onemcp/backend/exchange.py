@@ -53,6 +53,7 @@ class Exchange:
         scope: Where a task of the connection serves this exchange alone, its cancel scope.
         backend: The name of the backend, for errors that clients see, or None.
         on_end: Called once, when it is finished or closed, or None.
+        on_abandon: Called where it is closed before it is finished, or None.
     """
 
     __slots__ = (
@@ -65,6 +66,7 @@ class Exchange:
         "call",
         "dropped",
         "id",
+        "on_abandon",
         "on_end",
         "progress_token",
         "scope",
@@ -81,6 +83,7 @@ class Exchange:
         self.scope: trio.CancelScope | None = None
         self.backend: str | None = None
         self.on_end: Callable[[Exchange], object] | None = None
+        self.on_abandon: Callable[[], object] | None = None
         self._carrier = carrier
         self._messages: deque[Incoming] = deque()
         self._queued = 0
@@ -155,6 +158,8 @@ class Exchange:
         if not self._finished:
             self._finished = True
             self._carrier.abandon(self)
+            if self.on_abandon is not None:
+                self.on_abandon()
             self._end()
         self._messages.clear()
         self._wake()

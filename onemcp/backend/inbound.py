@@ -273,7 +273,10 @@ class Inbound:
                 and value_of(call.params, tasks.TASK_ID, str) == task_id
             ):
                 return exchange
-        return stream if stream is not None and tasks.TASK in stream.call.params else None
+        if stream is None:
+            return None
+        makes_one = stream.call.task is not None or tasks.TASK in stream.call.params
+        return stream if makes_one else None
 
     def _candidates(self, stream: Exchange | None) -> Iterable[Exchange]:
         if stream is not None:

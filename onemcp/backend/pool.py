@@ -365,4 +365,4 @@ def _is_about_task(call: Call) -> bool:
 
     Tasks live on the primary alone, whoever leases it: what belongs to one says so.
     """
-    return call.method in tasks.METHODS or tasks.TASK in call.params
+    return call.method in tasks.METHODS or tasks.TASK in call.params or call.task is not None

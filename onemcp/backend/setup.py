@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 from msgspec import Raw
 
 from onemcp import config
+from onemcp.protocol.jsonrpc import Notification
 
 from .attribution import INTERNAL
 from .call import Caller
@@ -17,6 +18,9 @@ from .events import BackendEvent
 from .handshake import OWN_ABILITIES, EraMemory
 from .keeping import Keeper
 from .oauth import Credentials
+
+if TYPE_CHECKING:
+    from .backend import Backend
 
 
 @attrs.frozen
@@ -61,3 +65,13 @@ class Identity:
     def caller(self) -> Caller:
         """Onemcp as a client."""
         return Caller(INTERNAL, INTERNAL, capabilities=OWN_ABILITIES, client_info=self.info)
+
+
+class BackendObserver(Protocol):
+    """What the multiplexer wants to hear of a backend. Called synchronously; must not block."""
+
+    def changed(self, backend: Backend) -> None:
+        """Take note that lists, capabilities or the state have changed."""
+
+    def announced(self, backend: Backend, notification: Notification) -> None:
+        """Take note of a changed list, resource or task, for those who subscribed."""

@@ -57,7 +57,8 @@ class TaskTokens:
             self.end(value_of(call.params, tasks.TASK_ID, str))
         if exchange.progress_token is None or not isinstance(answer, Response):
             return
-        made = tasks.made_task(answer.result) if tasks.TASK in call.params else None
+        asks_for_one = call.task is not None or tasks.TASK in call.params
+        made = tasks.made_task(answer.result) if asks_for_one else None
         task_id = None if made is None else value_of(made, tasks.TASK_ID, str)
         if made is None or task_id is None:
             return

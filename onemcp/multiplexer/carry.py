@@ -25,7 +25,8 @@ from onemcp.protocol.revisions import Era
 from .inquiry import Origin
 from .reply import Reply
 from .retry import check_state
-from .routed import Admit, RoutedCall
+from .routed import RoutedCall
+from .terms import Admit
 
 
 async def carry(admit: Admit, origin: Origin, backend: Backend, call: Call) -> RoutedCall:

@@ -339,4 +339,6 @@ class Contents:
         prefix = "" if self._endpoint.is_bare else backend.config.prefix
         if prefix:
             prefix += self._multiplexer.separator
-        return Source(backend.name, prefix, backend.listings, backend.server is not None)
+        server = backend.server
+        makes_tasks = server is not None and server.era is Era.MODERN and server.makes_tasks
+        return Source(backend.name, prefix, backend.listings, server is not None, makes_tasks)

@@ -33,6 +33,9 @@ EXTENDING: Final = frozenset({"experimental", EXTENSIONS})
 KNOWN: Final = frozenset({EXTENSION, "io.modelcontextprotocol/ui"})
 """Extensions whose methods are known, or that have none."""
 
+_TASKS: Final[dict[str, Any]] = {"cancel": {}, "requests": {"tools": {"call": {}}}}
+"""What a legacy client can do where a modern backend has tasks."""
+
 _OBJECTS: Final = (*UNKNOWN, "experimental", EXTENSIONS, TASKS)
 _CHANGING: Final = ("prompts", "resources", "tools")
 
@@ -97,12 +100,17 @@ def _declared(server: ServerDescription, revision: str) -> dict[str, Any]:
         if name not in _OBJECTS or isinstance(value, dict)
     }
     listed = declared.pop(TASKS, None)
-    if listed is not None and server.revision == revision == V2025_11_25:
-        # What a backend lists are the tasks of all clients, which onemcp alone can tell apart.
-        declared[TASKS] = {key: value for key, value in listed.items() if key != "list"}
-    extensions = declared.pop(EXTENSIONS, {})
-    if not (server.era is Era.MODERN and era_of(revision) is Era.MODERN):
-        extensions = {key: value for key, value in extensions.items() if key != EXTENSION}
+    extensions = dict(declared.pop(EXTENSIONS, {}))
+    extension = extensions.pop(EXTENSION, None)
+    makes_tasks = server.makes_tasks
+    if revision == V2025_11_25 and (makes_tasks or server.revision == revision):
+        if server.era is Era.MODERN:
+            declared[TASKS] = _TASKS
+        elif listed is not None:
+            # What a backend lists are the tasks of all clients: onemcp alone can tell them apart.
+            declared[TASKS] = {key: value for key, value in listed.items() if key != "list"}
+    elif makes_tasks and era_of(revision) is Era.MODERN:
+        extensions[EXTENSION] = extension or {}
     return {**declared, EXTENSIONS: extensions} if extensions else declared
 
 

@@ -48,7 +48,8 @@ from .reply import Immediate, Reply
 from .subscriptions import read_filter, read_task_ids
 from .tasks import TaskRef, check_declared
 from .tasks.listing import serve_list
-from .tasks.serving import call_tool, serve_task
+from .tasks.making import call_tool
+from .tasks.serving import serve_task
 
 if TYPE_CHECKING:
     from .view import View

@@ -14,7 +14,7 @@ import trio
 from msgspec import Raw
 
 from onemcp.backend import Answer, Backend, Caller, Exchange, Incoming
-from onemcp.protocol import questions
+from onemcp.protocol import questions, tasks
 from onemcp.protocol.errors import (
     InteractionNotPossible,
     InvalidParams,
@@ -76,12 +76,14 @@ class Question:
     """A question that waits for an answer.
 
     Attributes:
-        request: What the backend sent.
+        request: What the backend sent, as it is put to the client.
         digest: What it is known again by.
+        task: The backend's id of the task that it belongs to, or None.
     """
 
     request: Request
     digest: bytes
+    task: str | None = None
 
 
 def refusal_of(question: Request, caller: Caller) -> LocalError | None:
@@ -122,8 +124,17 @@ class Inquiry:
         backend: Backend,
         exchange: Exchange,
         on_event: Callable[[QuestionRefused], object],
+        mark: str = "",
     ) -> None:
-        """Begin with no question."""
+        """Begin with no question.
+
+        Args:
+            origin: The client's first request.
+            backend: The backend that asks.
+            exchange: The call in flight.
+            on_event: Takes what is not asked.
+            mark: What ends the keys of questions, where these must differ from another inquiry's.
+        """
         self.method = origin.method
         self.origin = origin
         self.backend = backend
@@ -134,6 +145,7 @@ class Inquiry:
         self.round = origin.round
         self._known = list(origin.given)
         self._on_event = on_event
+        self._mark = mark
         self._asked = 0
         self._lacked: list[object] = []
         self._complete_at = 0.0
@@ -150,17 +162,20 @@ class Inquiry:
         if refusal is not None:
             self._refuse(question, refusal)
             return
-        digest = question_digest(question.method, question.params)
+        # To modern clients tasks of 2025-11-25 mean nothing, and backends' ids are not for them.
+        params = tasks.with_related(question.params, None)
+        digest, task = question_digest(question.method, params), tasks.related_task(question.params)
+        question = Request(question.id, question.method, params)
         for index, (known, answer) in enumerate(self._known):
             if known == digest:
                 del self._known[index]
-                self._reply(question.id, digest, Raw(answer))
+                self._reply(Question(question, digest, task), Raw(answer))
                 return
         if not self.waiting:
             self._complete_at = trio.current_time() + GATHER
         self._asked += 1
-        key = f"{question.method.partition('/')[0]}-{self._asked}"
-        self.waiting[key] = Question(question, digest)
+        key = f"{question.method.partition('/')[0]}-{self._asked}{self._mark}"
+        self.waiting[key] = Question(question, digest, task)
 
     def withdraw(self, note: Notification) -> None:
         """Forget a question that the backend has cancelled."""
@@ -178,7 +193,7 @@ class Inquiry:
         self.caller = caller
         for key in [key for key in self.waiting if key in responses]:
             question = self.waiting.pop(key)
-            self._reply(question.request.id, question.digest, responses[key])
+            self._reply(question, responses[key])
         for key, question in list(self.waiting.items()):
             refusal = refusal_of(question.request, caller)
             if refusal is not None:
@@ -244,9 +259,11 @@ class Inquiry:
         if error.data is not None and len(self._lacked) < MAX_QUESTIONS:
             self._lacked.append(error.data)
 
-    def _reply(self, request_id: RequestId, digest: bytes, answer: Raw) -> None:
-        self.given.append((digest, bytes(answer)))
-        self.exchange.reply(Response(request_id, answer))
+    def _reply(self, question: Question, answer: Raw) -> None:
+        self.given.append((question.digest, bytes(answer)))
+        if question.task is not None:
+            answer = tasks.with_related(answer, question.task)
+        self.exchange.reply(Response(question.request.id, answer))
 
 
 def too_large(answer: Answer) -> bool:

@@ -18,6 +18,7 @@ from onemcp.protocol.fields import Fields, join, raw, value_of
 from onemcp.protocol.meta import META, SERVER_INFO
 from onemcp.protocol.methods import TOOLS, Catalogue
 from onemcp.protocol.revisions import Era
+from onemcp.protocol.taskdesigns import offering_task
 from onemcp.protocol.translation import CACHE_SCOPE, COMPLETE, RESULT_TYPE, TTL, strip_tool
 
 from .table import Section
@@ -86,6 +87,12 @@ class ListPages:
         definitions = self._section.definitions[start:end]
         if era is Era.LEGACY and self._kind is TOOLS:
             definitions = tuple(map(strip_tool, definitions))
+            routes = list(self._section.routes.values())[start:end]
+            if any(route.may_be_task for route in routes):
+                definitions = tuple(
+                    offering_task(tool) if route.may_be_task else tool
+                    for tool, route in zip(definitions, routes, strict=True)
+                )
         listed = b",".join(map(bytes, definitions))
         result: Fields = {self._kind.key: Raw(b"[%b]" % listed)}
         if end < len(self._section.definitions):

@@ -22,12 +22,12 @@ from .endpoint import WHOLE, Arrangement, Endpoint
 from .events import ConflictsChanged, MultiplexerEvent
 from .metering import Meter, NoMeter
 from .parking import Parking
-from .routed import Terms
 from .scopes import ALL, selection_of
 from .selection import EVERYTHING, NOTHING, Selection
 from .subscriptions import unaddressed
 from .table import Conflict
 from .tasks import TaskIds
+from .terms import Terms
 from .unmatched import PatternWatch, UnmatchedPattern
 from .view import View
 
@@ -235,7 +235,7 @@ class Multiplexer:
         now = trio.current_time()
         deadline = now + backend.config.timeouts.call
         release = partial(self._release, backend.name, method, now)
-        return Terms(deadline, self._next_question, release, self.parking, self.tasks)
+        return Terms(deadline, self.next_question, release, self.parking, self.tasks)
 
     def check_running(self) -> None:
         """Make sure that new work can be taken.
@@ -275,7 +275,8 @@ class Multiplexer:
         self._in_flight -= 1
         self.meter.carried(backend, method, trio.current_time() - since, failure)
 
-    def _next_question(self) -> str:
+    def next_question(self) -> str:
+        """Return an id for a question to a client, unique among all that are open."""
         return f"onemcp-{next(self._questions)}"
 
     def _all_views(self) -> list[View]:

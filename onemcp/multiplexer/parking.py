@@ -86,6 +86,7 @@ class ParkedCall:
     Attributes:
         inquiry: The call, and what its backend asks.
         outcome: How it has ended meanwhile, if it has.
+        asked: Set once its backend has asked something since it was parked, or has answered.
     """
 
     def __init__(self, inquiry: Inquiry, seconds: float) -> None:
@@ -93,6 +94,7 @@ class ParkedCall:
         self.inquiry = inquiry
         self.outcome: Answer | None = None
         self.expired = False
+        self.asked = trio.Event()
         self._scope = trio.CancelScope(deadline=trio.current_time() + seconds)
         self._is_let_go = False
         self._left = trio.Event()
@@ -132,9 +134,11 @@ class ParkedCall:
                 return
             if isinstance(message, Response | Failure):
                 self.outcome = _kept(message)
+                self.asked.set()
                 await trio.sleep_forever()
             elif isinstance(message, Request):
                 self.inquiry.ask(message)
+                self.asked.set()
             elif message.method == CANCELLED:
                 self.inquiry.withdraw(message)
             # Others are for a client that is listening, and nobody is.
@@ -240,6 +244,34 @@ class Parking:
         requests = [questions.as_input_request(ELICIT, params) for params in urls]
         return self._input_required(join(dict(zip(keys, requests, strict=True))), state, None)
 
+    async def watch(self, key: str, inquiry: Inquiry) -> ParkedCall:
+        """Let a call wait whose questions its client hears of by other means.
+
+        Args:
+            key: What it is found by.
+            inquiry: The call.
+
+        Raises:
+            Overloaded: Too many calls are parked.
+            InteractionNotPossible: Nothing can be parked now.
+        """
+        self._check_room(inquiry)
+        parked = self._calls[key] = ParkedCall(inquiry, self.limits.seconds)
+        if not await self._start(key, parked):
+            raise InteractionNotPossible("nothing can wait for its client now")
+        return parked
+
+    def watched(self, key: str) -> ParkedCall | None:
+        """Return a call that is watched."""
+        return self._calls.get(key)
+
+    def unwatch(self, key: str) -> None:
+        """End a call that is watched; where it is still in flight it is cancelled."""
+        parked = self._calls.pop(key, None)
+        if parked is not None:
+            parked.disown()
+            parked.inquiry.exchange.close()
+
     # --- the way back ------------------------------------------------------------------------
     def read(self, origin: Origin, method: str, caller: Caller) -> State | None:
         """Verify the state that a retry presents; using it up is for the caller.
@@ -313,7 +345,7 @@ class Parking:
     async def _start(self, call_id: str, parked: ParkedCall) -> bool:
         """Let a child own the call, or nobody where that isn't possible."""
         spec = ChildSpec(
-            id=call_id,
+            id=secrets.token_urlsafe(12),  # another one of the same call may just be ending
             start=partial(self._run, call_id, parked),
             restart=Restart.TEMPORARY,
         )
@@ -335,7 +367,8 @@ class Parking:
         try:
             await parked.run(task_status=task_status)
         finally:
-            self._calls.pop(call_id, None)
+            if self._calls.get(call_id) is parked:
+                del self._calls[call_id]
         if parked.expired:
             inquiry, seconds = parked.inquiry, self.limits.seconds
             self.on_event(ParkedCallExpired(inquiry.backend.name, inquiry.method, seconds))

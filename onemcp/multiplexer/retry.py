@@ -22,7 +22,8 @@ from onemcp.state import is_sealed
 from .inquiry import Origin
 from .parking import INVALID, Parking
 from .requeststate import State
-from .routed import Admit, RoutedCall
+from .routed import RoutedCall
+from .terms import Admit
 
 ELSEWHERE: Final = (
     "requestState can't be read here: it was issued before a restart, or elsewhere; "

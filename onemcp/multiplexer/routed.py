@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
 
-import attrs
 import trio
 from msgspec import Raw
 
-from onemcp.backend import Answer, Backend, Exchange, Incoming, open_call
+from onemcp.backend import Answer, Backend, Call, Exchange, Incoming, open_call
 from onemcp.protocol import tasks, translation
 from onemcp.protocol.errors import (
     HOP_ERRORS,
@@ -46,36 +44,18 @@ from onemcp.protocol.questions import ASKING, URL_REQUIRED, required_urls
 from onemcp.protocol.revisions import Era
 
 from .inquiry import MAX_ROUNDS, Inquiry, Origin, refusal_of
-from .parking import Parking
 from .rounds import Round, check_declared
-from .tasks import TaskIds, TaskNames
-
-
-@attrs.frozen
-class Terms:
-    """How a call is carried.
-
-    Attributes:
-        deadline: When it is given up, by Trio's clock.
-        next_question: Makes ids for questions, unique among all that are open.
-        on_end: Called once when the call is over, with what it has failed with, if it has.
-        parking: Where it can wait for its client.
-        tasks: Makes the ids by which clients know tasks.
-    """
-
-    deadline: float
-    next_question: Callable[[], str]
-    on_end: Callable[[type[BaseException] | None], object]
-    parking: Parking
-    tasks: TaskIds
-
-
-Admit: TypeAlias = Callable[[Backend, str], Terms]
-"""Lets one more call of a method in, or raises Overloaded or ShuttingDown."""
+from .tasks import TaskNames
+from .terms import Terms
 
 
 class RoutedCall:
-    """A request that a backend serves; see :class:`.reply.Reply`."""
+    """A request that a backend serves; see :class:`.reply.Reply`.
+
+    Attributes:
+        handle: What a backend has said about a task that onemcp itself sees to, as the backend
+            wrote it, where that was the answer.
+    """
 
     __slots__ = (
         "_asked",
@@ -91,6 +71,7 @@ class RoutedCall:
         "_round",
         "_rounds",
         "_terms",
+        "handle",
     )
 
     def __init__(
@@ -125,6 +106,7 @@ class RoutedCall:
         self._round: Round | None = None
         self._rounds = 0
         self._progress = -math.inf
+        self.handle: Raw | None = None
         self._names = TaskNames(terms.tasks, origin.endpoint, backend, exchange.call, origin.params)
 
     async def receive(self) -> Incoming:
@@ -161,6 +143,26 @@ class RoutedCall:
             return False
         self._exchange.reply(self._as_asked(answer, asked))
         return True
+
+    @property
+    def call(self) -> Call:
+        """What is asked, in the backend's terms."""
+        return self._call
+
+    @property
+    def backend(self) -> Backend:
+        """The backend that serves it."""
+        return self._backend
+
+    def on_abandon(self, act: Callable[[], object]) -> None:
+        """Do something where the call is given up before it is answered, even while parked."""
+        self._exchange.on_abandon = act
+
+    def detach(self) -> Exchange:
+        """Give up the call, which goes on: what comes of it is received by somebody else."""
+        self._closed = True
+        self._terms.on_end(None)
+        return self._exchange
 
     def close(self) -> None:
         """Stop caring; cancel the call where it is still in flight."""
@@ -255,11 +257,16 @@ class RoutedCall:
                 self._begin_round(result)
                 return None
             check_declared(result, caller)
+        if self._call.task is not None and tasks.is_handle(self._call.method, result, source):
+            self.handle = result
+            return self._end(Response(self._origin.id, result))
         info = None if server is None else server.info
         method, params = self._call.method, self._call.params
         try:
             self._check_takes_task(result, source)
             result = translation.translate_result(method, result, source, caller.era, info)
+            if source is Era.LEGACY and caller.era is Era.MODERN:
+                result = tasks.with_related(result, None)
             names = self._names
             result = tasks.rename_in_result(
                 method, params, result, source, names.to_client, made=names.made
@@ -377,7 +384,10 @@ class RoutedCall:
         return Request(question_id, question.method, params)
 
     def _renamed(self, note: Notification) -> Notification:
-        renamed = tasks.rename_related(note.params, self._names.to_client)
+        if self._call.caller.era is Era.LEGACY:
+            renamed = tasks.rename_related(note.params, self._names.to_client)
+        else:
+            renamed = tasks.with_related(note.params, None)
         return note if renamed is note.params else Notification(note.method, renamed)
 
     def _as_asked(self, answer: Answer, asked: RequestId) -> Answer:

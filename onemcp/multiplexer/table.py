@@ -35,12 +35,14 @@ class Source:
         prefix: What its tools and prompts are named with, separator included; empty for bare.
         listings: What it lists.
         is_known: Whether it has been connected to; before that its lists are still to come.
+        makes_tasks: Whether it decides itself which calls are tasks, as the extension has it.
     """
 
     name: str
     prefix: str
     listings: Listings
     is_known: bool = True
+    makes_tasks: bool = False
 
 
 @attrs.frozen
@@ -52,12 +54,14 @@ class Route:
         name: What the backend itself calls it.
         mirrored: A tool's parameters that are repeated in HTTP headers.
         fault: Why they can't be, so that it leads nowhere for those who have to; or None.
+        may_be_task: Whether calls of a tool may be tasks without its saying so.
     """
 
     backend: str
     name: str
     mirrored: tuple[MirroredParameter, ...] = ()
     fault: str | None = None
+    may_be_task: bool = False
 
 
 @attrs.frozen(order=True)
@@ -217,7 +221,8 @@ def _expose(
         if holder is not None:
             conflicts.append(Conflict(kind.key, exposed, holder.backend, source.name, view))
             continue
-        routes[exposed] = Route(source.name, item.identity, item.mirrored, item.fault)
+        may_be_task = source.makes_tasks and kind is TOOLS
+        routes[exposed] = Route(source.name, item.identity, item.mirrored, item.fault, may_be_task)
         wording = wordings.get((kind, source.name, item.identity))
         definitions.append(_written(item, exposed, wording))
     return routes, tuple(definitions)

@@ -67,6 +67,19 @@ def makes_task(result: Raw) -> bool:
         return False
 
 
+def is_handle(method: str, result: Raw, era: Era) -> bool:
+    """Tell whether a result describes a task instead of being what was asked for.
+
+    Args:
+        method: What was called.
+        result: The result.
+        era: The era of the server that sent it.
+    """
+    if method in METHODS:
+        return method != TASKS_RESULT
+    return makes_task(result) if era is Era.MODERN else made_task(result) is not None
+
+
 def made_task(result: Raw) -> Fields | None:
     """Return the task of a ``CreateTaskResult`` of 2025-11-25; None where a result is none."""
     try:
@@ -121,6 +134,22 @@ def rename_related(source: Raw, rename: Rename) -> Raw:
         return source
 
 
+def with_related(source: Raw, task_id: str | None) -> Raw:
+    """Say which task a message belongs to; with None that it belongs to none.
+
+    Args:
+        source: The message's parameters or result.
+        task_id: The receiver's id of the task.
+
+    Raises:
+        InvalidParams: It is no JSON object.
+    """
+    if task_id is None and not _has_related(source):
+        return source
+    related = None if task_id is None else raw({TASK_ID: task_id})
+    return join(meta.set_meta(split(source), {RELATED: related}))
+
+
 def related_task(source: Raw) -> str | None:
     """Return the id of the task that a message belongs to, None where it names none."""
     if not _has_related(source):
@@ -157,6 +186,16 @@ def without_extension(capabilities: Raw) -> Raw:
     extensions = split(fields["extensions"])
     del extensions[EXTENSION]
     return join({**fields, "extensions": join(extensions)})
+
+
+def with_extension(capabilities: Raw) -> Raw:
+    """Add the extension to a client's capabilities, for tasks that onemcp itself sees to."""
+    try:
+        fields = split(capabilities)
+        extensions = split(fields.get("extensions", Raw(b"{}")))
+    except InvalidParams:
+        fields, extensions = {}, {}
+    return join({**fields, "extensions": join({**extensions, EXTENSION: Raw(b"{}")})})
 
 
 def _has_related(source: Raw) -> bool:

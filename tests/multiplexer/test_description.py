@@ -92,7 +92,7 @@ async def test_what_one_backend_can_do_all_can_do_together(world: World):
 
 
 @pytest.mark.requirement("basic/versioning#extension-negotiation-2")
-async def test_tasks_are_advertised_in_the_design_that_client_and_backend_share(world: World):
+async def test_tasks_are_advertised_in_the_design_that_the_client_has(world: World):
     tasks = "io.modelcontextprotocol/tasks"
     old = {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}
     # A list is onemcp's own: what a backend lists are everybody's tasks.
@@ -109,8 +109,8 @@ async def test_tasks_are_advertised_in_the_design_that_client_and_backend_share(
     experimental = {**other, "tasks": old}
     extension = {**other, "extensions": {tasks: {}, "io.example/x": {}}}
     assert shown == {
-        "2026-07-28": {"2026-07-28": extension, "2025-11-25": other, "2025-06-18": other},
-        "2025-11-25": {"2026-07-28": other, "2025-11-25": experimental, "2025-06-18": other},
+        "2026-07-28": {"2026-07-28": extension, "2025-11-25": experimental, "2025-06-18": other},
+        "2025-11-25": {"2026-07-28": extension, "2025-11-25": experimental, "2025-06-18": other},
         "2025-06-18": {"2026-07-28": other, "2025-11-25": other, "2025-06-18": other},
     }
 

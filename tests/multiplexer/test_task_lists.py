@@ -13,7 +13,7 @@ import trio
 from onemcp.auth import parse_scopes
 from onemcp.backend import Caller, Exchange
 from onemcp.multiplexer import TaskIds, TaskRefused, TasksNotNoted, View
-from onemcp.multiplexer.tasks import listing, register
+from onemcp.multiplexer.tasks import describing, listing, register
 from onemcp.protocol.errors import InvalidParams, MethodNotFound, Overloaded
 from onemcp.protocol.fields import raw
 from onemcp.protocol.jsonrpc import Failure, Response
@@ -238,7 +238,7 @@ async def test_what_is_large_is_described_by_what_the_revision_defines(world: Wo
     server = TaskServer()
     view = await world.show(server)
     task = await make(view)
-    server.more["padding"] = "x" * listing.MAX_SEEN
+    server.more["padding"] = "x" * describing.MAX_SEEN
     page = await ask(view, "tasks/list", {}, ADA)
     assert page == {"tasks": [{"taskId": task, "status": "working", "ttl": 60_000}]}
 

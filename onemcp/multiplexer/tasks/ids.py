@@ -26,6 +26,7 @@ from onemcp.protocol.methods import TOOLS_CALL
 from onemcp.protocol.revisions import Era
 from onemcp.state import Keyring, Ledger, SealBroken, Sealer
 
+from .finished import Finished
 from .memory import TaskMemory
 from .register import Register, TaskRef
 
@@ -68,6 +69,7 @@ class TaskIds:
 
     Attributes:
         register: Who has which tasks.
+        finished: The results of calls that were to be tasks, and are none at their backends.
         is_listable: Whether clients are told apart, so that each can be shown a list of its own.
     """
 
@@ -91,6 +93,7 @@ class TaskIds:
         self._cursors = Sealer(keyring, CURSORS, Place, limit=MAX_SEALED)
         self._on_event = on_event
         self.is_listable = is_listable
+        self.finished = Finished()
         self.register = Register(None if ledger is None else TaskMemory(ledger, on_event))
 
     def __repr__(self) -> str:

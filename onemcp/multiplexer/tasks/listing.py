@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+import attrs
 import trio
 from msgspec import Raw
 
-from onemcp.backend import Answer, Call, Caller
-from onemcp.multiplexer.carry import carry
+from onemcp.backend import Caller
 from onemcp.multiplexer.inquiry import Origin
 from onemcp.multiplexer.reply import Immediate, Reply
 from onemcp.protocol import tasks
@@ -24,13 +24,15 @@ from onemcp.protocol.errors import (
     ProtocolError,
     RemoteError,
 )
-from onemcp.protocol.fields import Fields, join, plain, raw, split, text, value_of
-from onemcp.protocol.jsonrpc import Failure, Response
-from onemcp.protocol.meta import META
+from onemcp.protocol.fields import Fields, join, raw, split, text
+from onemcp.protocol.jsonrpc import Response
 from onemcp.protocol.methods import TASKS_GET
 
+from .asking import answer_of
+from .describing import note_task
 from .ids import Place
 from .register import Known, order
+from .serving import reply_of
 
 if TYPE_CHECKING:
     from onemcp.multiplexer.view import View
@@ -40,12 +42,6 @@ PAGE_SIZE: Final = 20
 
 PATIENCE: Final = 5.0
 """How long the backends may take together, in seconds."""
-
-
-MAX_SEEN: Final = 4096
-"""How large a description of a task is that is kept whole, in bytes."""
-
-_DEFINED: Final = ("status", "createdAt", "lastUpdatedAt", "ttl", "pollInterval")
 
 
 async def serve_list(view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
@@ -95,43 +91,20 @@ def _page(
 async def _look_up(view: View, origin: Origin, caller: Caller, known: Known) -> None:
     """Ask a backend for one of its tasks; one that it doesn't know any more is forgotten."""
     register = view.multiplexer.tasks.register
-    backend = view.multiplexer.backends[known.ref.backend]
-    if not backend.is_up:
+    origin = attrs.evolve(origin, method=TASKS_GET)
+    if not view.multiplexer.backends[known.ref.backend].is_up:
         return
-    call = Call(TASKS_GET, {tasks.TASK_ID: raw(known.ref.id)}, caller)
     try:
-        answer = await _answer(await carry(view.multiplexer.admit, origin, backend, call))
+        answer = await answer_of(await reply_of(view, origin, known.ref, {}, caller))
+    except InvalidParams:
+        await register.drop(known)
+        return
     except ProtocolError:
         return
     if isinstance(answer, Response):
-        note_task(view, known, answer.result)
+        note_task(register, known, answer.result)
     elif RemoteError(answer.error).code == INVALID_PARAMS:
         await register.drop(known)
-
-
-async def _answer(reply: Reply) -> Answer:
-    try:
-        while True:
-            message = await reply.receive()
-            if isinstance(message, Response | Failure):
-                return message
-    finally:
-        reply.close()
-
-
-def note_task(view: View, known: Known, task: Raw) -> None:
-    """Take note of what a backend says about a task, in the terms of 2025-11-25."""
-    try:
-        fields = split(task, "the task")
-    except InvalidParams:
-        return
-    if len(task) > MAX_SEEN:
-        fields = {key: fields[key] for key in _DEFINED if len(fields.get(key, task)) <= MAX_SEEN}
-    fields.pop(META, None)
-    ttl = plain(fields.get("ttl"))
-    ttl = ttl if isinstance(ttl, int | float) and not isinstance(ttl, bool) else None
-    status = value_of(fields, "status", str)
-    view.multiplexer.tasks.register.seen(known, status, ttl, join(fields))
 
 
 def _shown(view: View, known: Known) -> Raw:

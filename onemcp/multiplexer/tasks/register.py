@@ -85,6 +85,7 @@ class Known:
         session: A digest of the session that is told of its status; empty for none.
         is_listed: Whether it is one of 2025-11-25 to its client, and so has a place in a list.
         has_ended: Whether it is known to have come to its end.
+        is_cancelled: Whether its client has cancelled it, and was told that it is.
         seen: What was last said about it, in the terms of 2025-11-25, under the backend's id.
     """
 
@@ -94,6 +95,7 @@ class Known:
     session: bytes = b""
     is_listed: bool = True
     has_ended: bool = False
+    is_cancelled: bool = False
     seen: Raw | None = None
 
 

@@ -1,42 +1,46 @@
 """What serves the methods of tasks: each request goes to the backend that has the task.
 
-Implements 2025-11-25, Tasks, and the extension ``io.modelcontextprotocol/tasks``, between a client
-and a backend that have the same design.
+Implements 2025-11-25, Tasks, and the extension ``io.modelcontextprotocol/tasks``. Where client and
+backend have the same design a request is carried; see :mod:`.foreign` for where they have not.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
-from onemcp.backend import Answer, Backend, Call, Caller
+from onemcp.backend import Answer, Call, Caller
 from onemcp.multiplexer.carry import carry
 from onemcp.multiplexer.inquiry import Origin
-from onemcp.multiplexer.reply import Reply
+from onemcp.multiplexer.reply import Immediate, Reply
 from onemcp.protocol.errors import InvalidParams, MethodNotFound
-from onemcp.protocol.fields import Fields, raw, split, value_of
+from onemcp.protocol.fields import Fields, join, plain, raw
 from onemcp.protocol.jsonrpc import Response
-from onemcp.protocol.methods import TASKS_CANCEL, TASKS_GET
-from onemcp.protocol.revisions import V2025_11_25, Era
-from onemcp.protocol.tasks import TASK, TASK_ID
+from onemcp.protocol.methods import TASKS_CANCEL, TASKS_GET, TASKS_RESULT
+from onemcp.protocol.revisions import Era
+from onemcp.protocol.tasks import TASK_ID, with_related
 
+from .asking import Asker
+from .describing import note_task
+from .finished import OWN
+from .foreign import Foreign, serve_foreign
 from .ids import offers_tasks, read_task
-from .listing import note_task
-from .register import Known
+from .register import Known, TaskRef
 from .watched import Watched
 
 if TYPE_CHECKING:
     from onemcp.multiplexer.view import View
 
-_DESCRIBED: frozenset[str] = frozenset({TASKS_GET, TASKS_CANCEL})
+_DESCRIBED: Final = frozenset({TASKS_GET, TASKS_CANCEL})
+"""Methods that are answered with a task (2025-11-25)."""
 
 
 async def serve_task(
     method: str, view: View, origin: Origin, params: Fields, caller: Caller
 ) -> Reply:
-    """Carry a request about one task.
+    """Serve a request about one task.
 
     Raises:
         MethodNotFound: No backend here has tasks.
@@ -51,64 +55,59 @@ async def serve_task(
     if backend is None or not view.contents.has_task(ref):
         raise ids.gone(caller)
     known = ids.register.note(caller, ref)
-    call = Call(method, {**params, TASK_ID: raw(ref.id)}, caller)
-    reply = await carry(view.multiplexer.admit, origin, backend, call)
+    reply = await reply_of(view, origin, ref, params, caller)
     if caller.era is Era.MODERN or method not in _DESCRIBED:
         return reply
     return Watched(reply, partial(_on_described, view, known))
 
 
-async def call_tool(
-    view: View, origin: Origin, backend: Backend, params: Fields, caller: Caller
+async def reply_of(
+    view: View, origin: Origin, ref: TaskRef, params: Fields, caller: Caller
 ) -> Reply:
-    """Carry ``tools/call``, and take note of the task that it makes, if it does.
+    """Serve a request about a task that its client is known to have.
 
     Args:
         view: Where it was sent.
-        origin: The request.
-        backend: Where it goes.
-        params: Its parameters, in the backend's terms.
-        caller: Whose it is.
+        origin: The request, whose method counts.
+        ref: The task.
+        params: The parameters.
+        caller: The client.
 
     Raises:
-        Overloaded: The client has too many tasks already.
-        ProtocolError: The call can't be carried.
+        ProtocolError: What is wrong with it, or with its backend.
     """
-    admit = view.multiplexer.admit
-    if TASK in params and caller.era is Era.LEGACY and caller.revision != V2025_11_25:
-        params = {key: value for key, value in params.items() if key != TASK}
-    if TASK not in params or caller.era is Era.MODERN:
-        return await carry(admit, origin, backend, Call(origin.method, params, caller))
-    register = view.multiplexer.tasks.register
-    await register.load(caller.principal)
-    register.check_room(caller.principal)
-    reply = await carry(admit, origin, backend, Call(origin.method, params, caller))
-    return Watched(reply, partial(_on_made, view, caller))
+    if ref.instance == OWN:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return _serve_finished(view, origin, ref, caller)
+    backend = view.multiplexer.backends[ref.backend]
+    await backend.wait_tried()
+    if backend.server is None or backend.server.era is caller.era:
+        call = Call(origin.method, {**params, TASK_ID: raw(ref.id)}, caller)
+        return await carry(view.multiplexer.admit, origin, backend, call)
+    ids, parking = view.multiplexer.tasks, view.multiplexer.parking
+    asker = Asker.of(view, origin, caller, backend, ref.id)
+    return await serve_foreign(Foreign(asker, ids.seal(ref), params, parking, ids.register))
+
+
+def _serve_finished(view: View, origin: Origin, ref: TaskRef, caller: Caller) -> Reply:
+    """Serve a request about a result that onemcp keeps itself."""
+    ids = view.multiplexer.tasks
+    found = ids.finished.find(ref.id)
+    if found is None:
+        ids.register.forget(ref.key)
+        raise ids.gone(caller)
+    task, result = found
+    task_id = ids.seal(ref)
+    if origin.method == TASKS_RESULT:
+        return Immediate(Response(origin.id, with_related(result, task_id)))
+    if origin.method == TASKS_CANCEL:
+        status = plain(task["status"])
+        raise InvalidParams(f"Cannot cancel task: already in terminal status {status!r}")
+    return Immediate(Response(origin.id, join({**task, TASK_ID: raw(task_id)})))
 
 
 async def _on_described(view: View, known: Known, answer: Answer) -> Answer:
     await trio.lowlevel.checkpoint()
     if isinstance(answer, Response):
-        note_task(view, known, answer.result)
-    return answer
-
-
-async def _on_made(view: View, caller: Caller, answer: Answer) -> Answer:
-    """Take note of a task that was made, before its client is told of it."""
-    await trio.lowlevel.checkpoint()
-    if not isinstance(answer, Response):
-        return answer
-    ids = view.multiplexer.tasks
-    try:
-        task = split(answer.result, "the result").get(TASK)
-        task_id = None if task is None else value_of(split(task, "the task"), TASK_ID, str)
-        if task is None or task_id is None:
-            return answer
-        ref = ids.open(task_id, caller, view.name)
-    except InvalidParams:
-        return answer
-    known = ids.register.find(*ref.key)
-    if known is not None:
-        note_task(view, known, task)
-        await ids.register.save(known)
+        note_task(view.multiplexer.tasks.register, known, answer.result)
     return answer
