@@ -140,9 +140,13 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure onemcp against calling the backend directly; write docs/benchmarks.md."""
+    """Measure onemcp beside a direct call and other gateways; write docs/benchmarks.md.
+
+    The other gateways are installed once, into environments of their own, which are kept.
+    """
     install(session, "test")
-    session.run("python", "tests/bench/run.py", *session.posargs)
+    cache = session.cache_dir / "bench"
+    session.run("python", "tests/bench/run.py", "--cache", str(cache), *session.posargs)
 
 
 @nox.session

@@ -1,252 +1,249 @@
-"""Measure what onemcp costs, against calling the same backend directly in the same run.
+"""Measure what onemcp costs, beside a direct call and beside other gateways, in the same run.
 
-``nox -s bench`` runs this and writes ``docs/benchmarks.md``. Runs with and without the gateway
-take turns; what is quoted are medians over the rounds. Nothing else should keep the machine busy.
+``nox -s bench`` runs this and writes ``docs/benchmarks.md`` with its plots. What is compared takes
+turns, and what is quoted are medians over the rounds. Nothing else should keep the machine busy.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from load import Measured, direct, open_session, proxied
+import page
+from load import (
+    MODERN,
+    Measured,
+    SseStream,
+    Work,
+    direct,
+    initialize,
+    over_sse,
+    proxied,
+    tool_names,
+)
+from peers import NOT_RUN, PEERS, NotInstalled, Peer, Running, onemcp
+from processes import cpu, http_backend, make_backend, memory, piped
 
-HERE = Path(__file__).parent
-BACKEND = [sys.executable, "-S", "-E", str(HERE / "backend.py")]
-PAGE = HERE.parent.parent / "docs" / "benchmarks.md"
 IN_FLIGHT = (1, 16, 64)
-SESSIONS = 500
-
-
-def cpu(pid: int) -> float:
-    """Return the processor time that a process has used, in seconds, to the nanosecond."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(task.read_text(encoding="utf-8").split()[0]) for task in tasks) / 1e9
-
-
-def memory(pid: int) -> float:
-    """Return the resident memory of a process, in MiB."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found[1]) / 1024
+PATIENCE = 60.0
+SLOWEST = 1.5
+"""How long one run of a slow gateway may take, in seconds; it gets fewer calls."""
 
 
 @dataclass
-class Gateway:
-    """A running gateway.
+class Figures:
+    """What was measured of one kind of call, a figure for each round.
 
     Attributes:
-        pid: Its process.
-        port: Where it listens.
-        headers: What its clients must send.
+        cpu: Processor time of the gateway for one call, in seconds.
+        runs: How long the calls took.
     """
 
+    cpu: list[float] = field(default_factory=list)
+    runs: list[Measured] = field(default_factory=list)
+
+    def median(self, of: Callable[[Measured], float]) -> float:
+        return statistics.median(of(run) for run in self.runs)
+
+    @property
+    def cpu_ms(self) -> float:
+        return statistics.median(self.cpu) * 1e3
+
+    def percentile_ms(self, share: float) -> float:
+        return self.median(lambda run: run.percentile(share)) * 1e3
+
+    @property
+    def rate(self) -> float:
+        return self.median(lambda run: len(run.seconds) / run.elapsed)
+
+
+@dataclass
+class Subject:
+    """One gateway, or none, under load.
+
+    Attributes:
+        name: What it is called.
+        pid: The process that is measured.
+        load: Makes so many calls, with so many in flight.
+        start: How long it took to the first answer, in seconds.
+        idle: Its memory after that, in MiB.
+        figures: What was measured, by the number of calls in flight.
+    """
+
+    name: str
     pid: int
-    port: int
-    headers: dict[str, str]
+    load: Callable[[int, int], Measured]
+    start: float = 0.0
+    idle: float = 0.0
+    figures: dict[int, Figures] = field(default_factory=dict)
+
+    def measure(self, calls: int, in_flight: int) -> None:
+        warm = self.load(max(20, in_flight), in_flight)
+        each = warm.elapsed / len(warm.seconds)
+        calls = max(2 * in_flight, 20, min(calls, int(SLOWEST / each)))
+        before = cpu(self.pid)
+        run = self.load(calls, in_flight)
+        figures = self.figures.setdefault(in_flight, Figures())
+        figures.cpu.append((cpu(self.pid) - before) / calls)
+        figures.runs.append(run)
+
+
+def first_tool(running: Running) -> str:
+    """Wait until a gateway shows the backend's tool, and return how it names it."""
+    latest = time.perf_counter() + PATIENCE
+    while time.perf_counter() < latest:
+        try:
+            found = [name for name in _names(running) if name.endswith("echo")]
+        except (OSError, KeyError, AssertionError):
+            found = []
+        if found:
+            return found[0]
+        time.sleep(0.02)
+    raise NotInstalled("it did not show the backend's tool")
+
+
+def _names(running: Running) -> list[str]:
+    if running.transport == "sse":
+        session = SseStream(running.address)
+        session.tell(Work(tool="").request(1))
+        answer = session.next_answer()
+        session.stream.socket.close()
+        return ["bench__echo"] if b'"bench__echo"' in answer else []
+    return tool_names(running.address, initialize(running.address))
+
+
+def _subject(name: str, running: Running, begun: float) -> Subject:
+    """Describe a gateway that has just been started."""
+    tool = first_tool(running)
+    send = over_sse if running.transport == "sse" else proxied
+    load = partial(send, running.address, Work(tool))
+    load(1, 1)
+    return Subject(name, running.pid, load, time.perf_counter() - begun, memory(running.pid))
+
+
+def compared(stack: ExitStack, backend: list[str], cache: Path) -> tuple[list[Subject], dict]:
+    """Start everything that is compared; tell what can't be, and why."""
+    begun = time.perf_counter()
+    process = stack.enter_context(piped(backend))
+    subjects = [Subject("direct", process.pid, partial(direct, process, Work()))]
+    subjects[0].load(1, 1)
+    subjects[0].start = time.perf_counter() - begun
+    subjects[0].idle = memory(process.pid)
+    servers = {"bench": {"command": backend[0], "args": backend[1:]}}
+    begun = time.perf_counter()
+    running = stack.enter_context(onemcp(servers, folder(stack)))
+    subjects.append(_subject("onemcp", running, begun))
+    missing = dict(NOT_RUN)
+    for peer in PEERS:
+        try:
+            version = peer.install(cache)
+            subjects.append(_start(stack, peer, version, backend, cache))
+        except NotInstalled as reason:
+            missing[peer.name] = str(reason)
+    return subjects, missing
+
+
+def _start(stack: ExitStack, peer: Peer, version: str, backend: list[str], cache: Path) -> Subject:
+    begun = time.perf_counter()
+    running = stack.enter_context(peer.running(cache, backend, folder(stack)))
+    return _subject(f"{peer.name} {version}", running, begun)
+
+
+def folder(stack: ExitStack) -> Path:
+    return Path(stack.enter_context(tempfile.TemporaryDirectory()))
 
 
 @contextmanager
-def gateway(folder: Path, backends: int) -> Iterator[Gateway]:
-    """Run onemcp with authentication, in front of some backends."""
-    names = ["bench", *(f"bench{n}" for n in range(2, backends + 1))]
-    servers = {name: {"command": BACKEND[0], "args": BACKEND[1:]} for name in names}
-    config = folder / "onemcp.json"
-    config.write_text(json.dumps({"mcpServers": servers, "log": {"level": "error"}}))
-    environment = {**os.environ, "XDG_STATE_HOME": str(folder)}
-    onemcp = [sys.executable, "-m", "onemcp"]
-    token = subprocess.run(
-        [*onemcp, "token"], env=environment, check=True, capture_output=True, text=True
-    )
-    command = [*onemcp, "run", "--config", str(config), "--port", "0"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        found = None
-        while found is None:
-            line = process.stdout.readline()
-            assert line, "onemcp did not start"
-            found = re.search(r"http://127\.0\.0\.1:(\d+)/mcp", line)
-        headers = {"Authorization": f"Bearer {token.stdout.strip()}"}
-        try:
-            yield Gateway(process.pid, int(found[1]), headers)
-        finally:
-            process.terminate()
+def _kinds(backend: list[str]) -> Iterator[list[tuple[str, Subject, int]]]:
+    """Start onemcp in every form that is measured; give the rows of the table."""
+    command = {"command": backend[0], "args": backend[1:]}
+    with ExitStack() as stack:
+
+        def run(servers: dict, mode: str | None = None) -> Running:
+            running = stack.enter_context(onemcp(servers, folder(stack), mode=mode))
+            first_tool(running)
+            return running
+
+        def named(count: int, *more: str) -> dict:
+            one = {"command": backend[0], "args": [*backend[1:], *more]}
+            return {"bench": one, **{f"bench{n}": one for n in range(2, count + 1)}}
+
+        def row(
+            name: str, running: Running, work: Work, *, sessions: int = 0, calls: int = 1000
+        ) -> tuple[str, Subject, int]:
+            opened = [initialize(running.address) for _ in range(sessions)]
+            load = partial(proxied, running.address, work, sessions=opened)
+            return name, Subject(name, running.pid, load), calls
+
+        echo = Work("bench__echo")
+        plain = run({"bench": command})
+        open_door = run({"bench": command}, mode="none")
+        remote = run({"bench": {"url": stack.enter_context(http_backend())}})
+        modern = Work("bench__echo", revision=MODERN)
+        yield [
+            row("legacy client, stdio backend, authentication", plain, echo),
+            row("modern client", plain, modern),
+            row("without authentication", open_door, echo),
+            row("HTTP backend", remote, echo),
+            row("HTTP backend, modern client", remote, modern),
+            row("20 backends", run(named(20)), echo),
+            row("100 backends", run(named(100)), echo),
+            row("100 sessions", run({"bench": command}), echo, sessions=100),
+            row("5,000 sessions", run({"bench": command}), echo, sessions=5000),
+            row("100 bytes there and back", plain, Work("bench__echo", size=100)),
+            row("10 KB there and back", plain, Work("bench__echo", size=10_000)),
+            row("1 MB there and back", plain, Work("bench__echo", size=1_000_000), calls=32),
+            row("1 MB back", plain, Work("bench__fill", size=1_000_000), calls=32),
+            row("10 progress notifications", plain, Work("bench__progress", notes=10), calls=300),
+            row("tools/list, 20 backends with 50 tools each", run(named(20, "47")), Work("")),
+        ]
 
 
-def first_answer(folder: Path, backends: int) -> float:
-    """Return the seconds from the start of onemcp to the first answer of a backend."""
-    begun = time.perf_counter()
-    with gateway(folder, backends) as running:
-        until_answered(running)
-        return time.perf_counter() - begun
-
-
-def until_answered(running: Gateway) -> None:
-    """Call until the backend's tool is known."""
-    while True:
-        try:
-            proxied(running.port, running.headers, 1, 1)
-        except KeyError:  # an error instead of a result: the tool isn't listed yet
-            continue
-        return
-
-
-def direct_first_answer() -> float:
-    """Return the seconds from the start of the backend to its first answer."""
-    begun = time.perf_counter()
-    with subprocess.Popen(BACKEND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        direct(process, 1, 1)
-        elapsed = time.perf_counter() - begun
-        assert process.stdin is not None
-        process.stdin.close()
-    return elapsed
-
-
-@dataclass
-class Round:
-    """One pair of runs with so many calls in flight.
-
-    Attributes:
-        plain: The run without the gateway.
-        through: The run through it.
-        backend_cpu: Processor time of the backend for one call without the gateway, in seconds.
-        gateway_cpu: Processor time of the gateway for one call, in seconds.
-    """
-
-    plain: Measured
-    through: Measured
-    backend_cpu: float
-    gateway_cpu: float
-
-
-def measure(running: Gateway, in_flight: int, calls: int) -> Round:
-    """Run once without and once through the gateway."""
-    with subprocess.Popen(BACKEND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        direct(process, 100, in_flight)
-        before = cpu(process.pid)
-        plain = direct(process, calls, in_flight)
-        backend_cpu = (cpu(process.pid) - before) / calls
-        assert process.stdin is not None
-        process.stdin.close()
-    proxied(running.port, running.headers, 100, in_flight)
-    before = cpu(running.pid)
-    through = proxied(running.port, running.headers, calls, in_flight)
-    return Round(plain, through, backend_cpu, (cpu(running.pid) - before) / calls)
-
-
-def row(in_flight: int, rounds: list[Round]) -> str:
-    """Write the table's row for so many calls in flight."""
-
-    def median(values: list[float]) -> float:
-        return statistics.median(values)
-
-    def added(share: float) -> float:
-        return median([r.through.percentile(share) - r.plain.percentile(share) for r in rounds])
-
-    def ratio(share: float) -> float:
-        return median([r.through.percentile(share) / r.plain.percentile(share) for r in rounds])
-
-    gateway_cpu = median([r.gateway_cpu for r in rounds])
-    cpu_ratio = median([(r.gateway_cpu + r.backend_cpu) / r.backend_cpu for r in rounds])
-    rate = median([len(r.through.seconds) / r.through.elapsed for r in rounds])
-    return (
-        f"| {in_flight} | {gateway_cpu * 1e3:.2f} ms | {cpu_ratio:.1f} x "
-        f"| {added(0.5) * 1e3:.2f} ms | {ratio(0.5):.1f} x "
-        f"| {added(0.99) * 1e3:.2f} ms | {ratio(0.99):.1f} x | {rate:,.0f} |"
-    )
-
-
-def session_memory(running: Gateway) -> float:
-    """Return what one idle session adds to the gateway's memory, in KiB."""
-    before = memory(running.pid)
-    for _ in range(SESSIONS):
-        open_session(running.port, running.headers)
-    return (memory(running.pid) - before) * 1024 / SESSIONS
+def measure_kinds(backend: list[str], rounds: int, calls: int) -> list[tuple[str, Figures]]:
+    with _kinds(backend) as rows:
+        for _ in range(rounds):
+            for _name, subject, most in rows:
+                subject.measure(min(calls, most), 16)
+        return [(name, subject.figures[16]) for name, subject, _ in rows]
 
 
 def main() -> None:
     """Measure everything, print it, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=3000, help="calls of each run")
-    parser.add_argument("--rounds", type=int, default=5, help="pairs of runs, of which the median")
+    parser.add_argument("--calls", type=int, default=1000, help="calls of each run")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median")
+    parser.add_argument("--cache", type=Path, default=Path(".bench"), help="where peers are kept")
+    parser.add_argument("--note", default="", help="what is to be said of this run")
     arguments = parser.parse_args()
-    rows = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        starts = {n: statistics.median(first_answer(folder, n) for _ in range(3)) for n in (1, 20)}
-        plain_start = statistics.median(direct_first_answer() for _ in range(3))
-        with gateway(folder, 1) as running:
-            until_answered(running)
-            idle = memory(running.pid)
-            for in_flight in IN_FLIGHT:
-                rounds = [
-                    measure(running, in_flight, arguments.calls) for _ in range(arguments.rounds)
-                ]
-                rows.append(row(in_flight, rounds))
-                print(rows[-1], flush=True)
-            per_session = session_memory(running)
-    page = PAGE_TEXT.format(
-        machine=f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-        calls=arguments.calls,
-        rounds=arguments.rounds,
-        rows="\n".join(rows),
-        one=starts[1],
-        twenty=starts[20],
-        plain=plain_start,
-        idle=idle,
-        per_session=per_session,
-        sessions=SESSIONS,
-    )
-    PAGE.write_text(page, encoding="utf-8")
-    print(page)
+    calls, rounds = arguments.calls, arguments.rounds
+    with ExitStack() as stack:
+        backend, language = make_backend(folder(stack))
+        with ExitStack() as inner:
+            subjects, missing = compared(inner, backend, arguments.cache.resolve())
+            for _ in range(rounds):
+                for in_flight in IN_FLIGHT:
+                    for subject in subjects:
+                        subject.measure(calls, in_flight)
+                        figures = subject.figures[in_flight]
+                        print(f"{subject.name:30} {in_flight:3} {figures.cpu_ms:8.3f} ms CPU")
+        sys.stdout.flush()
+        kinds = measure_kinds(backend, rounds, calls)
+        for name, figures in kinds:
+            print(f"{name:50} {figures.cpu_ms:8.3f} ms CPU")
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    conditions = page.Conditions(machine, language, rounds, calls, arguments.note)
+    page.write(conditions, subjects, kinds, missing)
 
-
-PAGE_TEXT = """\
-<!-- Written by `nox -s bench`. -->
-
-# Benchmarks
-
-What onemcp costs, against calling the same backend directly in the same run. `nox -s bench` runs
-it anywhere and writes this page. Ratios travel between machines; milliseconds do not.
-
-The backend is a Python program of forty lines whose one tool repeats a text; onemcp reaches it
-over stdio, clients reach onemcp over HTTP with a bearer token, in one session of 2025-11-25. Every
-answer is checked. Runs with and without the gateway take turns; figures are medians of {rounds}
-rounds of {calls} calls. *CPU a call* is the gateway's; *CPU ratio* is the processor time of gateway
-and backend together over that of the backend called directly; the other ratios are of the durations
-with and without the gateway.
-
-This run: {machine}.
-
-| in flight | CPU a call | CPU ratio | p50 added | p50 ratio | p99 added | p99 ratio | calls/s |
-|---|---|---|---|---|---|---|---|
-{rows}
-
-| | |
-|---|---|
-| start to first answer, backend alone | {plain:.2f} s |
-| start to first answer, 1 backend | {one:.2f} s |
-| start to first answer, 20 backends | {twenty:.2f} s |
-| memory, idle with 1 backend | {idle:.0f} MiB |
-| memory for each idle session ({sessions} sessions without streams) | {per_session:.1f} KiB |
-
-Where the time goes: most of a call's cost is the HTTP server, which spends several tasks and loop
-passes on a request. Making that several times cheaper is planned work; nothing in the path between
-parses or rewrites a payload.
-"""
 
 if __name__ == "__main__":
     main()
