@@ -12,7 +12,7 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_external_run = True
 nox.options.stop_on_first_error = False
-nox.options.sessions = ["format", "lint", "imports", "types", "bandit", "audit", "tests"]
+nox.options.sessions = ["format", "lint", "imports", "types", "bandit", "audit", "speed", "tests"]
 
 ROOT = Path(__file__).parent
 ASYNC_RULES = (
@@ -136,6 +136,13 @@ def soak(session: nox.Session) -> None:
     install(session, "test")
     seconds = os.environ.get("ONEMCP_SOAK_SECONDS", "3600")
     session.run("pytest", "-m", "soak", *session.posargs, env={"ONEMCP_SOAK_SECONDS": seconds})
+
+
+@nox.session
+def speed(session: nox.Session) -> None:
+    """Check that a call has not become dearer, beside a fixed baseline in the same run."""
+    install(session, "test")
+    session.run("python", "tests/bench/gate.py")
 
 
 @nox.session

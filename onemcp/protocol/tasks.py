@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from msgspec import Raw
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
 from . import meta
 from .errors import InvalidParams
-from .fields import Fields, join, plain, raw, split, value_of
+from .fields import MALFORMED, Fields, join, plain, raw, split, value_of
 from .methods import TASKS_CANCEL, TASKS_GET, TASKS_RESULT, TASKS_UPDATE
 from .questions import ASKING
 from .revisions import Era
@@ -198,9 +199,20 @@ def with_extension(capabilities: Raw) -> Raw:
     return join({**fields, "extensions": join({**extensions, EXTENSION: Raw(b"{}")})})
 
 
+class _Meta(msgspec.Struct, gc=False):
+    members: Raw | UnsetType = msgspec.field(name=meta.META, default=UNSET)
+
+
+_META: Final = msgspec.json.Decoder(_Meta)
+"""Passes over everything else without building it, or copying it to look for words in it."""
+
+
 def _has_related(source: Raw) -> bool:
-    text = bytes(source)
-    return b"related-task" in text or rb"\u" in text
+    try:
+        found = _META.decode(source).members
+    except MALFORMED:
+        return False
+    return found is not UNSET and (b"related-task" in bytes(found) or rb"\u" in bytes(found))
 
 
 def _with_related(fields: Fields, rename: Rename) -> Fields:
