@@ -90,6 +90,15 @@ def test_links_lead_somewhere(page):
     assert not list(filter(None, (broken(link, page) for link in LINK.findall(prose(page)))))
 
 
+def test_what_security_rests_on_is_shown_by_tests_that_exist():
+    page = DOCS / "security.md"
+    shown_by = re.findall(r"\[([^\]]+)\]\((\.\./tests/[^)]+)\)", page.read_text(encoding="utf-8"))
+    assert len(shown_by) > 30
+    for name, path in shown_by:
+        source = (DOCS / path).read_text(encoding="utf-8")
+        assert f"def test_{name.replace(' ', '_')}(" in source, f"{path} has no such test: {name}"
+
+
 def test_a_broken_link_is_noticed(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# A title\n[x](no.md) [y](#a-title) [z](#no)\n", encoding="utf-8")
