@@ -6,6 +6,7 @@ whoever may not learns what they would of something that does not exist.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import product
@@ -178,11 +179,12 @@ class Peer(Protocol):
 class Modern:
     site: Site
     scopes: str
+    path: str = "/mcp"
 
     async def ask(self, method: str, params: dict[str, Any]) -> Answer | dict[str, Any]:
         message = with_meta(request(method, params))
         headers = modern_headers(message) | bearer(self.scopes)
-        answer = await self.site.ask("POST", "/mcp", headers, message)
+        answer = await self.site.ask("POST", self.path, headers, message)
         return answer if answer.status == 403 else answer.json
 
     async def listen(self, uris: list[str]) -> Client:
@@ -307,6 +309,39 @@ async def test_what_is_not_granted_is_neither_listed_nor_reached(door: str, scop
                     assert bool(servers[backend].calls) == is_granted, (method, params)
                 if thing in {"get", "put", "prompt"}:
                     assert ("result" in answer) == is_granted
+
+
+@pytest.mark.parametrize("scopes", SCOPES)
+@pytest.mark.parametrize("endpoint", ["one", "some"])
+async def test_an_endpoint_shows_what_is_granted_of_its_own(endpoint: str, scopes: str):
+    its_own = SCOPES["view:some"] if endpoint == "some" else SCOPES["backend:one"]
+    granted = SCOPES[scopes] & its_own
+    async with site() as (at, servers):
+        peer = Modern(at, scopes, f"/mcp/{endpoint}")
+        if isinstance(await peer.ask("server/discover", {}), Answer):
+            assert not granted
+            return
+        prefixed = endpoint == "some"
+        listed = set()
+        for method, key in LISTED.items():
+            answer = await peer.ask(method, {})
+            assert isinstance(answer, dict)
+            for item in answer.get("result", {}).get(key, ()):
+                listed.add(item.get("uri") or item.get("uriTemplate") or item["name"])
+        names = {each: shown(*each) for each in ALL}
+        if not prefixed:
+            names = {each: name.removeprefix("one__") for each, name in names.items()}
+        assert listed == {names[each] for each in granted}
+        for backend, thing in ALL:
+            for method, params in operations(backend, thing, "modern"):
+                for each in servers.values():
+                    each.calls.clear()
+                sent = json.loads(
+                    json.dumps(params).replace(shown(backend, thing), names[backend, thing])
+                )
+                assert isinstance(await peer.ask(method, sent), dict)
+                is_granted = (backend, thing) in granted
+                assert bool(servers[backend].calls) == is_granted, (method, sent)
 
 
 @pytest.mark.parametrize("door", DOORS)
