@@ -165,12 +165,14 @@ class StdioOptions:
         config: The configuration file, or None to look for one.
         connect: The MCP endpoint of a running instance to serve instead, or None.
         token: The bearer token for that instance, or None.
+        socket: The control socket to reach it at, or None.
         view: The named view, or the one server, to serve; None for everything.
     """
 
     config: Path | None = None
     connect: str | None = None
     token: str | None = attrs.field(default=None, repr=False)
+    socket: Path | None = None
     view: str | None = None
 
 
@@ -178,7 +180,7 @@ class UnknownView(Exception):
     """The command line asks for a view that the configuration doesn't have."""
 
 
-def bridge_configuration(url: str, token: str | None) -> Configuration:
+def bridge_configuration(url: str, token: str | None, socket: Path | None = None) -> Configuration:
     """Return a configuration of nothing but another instance, which is tried again and again.
 
     Raises:
@@ -188,7 +190,7 @@ def bridge_configuration(url: str, token: str | None) -> Configuration:
     backend = config.Backend(
         name=INSTANCE,
         prefix="",
-        transport=config.HttpTransport(url=url, headers=headers),
+        transport=config.HttpTransport(url=url, headers=headers, socket=socket),
         timeouts=config.Timeouts(call=BRIDGED_CALL_SECONDS),
         restart=config.Restart(intensity=1000, backoff=config.Backoff(maximum=BRIDGE_RETRY)),
     )
@@ -224,7 +226,8 @@ async def serve_stdio(
         path, configuration = find_configuration(options.config, environ)
         _check_view(configuration, shown)
     else:
-        configuration, shown = bridge_configuration(options.connect, options.token), INSTANCE
+        configuration = bridge_configuration(options.connect, options.token, options.socket)
+        shown = INSTANCE
     on_configuration(configuration)
     with standard_streams() as streams:
         opened: list[StdioFront] = []

@@ -15,6 +15,7 @@ from onemcp.cli.events import new_log
 from onemcp.cli.failures import leaves
 from onemcp.cli.run import failure_of
 from onemcp.config import Configuration, InvalidOption, Log
+from onemcp.frontend import PATH
 from onemcp.telemetry import configure_logging
 
 
@@ -34,6 +35,17 @@ from onemcp.telemetry import configure_logging
     "instead of starting MCP servers.",
 )
 @click.option(
+    "--attach",
+    is_flag=True,
+    help="Lead to the onemcp that runs with the configuration, found by its control socket, "
+    "instead of starting MCP servers. It needs no token.",
+)
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    help="The control socket for --attach, where it isn't found by the configuration.",
+)
+@click.option(
     "--token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with the access token for --connect. By default it is taken from the "
@@ -46,7 +58,13 @@ from onemcp.telemetry import configure_logging
     "name. By default everything is served.",
 )
 def command(
-    config_path: Path | None, url: str | None, token_file: Path | None, view: str | None
+    config_path: Path | None,
+    url: str | None,
+    socket: Path | None,
+    token_file: Path | None,
+    view: str | None,
+    *,
+    attach: bool,
 ) -> None:
     """Serve MCP on stdin and stdout, until stdin ends.
 
@@ -58,8 +76,12 @@ def command(
     def configured(configuration: Configuration) -> None:
         log.logger = configure_logging(configuration.log, sys.stderr)
 
-    options = app.StdioOptions(config_path, url, _token(token_file), view)
-    _check(options, token_file)
+    _check(url, token_file, config_path, view)
+    options = app.StdioOptions(config_path, url, _token(token_file), view=view)
+    if attach:
+        options = _attached(options, socket)
+    elif socket is not None:
+        raise click.UsageError("--socket is for --attach.")
     serve = partial(app.serve_stdio, options, on_event=log, on_configuration=configured)
     try:
         trio.run(serve)
@@ -71,19 +93,32 @@ def command(
         raise
 
 
-def _check(options: app.StdioOptions, token_file: Path | None) -> None:
-    if options.connect is None:
+def _check(
+    url: str | None, token_file: Path | None, config_path: Path | None, view: str | None
+) -> None:
+    if url is None:
         if token_file is not None:
             raise click.UsageError("--token-file is for --connect.")
         return
-    if options.config is not None:
+    if config_path is not None:
         raise click.UsageError("--connect takes no --config: the other instance has its own.")
-    if options.view is not None:
+    if view is not None:
         raise click.UsageError("--connect takes no --view: name it in the URL, as in /mcp/NAME.")
     try:
-        app.bridge_configuration(options.connect, options.token)
+        app.bridge_configuration(url, _token(token_file))
     except InvalidOption as error:
         raise click.UsageError(f"--connect and the token: {error}") from error
+
+
+def _attached(options: app.StdioOptions, socket: Path | None) -> app.StdioOptions:
+    """Return how to be a bridge to the instance that runs with the configuration."""
+    from onemcp.cli.instance import HOST, find  # noqa: PLC0415 - only where it is needed
+
+    if options.connect is not None:
+        raise click.UsageError("--attach and --connect lead to different places: use one of them.")
+    found = socket or find(options.config)
+    path = PATH if options.view is None else f"{PATH}/{options.view}"
+    return app.StdioOptions(connect=f"{HOST}{path}", socket=found)
 
 
 def _token(path: Path | None) -> str | None:

@@ -83,6 +83,8 @@ class HttpTransport:
         type: The transport it speaks; None when the configuration does not say.
         tls: How its certificate is verified.
         auth: How onemcp logs in at it; None leaves that to `headers` and to `onemcp login`.
+        socket: The Unix socket that it listens on instead of what its URL names; for bridges, the
+            configuration file can't say it.
     """
 
     url: str = attrs.field(repr=rules.show_origin, validator=rules.url)
@@ -98,6 +100,7 @@ class HttpTransport:
     )
     tls: Tls = attrs.field(factory=Tls)
     auth: Login | None = None
+    socket: Path | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.auth is not None and any(name.lower() == "authorization" for name in self.headers):

@@ -20,6 +20,7 @@ import trio
 from onemcp import config
 from onemcp.app import Access, Gateway
 from onemcp.auth import load_or_create_keys, new_token
+from onemcp.cli import main
 from onemcp.runtime import open_socket
 
 DEMO = {"command": sys.executable, "args": ["-P", "-m", "onemcp.demo"]}
@@ -130,3 +131,31 @@ async def world() -> AsyncIterator[World]:
             yield running
     finally:
         shutil.rmtree(folder)
+
+
+class Shell:
+    """Runs commands beside the gateway of the test."""
+
+    def __init__(self, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+        self.world = world
+        self._capsys = capsys
+
+    async def run(self, *arguments: str) -> tuple[int, str, str]:
+        """Return the exit code, what was printed, and what was complained about."""
+        self._capsys.readouterr()
+        code = await trio.to_thread.run_sync(main, list(arguments))
+        printed = self._capsys.readouterr()
+        return code, printed.out, printed.err
+
+    async def json(self, *arguments: str) -> Any:
+        code, out, err = await self.run(*arguments, "--json")
+        assert (code, err) == (0, "")
+        return json.loads(out)
+
+
+@pytest.fixture
+def shell(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Shell:
+    monkeypatch.setenv("ONEMCP_SOCKET", str(world.socket))
+    return Shell(world, capsys)

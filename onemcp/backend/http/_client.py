@@ -12,9 +12,11 @@ first with room is taken: while little is under way, the others are left alone.
 from __future__ import annotations
 
 import base64
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -151,12 +153,13 @@ class _Pool:
 
     __slots__ = ("transport", "used")
 
-    def __init__(self, ssl_context: ssl.SSLContext) -> None:
+    def __init__(self, ssl_context: ssl.SSLContext, socket: Path | None) -> None:
         """Make no connection yet."""
         self.used = 0
         self.transport = httpx.AsyncHTTPTransport(
             verify=ssl_context,
             trust_env=False,
+            uds=None if socket is None else os.fspath(socket),
             limits=httpx.Limits(
                 max_connections=POOL_SIZE,
                 max_keepalive_connections=POOL_SIZE,
@@ -304,7 +307,8 @@ class HttpClient:
                 return pool
         if len(self._pools) < self._max_pools:
             # Without TLS there is nothing to trust, and redirects don't leave the origin.
-            self._pools.append(_Pool(self._ssl_context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)))
+            context = self._ssl_context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            self._pools.append(_Pool(context, self.peer.transport.socket))
             return self._pools[-1]
         return min(self._pools, key=lambda pool: pool.used)
 
