@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .access import Access
 from .address import Overrides
+from .doctor import Diagnosis, examine
+from .doctor import Note as DoctorNote
 from .door import NoControlSocket
 from .durable import Durable, open_durable
 from .events import (
@@ -29,6 +31,7 @@ from .serving import (
     UnknownView,
     bridge_configuration,
     demo_configuration,
+    find_configuration,
     serve,
     serve_stdio,
 )
@@ -41,6 +44,8 @@ __all__ = [
     "AddressChanged",
     "AddressRefused",
     "AnybodyMayCall",
+    "Diagnosis",
+    "DoctorNote",
     "Durable",
     "Gateway",
     "GrantsUnreadable",
@@ -62,6 +67,8 @@ __all__ = [
     "UnknownView",
     "bridge_configuration",
     "demo_configuration",
+    "examine",
+    "find_configuration",
     "log_in",
     "open_durable",
     "serve",

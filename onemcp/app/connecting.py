@@ -9,11 +9,12 @@ import attrs
 
 from onemcp import config
 from onemcp.backend import BackendStderr, Connection, Identity, Setup, redactor_for
-from onemcp.backend.duplex import DuplexConnection, DuplexLimits
+from onemcp.backend.duplex import Channel, DuplexConnection, DuplexLimits
 from onemcp.backend.handshake import Terms
 from onemcp.backend.http import connect_http
 from onemcp.backend.process import ProcessInstance, ProcessSpec, StopPolicy
 from onemcp.backend.stdio import StdioChannel, open_stdio_channel
+from onemcp.backend.tracing import Trace, TracedChannel
 
 OWN_CALLS = 64
 """How many of onemcp's own calls fit in beside those of clients."""
@@ -26,11 +27,13 @@ class Connector:
     Attributes:
         instance: The identity of this run, which marks every process that it starts.
         identity: Who onemcp is towards backends.
+        trace: Takes everything that is said, by whom; None where nobody wants to know.
         processes: The programs that run, by process id, and whose they are.
     """
 
     instance: ProcessInstance
     identity: Identity
+    trace: Trace | None = None
     processes: dict[int, str] = attrs.field(init=False, factory=dict)
 
     def __call__(self, setup: Setup) -> Connection:
@@ -47,6 +50,7 @@ class Connector:
             on_notification=setup.notification_handler,
             tools=setup.tools,
             credentials=setup.credentials,
+            trace=self.trace,
         )
 
     def _stdio(self, setup: Setup, transport: config.StdioTransport, terms: Terms) -> Connection:
@@ -70,12 +74,20 @@ class Connector:
             )
 
         return DuplexConnection(
-            lambda: self._noted(settings.name, opening()),
+            lambda: self._traced(self._noted(settings.name, opening())),
             terms,
             setup.notification_handler,
             DuplexLimits(in_flight=limits.in_flight + OWN_CALLS),
             redactor_for(transport, setup.credentials, self.instance.environ),
         )
+
+    @asynccontextmanager
+    async def _traced(
+        self, opening: AbstractAsyncContextManager[Channel]
+    ) -> AsyncIterator[Channel]:
+        """Open a channel, and tell what goes over it if somebody wants to know."""
+        async with opening as channel:
+            yield channel if self.trace is None else TracedChannel(channel, self.trace)
 
     @asynccontextmanager
     async def _noted(

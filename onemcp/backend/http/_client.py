@@ -26,6 +26,7 @@ import trio
 
 from onemcp.backend.oauth import Challenge, Credentials, NotNow, OAuthError, read_challenge
 from onemcp.backend.redaction import Redactor, redactor_for
+from onemcp.backend.tracing import ONEMCP, SERVER, Trace
 from onemcp.backend.trust import trusting
 from onemcp.config import BackendLimits, HttpTransport, Timeouts
 from onemcp.protocol.errors import BackendProtocolError, BackendUnavailable
@@ -78,6 +79,7 @@ class Peer:
         timeouts: How long it may take.
         limits: What it may use.
         credentials: How onemcp logs in at it, if it does.
+        trace: Takes what is asked and how it is answered, if somebody wants to know.
         redact: Takes what is secret out of what it says.
     """
 
@@ -85,6 +87,7 @@ class Peer:
     timeouts: Timeouts
     limits: BackendLimits
     credentials: Credentials | None = None
+    trace: Trace | None = None
     redact: Redactor = attrs.field(init=False, eq=False)
 
     @redact.default
@@ -289,6 +292,8 @@ class HttpClient:
         request = httpx.Request(
             method, url, headers=headers, content=content, extensions=extensions
         )
+        if self.peer.trace is not None:
+            self.peer.trace(ONEMCP, f"{method} {show(url)} ".encode() + (content or b""))
         pool = self._pool()
         pool.used += 1
         response = None
@@ -299,6 +304,9 @@ class HttpClient:
         finally:
             if response is None:
                 pool.release()
+        if self.peer.trace is not None:
+            kind = response.headers.get("content-type", "no content")
+            self.peer.trace(SERVER, f"{response.status_code} {kind}")
         return Reply(response, pool.release)
 
     def _pool(self) -> _Pool:

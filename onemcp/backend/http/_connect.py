@@ -25,6 +25,7 @@ from onemcp.backend.exchange import Exchange
 from onemcp.backend.handshake import Terms
 from onemcp.backend.inbound import Inbound
 from onemcp.backend.oauth import Credentials
+from onemcp.backend.tracing import Trace
 from onemcp.config import BackendLimits, HttpTransport, Timeouts
 from onemcp.protocol.fields import Fields
 from onemcp.protocol.revisions import Era
@@ -45,6 +46,7 @@ def connect_http(
     on_notification: NotificationHandler,
     tools: Tools,
     credentials: Credentials | None = None,
+    trace: Trace | None = None,
 ) -> Connection:
     """Return a connection to a backend over HTTP; its `run` finds out what it speaks.
 
@@ -58,8 +60,9 @@ def connect_http(
         on_notification: Takes what belongs to no exchange.
         tools: What is known of the backend's tools.
         credentials: How onemcp logs in at it, if it does.
+        trace: Takes what is asked and how it is answered; None where nobody wants to know.
     """
-    peer = Peer(transport, timeouts, limits, credentials)
+    peer = Peer(transport, timeouts, limits, credentials, trace)
     return HttpConnection(peer, terms, on_notification, tools)
 
 
