@@ -20,6 +20,7 @@ from .events import (
     ReloadApplied,
     StateUnavailable,
 )
+from .front import EventHook, Replace
 from .gateway import Gateway
 from .identity import NAME, VERSION
 from .issuers import KeysFetched, KeysNotFetched
@@ -47,6 +48,7 @@ __all__ = [
     "Diagnosis",
     "DoctorNote",
     "Durable",
+    "EventHook",
     "Gateway",
     "GrantsUnreadable",
     "KeysFetched",
@@ -60,6 +62,7 @@ __all__ = [
     "NoControlSocket",
     "Overrides",
     "ReloadApplied",
+    "Replace",
     "RunOptions",
     "Started",
     "StateUnavailable",
