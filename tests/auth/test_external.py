@@ -121,6 +121,9 @@ def unsigned() -> str:
 OTHER = ec.generate_private_key(ec.SECP256R1())
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#token-requirements-1", "basic/authorization/index#token-handling-1"
+)
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
@@ -224,6 +227,13 @@ def test_a_revoked_token_is_refused_though_it_is_remembered():
     assert refused.value.reason is Reason.REVOKED
 
 
+@pytest.mark.requirement(
+    "basic/authorization/authorization-server-discovery#authorization-server-location-1",
+    "basic/authorization/authorization-server-discovery#authorization-server-location-2",
+    "basic/authorization/authorization-server-discovery#protected-resource-metadata-discovery-requirements-1",
+    "basic/authorization/index#scope-selection-strategy-1",
+    "basic/authorization/index#refresh-tokens-4",
+)
 def test_the_challenge_tells_where_to_get_a_token():
     gate = Gate(mode="external", verifier=verifier(), issuers=[NAME])
     host = [(b"host", b"LocalHost:8722")]

@@ -7,6 +7,10 @@ from onemcp.auth import Resource, canonical, resource_metadata, resource_path
 ORIGIN = "https://mcp.example.com"
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#canonical-server-uri-2",
+    "basic/authorization/index#canonical-server-uri-3",
+)
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
@@ -35,12 +39,22 @@ def test_identifiers_have_one_form(written, meant):
     assert canonical(written) == meant
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#canonical-server-uri-2",
+    "basic/authorization/index#canonical-server-uri-3",
+)
 @given(st.text())
 def test_the_form_of_any_text_is_its_own_form(text):
     form = canonical(text)
     assert form is None or canonical(form) == form
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#token-handling-2",
+    "basic/authorization/index#token-handling-6",
+    "basic/authorization/security-considerations#token-audience-binding-and-validation-2",
+    "basic/authorization/security-considerations#access-token-privilege-restriction-3",
+)
 @pytest.mark.parametrize(
     ("path", "audience", "good"),
     [
@@ -82,6 +96,11 @@ def test_every_name_that_could_be_is_a_resource_and_nothing_else(path, resource)
     assert resource_path(path, "/mcp") == resource
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#scope-selection-strategy-1",
+    "basic/authorization/index#scope-selection-strategy-5",
+    "basic/authorization/index#refresh-tokens-4",
+)
 def test_the_metadata_asks_for_no_more_than_the_resource_needs():
     document = resource_metadata(Resource(ORIGIN, "/mcp/files"), ["https://id.example"], "team")
     assert document == {

@@ -175,7 +175,12 @@ BAD_TOKENS = {
 }
 
 
-@pytest.mark.requirement("client/elicitation#identifying-the-user-2")
+@pytest.mark.requirement(
+    "basic/authorization/index#token-requirements-1",
+    "basic/authorization/index#token-handling-1",
+    "basic/authorization/security-considerations#access-token-privilege-restriction-2",
+    "client/elicitation#identifying-the-user-2",
+)
 @pytest.mark.parametrize(("build", "reason"), BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
 def test_a_bad_token_lets_nobody_in(build, reason, forge, verifier):
     assert reason_of(verifier, build(forge), forge.now) is reason

@@ -27,6 +27,7 @@ def reports(npm, tmp_path_factory) -> dict[Key, Report]:
     return run_logins(npm, tmp_path_factory.mktemp("logins"))
 
 
+@pytest.mark.requirement("basic/authorization/index#protocol-requirements-1", "basic/index#auth-1")
 @pytest.mark.parametrize(("version", "scenario"), RUNS)
 def test_login_passes(reports, version, scenario):
     needed = POSITIVE if scenario in NEGATIVE else ()

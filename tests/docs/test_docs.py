@@ -90,6 +90,10 @@ def test_links_lead_somewhere(page):
     assert not list(filter(None, (broken(link, page) for link in LINK.findall(prose(page)))))
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#security-considerations-1",
+    "basic/authorization/security-considerations#introduction-1",
+)
 def test_what_security_rests_on_is_shown_by_tests_that_exist():
     page = DOCS / "security.md"
     shown_by = re.findall(r"\[([^\]]+)\]\((\.\./tests/[^)]+)\)", page.read_text(encoding="utf-8"))

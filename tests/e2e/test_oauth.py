@@ -19,10 +19,26 @@ from tests.support.person import Person, forms_of
 from tests.support.running import COMMAND
 
 
+@pytest.mark.requirement(
+    "basic/authorization/authorization-server-discovery#authorization-server-location-1",
+    "basic/authorization/authorization-server-discovery#authorization-server-location-2",
+    "basic/authorization/authorization-server-discovery#protected-resource-metadata-discovery-requirements-1",
+    "basic/authorization/index#overview-3",
+    "basic/authorization/index#overview-5",
+    "basic/authorization/index#authorization-server-discovery-1",
+    "basic/authorization/index#authorization-response-validation-3",
+    "basic/authorization/index#token-handling-3",
+    "basic/authorization/index#token-handling-4",
+    "basic/authorization/security-considerations#authorization-code-protection-7",
+)
 async def test_a_client_finds_its_way_in_and_is_kept_in(tmp_path):
     async with world(tmp_path) as at:
         resource = await at.discover()
         assert resource["resource"] == at.gateway.url
+        assert at.metadata["authorization_response_iss_parameter_supported"] is True
+        assert at.metadata["code_challenge_methods_supported"] == ["S256"]
+        openid = await at.web.get(f"{at.origin}/.well-known/openid-configuration")
+        assert openid.json().items() >= at.metadata.items()
         await at.register()
         tokens = await at.log_in()
         assert (await at.call(tokens["access_token"])).status_code == 200
@@ -67,6 +83,7 @@ async def test_a_client_finds_its_way_in_and_is_kept_in(tmp_path):
             assert secret not in written
 
 
+@pytest.mark.requirement("basic/authorization/index#error-handling-1")
 async def test_a_token_that_is_good_for_less_is_told_what_is_missing(tmp_path):
     async with world(tmp_path) as at:
         await at.discover("/mcp/demo")
@@ -107,6 +124,10 @@ async def test_what_a_user_loses_is_lost_at_once(tmp_path):
         assert (await at.call(tokens["access_token"], "/mcp/demo")).status_code in {401, 403}
 
 
+@pytest.mark.requirement(
+    "basic/authorization/security-considerations#localhost-redirect-uri-risks-1",
+    "basic/authorization/security-considerations#localhost-redirect-uri-risks-2",
+)
 async def test_the_pages_keep_to_themselves(tmp_path):
     async with world(tmp_path) as at:
         await at.discover()

@@ -287,7 +287,12 @@ def bearer(keys: KeyStore, subject: str = "ada") -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-@pytest.mark.requirement("basic/transports/streamable-http#security-endpoint-4")
+@pytest.mark.requirement(
+    "basic/authorization/index#token-handling-3",
+    "basic/authorization/index#token-handling-4",
+    "basic/authorization/index#error-handling-1",
+    "basic/transports/streamable-http#security-endpoint-4",
+)
 async def test_a_token_lets_in_and_none_or_a_bad_one_does_not(keys: KeyStore):
     async with open_site(gate=gate_of(keys)) as site:
         without = await site.post(CALL)
@@ -302,6 +307,9 @@ async def test_a_token_lets_in_and_none_or_a_bad_one_does_not(keys: KeyStore):
         assert all(isinstance(event, RequestDenied) for event in site.events)
 
 
+@pytest.mark.requirement(
+    "basic/authorization/security-considerations#access-token-privilege-restriction-1"
+)
 async def test_a_stranger_is_not_told_which_endpoints_there_are(keys: KeyStore):
     async with open_site(gate=gate_of(keys)) as site:
         assert (await site.post(CALL, path="/mcp/none")).status == 401

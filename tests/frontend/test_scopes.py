@@ -373,6 +373,7 @@ async def test_what_is_not_granted_is_not_heard_of(door: str, scopes: str):
 
 
 @pytest.mark.requirement(
+    "basic/authorization/index#scope-selection-strategy-5",
     "basic/authorization/index#runtime-insufficient-scope-errors-1",
     "basic/authorization/index#runtime-insufficient-scope-errors-2",
     "basic/authorization/index#runtime-insufficient-scope-errors-4",

@@ -58,6 +58,7 @@ def provider(url: str, browser: Browser, memory: Memory) -> OAuthClientProvider:
     return OAuthClientProvider(url, metadata, memory, redirect, callback)
 
 
+@pytest.mark.requirement("basic/authorization/index#protocol-requirements-1", "basic/index#auth-1")
 @on_asyncio
 async def test_the_python_client_logs_in_refreshes_and_loses_what_is_revoked(
     url: str, browser: Browser
@@ -128,6 +129,7 @@ async def test_the_python_client_asks_for_more_where_it_may_have_it(
     assert "Call the tools add of the server demo" in browser.asked[1]
 
 
+@pytest.mark.requirement("basic/authorization/index#protocol-requirements-1", "basic/index#auth-1")
 def test_the_typescript_client_logs_in_refreshes_steps_up_and_loses_what_is_revoked(
     url: str, browser: Browser
 ) -> None:

@@ -35,6 +35,9 @@ def checks_in(folder: Path) -> list[dict[str, Any]]:
 
 
 # With a secret, the suite would do the same: it sends none to servers that have public clients.
+@pytest.mark.requirement(
+    "basic/authorization/index#overview-1", "basic/authorization/index#overview-5"
+)
 @pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])
 def test_the_suite_is_content(url: str, browser: Browser, version: str, tmp_path: Path) -> None:
     node, port = npm.installed(), free_port()

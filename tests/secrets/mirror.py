@@ -69,24 +69,30 @@ MANNERS: Final[dict[str, Answer]] = {
 
 
 @asynccontextmanager
-async def mirror(manner: str) -> AsyncIterator[str]:
-    """Serve on a free port, and yield `HOST:PORT`."""
+async def mirror(manner: str, seen: list[bytes]) -> AsyncIterator[str]:
+    """Serve on a free port, and yield `HOST:PORT`.
+
+    Args:
+        manner: What it does; see `MANNERS`.
+        seen: Takes the requests.
+    """
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     address = f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
-    serve = partial(_serve, MANNERS[manner], f"http://{address}")
+    serve = partial(_serve, MANNERS[manner], f"http://{address}", seen)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(trio.serve_listeners, serve, listeners))
         yield address
         nursery.cancel_scope.cancel()
 
 
-async def _serve(answer: Answer, origin: str, stream: trio.SocketStream) -> None:
+async def _serve(answer: Answer, origin: str, seen: list[bytes], stream: trio.SocketStream) -> None:
     request = b""
     try:
         while b"\r\n\r\n" not in request:
             request += (chunk := await stream.receive_some())
             if not chunk:
                 return
+        seen.append(request)
         await stream.send_all(answer(origin, request))
         await stream.aclose()
     except trio.BrokenResourceError:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import trio
 
 from onemcp.auth import hash_password
@@ -55,12 +56,14 @@ class Site:
     Attributes:
         world: The gateway, and who logs in there.
         known: What must not be told.
+        requests: What remote backends were sent.
         refusals: Where something was refused, and the answer.
     """
 
-    def __init__(self, world: World, known: Secrets) -> None:
+    def __init__(self, world: World, known: Secrets, requests: list[bytes]) -> None:
         self.world = world
         self.known = known
+        self.requests = requests
         self.refusals: list[tuple[str, str]] = []
 
     async def note(self, response: httpx.Response) -> None:
@@ -160,8 +163,11 @@ def configuration(known: Secrets, addresses: dict[str, str], folder: Path) -> di
 @asynccontextmanager
 async def site(folder: Path) -> AsyncIterator[Site]:
     known = Secrets()
+    requests: list[bytes] = []
     async with AsyncExitStack() as stack:
-        addresses = {manner: await stack.enter_async_context(mirror(manner)) for manner in MANNERS}
+        addresses = {
+            manner: await stack.enter_async_context(mirror(manner, requests)) for manner in MANNERS
+        }
         document = configuration(known, addresses, folder)
         environ = {
             "XDG_STATE_HOME": str(folder / "state"),
@@ -177,7 +183,7 @@ async def site(folder: Path) -> AsyncIterator[Site]:
         web = await stack.enter_async_context(httpx.AsyncClient(timeout=30, event_hooks=hooks))
         person = Person(event_hooks=hooks)
         stack.push_async_callback(person.aclose)
-        made = Site(World(gateway, folder, person, web), known)
+        made = Site(World(gateway, folder, person, web), known, requests)
         hooks["response"].append(made.note)
         web.event_hooks = person.client.event_hooks = hooks
         yield made
@@ -350,6 +356,10 @@ def check_processes(at: Site) -> None:
     }
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#token-handling-7",
+    "basic/authorization/security-considerations#access-token-privilege-restriction-4",
+)
 async def test_a_run_with_known_secrets_tells_none(tmp_path: Path) -> None:
     async with site(tmp_path) as at:
         gateway, known = at.world.gateway, at.known
@@ -385,6 +395,9 @@ async def test_a_run_with_known_secrets_tells_none(tmp_path: Path) -> None:
         text = line.get("text") or json.dumps(line, ensure_ascii=False)
         assert known.found_in(text) == set(), text
     assert gateway.lines("backend_stderr", backend="talker")
+    for request in at.requests:
+        told = known.found_in(request)
+        assert not any("token" in name for name in told), "no token is passed on"
     for file in (tmp_path / "state").rglob("*"):
         if file.is_file():
             assert known.found_in(file.read_bytes()) == set(), file

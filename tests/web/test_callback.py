@@ -253,6 +253,7 @@ async def test_so_many_wait_and_the_oldest_make_room(gateway, monkeypatch):
     assert len(list((gateway.directory / "callbacks").iterdir())) == 5
 
 
+@pytest.mark.requirement("basic/authorization/security-considerations#token-theft-1")
 async def test_nothing_of_it_is_on_the_disk_in_clear(gateway):
     answer = await gateway.begin()
     (path,) = (gateway.directory / "callbacks").iterdir()

@@ -1,5 +1,7 @@
 """Who has logged in with which browser, and for how long that counts."""
 
+import pytest
+
 from onemcp.web._logins import LOGIN_SECONDS, MAX_LOGINS, REQUEST_SECONDS, Logins
 
 NOW = 1_800_000_000.0
@@ -41,6 +43,7 @@ def test_each_login_has_an_id_of_its_own_and_their_number_is_bounded():
     assert repr(logins) == f"<{MAX_LOGINS} logins>"
 
 
+@pytest.mark.requirement("basic/authorization/security-considerations#confused-deputy-problem-1")
 def test_a_form_counts_only_for_its_browser_its_request_and_this_server():
     logins, browser = Logins(), "b" * 43
     token = logins.form_token(browser, "a=1")

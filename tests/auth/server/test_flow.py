@@ -24,6 +24,13 @@ async def refusal(awaitable) -> OAuthError:
     return refused.value
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#overview-1",
+    "basic/authorization/index#authorization-response-validation-2",
+    "basic/authorization/index#authorization-response-validation-5",
+    "basic/authorization/index#authorization-response-validation-6",
+    "basic/authorization/security-considerations#token-theft-2",
+)
 async def test_a_person_who_agrees_gives_the_client_tokens(world: World):
     answer = await world.log_in()
     assert answer["token_type"] == "Bearer"
@@ -38,6 +45,11 @@ async def test_a_person_who_agrees_gives_the_client_tokens(world: World):
     assert [each.what for each in world.audit] == [What.CONSENT, What.TOKEN]
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#authorization-response-validation-2",
+    "basic/authorization/index#authorization-response-validation-5",
+    "basic/authorization/index#authorization-response-validation-6",
+)
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
@@ -69,6 +81,10 @@ async def test_a_wrong_request_is_told_to_the_client(world: World, changes, code
     assert world.audit[-1].what is What.REQUEST_REFUSED
 
 
+@pytest.mark.requirement(
+    "basic/authorization/security-considerations#open-redirection-4",
+    "basic/authorization/security-considerations#open-redirection-5",
+)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -155,6 +171,12 @@ async def test_only_people_by_clients_that_are_both_named_for_it_become_administ
     assert await granted("mcp admin", "") == "mcp"
 
 
+@pytest.mark.requirement(
+    "basic/authorization/index#token-handling-2",
+    "basic/authorization/index#token-handling-6",
+    "basic/authorization/security-considerations#token-audience-binding-and-validation-2",
+    "basic/authorization/security-considerations#access-token-privilege-restriction-3",
+)
 async def test_a_token_for_one_endpoint_is_good_for_no_other(world: World):
     token = (
         await world.redeem(
@@ -208,6 +230,7 @@ async def test_a_code_lasts_a_minute(world: World):
     assert (await refusal(world.redeem(late))).code == "invalid_grant"
 
 
+@pytest.mark.requirement("basic/authorization/security-considerations#introduction-2")
 async def test_a_code_that_comes_twice_ends_what_came_of_it(world: World):
     code = await world.code()
     tokens = await world.redeem(code)
@@ -236,6 +259,7 @@ async def test_of_codes_redeemed_in_parallel_none_leaves_a_token_that_counts(wor
     assert not world.lets_in(got[0]["access_token"])
 
 
+@pytest.mark.requirement("basic/authorization/security-considerations#token-theft-3")
 async def test_a_refresh_token_is_replaced_each_time(world: World):
     first = await world.log_in()
     second = await world.refresh(first["refresh_token"])
@@ -244,6 +268,7 @@ async def test_a_refresh_token_is_replaced_each_time(world: World):
     assert all(world.lets_in(t["access_token"]) for t in (first, second, third))
 
 
+@pytest.mark.requirement("basic/authorization/security-considerations#introduction-2")
 async def test_a_refresh_token_that_comes_twice_ends_the_family(world: World):
     first = await world.log_in()
     second = await world.refresh(first["refresh_token"])
@@ -408,6 +433,7 @@ async def test_a_client_may_revoke_its_own_tokens_only(world: World):
     assert (await refusal(world.server.revoke(form(token="x"), None, ADDRESS))).code
 
 
+@pytest.mark.requirement("basic/authorization/security-considerations#token-theft-1")
 async def test_nothing_that_opens_anything_is_written_down(world: World):
     tokens = await world.log_in()
     code = await world.code()

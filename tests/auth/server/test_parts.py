@@ -420,6 +420,7 @@ def test_a_damaged_file_is_told_with_a_remedy(tmp_path):
             read_records(tmp_path)
 
 
+@pytest.mark.requirement("basic/authorization/security-considerations#token-theft-1")
 def test_only_the_owner_may_read_the_file(tmp_path):
     change_records(tmp_path, lambda records: (records.with_grant(grant()), None))
     path = tmp_path / "oauth.json"

@@ -26,6 +26,7 @@ def test_addresses_that_may_be_registered(uri):
     assert fault_of(uri) is None
 
 
+@pytest.mark.requirement("basic/authorization/security-considerations#communication-security-3")
 @pytest.mark.parametrize(
     "uri",
     [
@@ -77,6 +78,7 @@ def test_a_scheme_of_the_clients_own_needs_the_operators_word():
 REGISTERED = ["http://127.0.0.1/cb", "https://app.example.com/cb", "http://localhost:80/cb?a=b"]
 
 
+@pytest.mark.requirement("basic/authorization/security-considerations#open-redirection-2")
 @pytest.mark.parametrize(
     ("uri", "same"),
     [
@@ -111,6 +113,10 @@ def test_an_address_is_one_of_the_registered_exactly_but_for_a_loopback_port(uri
 TRICKS = st.text("abc.:/@\\#?%127 0[]\n[::1]httpslocalhost-", max_size=40)
 
 
+@pytest.mark.requirement(
+    "basic/authorization/security-considerations#open-redirection-4",
+    "basic/authorization/security-considerations#open-redirection-5",
+)
 @given(uri=TRICKS | TRICKS.map("http://127.0.0.1".__add__) | TRICKS.map("https://".__add__))
 def test_what_is_let_through_leads_where_it_seems_to(uri):
     if fault_of(uri) is None:

@@ -152,11 +152,13 @@ URL = "https://client.example/metadata.json"
 DOCUMENT = {"client_id": URL, "client_name": "C", "redirect_uris": ["https://client.example/cb"]}
 
 
+@pytest.mark.requirement("basic/authorization/client-registration#implementation-requirements-1")
 def test_a_document_describes_a_client():
     client = described(URL, DOCUMENT | {"logo_uri": "https://x"})
     assert (client.id, client.name, client.secret) == (URL, "C", "")
 
 
+@pytest.mark.requirement("basic/authorization/client-registration#implementation-requirements-1")
 @pytest.mark.parametrize(
     "changes",
     [

@@ -69,6 +69,7 @@ def authorization(*, names_issuer: bool = True) -> Authorization:
 @pytest.mark.requirement(
     "basic/authorization/index#resource-parameter-implementation-1",
     "basic/authorization/index#resource-parameter-implementation-2",
+    "basic/authorization/index#resource-parameter-implementation-4",
     "basic/authorization/security-considerations#authorization-code-protection-1",
     "basic/authorization/security-considerations#authorization-code-protection-2",
 )

@@ -49,6 +49,7 @@ def test_an_issuer_without_a_path_has_two_places(issuer):
     )
 
 
+@pytest.mark.requirement("basic/authorization/index#resource-parameter-implementation-4")
 @pytest.mark.parametrize(
     ("url", "same"),
     [
