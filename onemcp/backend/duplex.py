@@ -191,8 +191,9 @@ class DuplexConnection:
 
     def reply(self, exchange: Exchange, answer: Answer) -> None:
         """Send a client's answer to a question."""
-        if self.inbound.claim(exchange, answer):
-            self._answer(answer)
+        claimed = self.inbound.claim(exchange, answer)
+        if claimed is not None:
+            self._answer(claimed)
 
     def __repr__(self) -> str:
         state = "lost" if self._lost else "up" if self.server else "connecting"

@@ -46,6 +46,11 @@ CAPABILITIES: Final = {
     "extensions": _APPS,
     "roots": {"listChanged": True},
     "sampling": {"context": {}, "tools": {}},
+    "tasks": {
+        "cancel": {},
+        "list": {},
+        "requests": {"elicitation": {"create": {}}, "sampling": {"createMessage": {}}},
+    },
 }
 """What onemcp declares to legacy backends: everything that some client of it may be able to do."""
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import Final, Protocol, TypeGuard
 
@@ -28,7 +29,7 @@ from onemcp.protocol.errors import (
     MethodNotFound,
     Overloaded,
 )
-from onemcp.protocol.fields import Fields, join, plain, split, value_of
+from onemcp.protocol.fields import Fields, join, plain, raw, split, value_of
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, RequestId, Response
 from onemcp.protocol.methods import (
     CANCELLED,
@@ -40,9 +41,12 @@ from onemcp.protocol.methods import (
     QUESTIONS,
     RESOURCE_UPDATED,
     TASK_STATUS,
+    TASKS_CANCEL,
 )
+from onemcp.protocol.questions import ABOUT_TASKS
 
 from .attribution import INTERNAL, attribute, clients_of
+from .clienttasks import ClientTasks
 from .connection import ConnectionLost, NotificationHandler
 from .exchange import Answer, Exchange, Incoming
 from .tasktokens import TaskTokens
@@ -89,6 +93,7 @@ class Inbound:
         watcher: Whom to tell of questions, or None.
         exchanges: What is in flight, by id, oldest first.
         last_violation: What the backend last did that it should not, or None.
+        client_tasks: The tasks that it has of clients.
     """
 
     def __init__(
@@ -107,6 +112,7 @@ class Inbound:
         self._lingering: dict[RequestId, tuple[Exchange, float]] = {}
         self._questions: dict[RequestId, Exchange] = {}
         self._tokens = TaskTokens()
+        self.client_tasks = ClientTasks(send_answer)
         self._send_answer = send_answer
         self._on_notification = on_notification
 
@@ -158,6 +164,7 @@ class Inbound:
         self._own.discard(exchange.id)
         for request_id in [key for key, value in self._questions.items() if value is exchange]:
             del self._questions[request_id]
+        self.client_tasks.drop(exchange)
         return known
 
     def linger(self, exchange: Exchange) -> None:
@@ -178,16 +185,16 @@ class Inbound:
         """When the first cancelled request is taken to be over, by Trio's clock; or infinity."""
         return next((until for _, until in self._lingering.values()), math.inf)
 
-    def claim(self, exchange: Exchange, answer: Answer) -> bool:
+    def claim(self, exchange: Exchange, answer: Answer) -> Answer | None:
         """Take an answer for a question that was put to an exchange.
 
         Returns:
-            Whether it is awaited, and is to be sent.
+            The answer to send, where it is awaited.
         """
         if answer.id is None or self._questions.get(answer.id) is not exchange:
-            return False
+            return None
         del self._questions[answer.id]
-        return True
+        return self.client_tasks.translate(exchange, answer)
 
     def fail_all(self, reason: ConnectionLost) -> None:
         """Fail everything in flight: the connection is over."""
@@ -197,6 +204,7 @@ class Inbound:
         self._lingering.clear()
         self._questions.clear()
         for exchange in exchanges:
+            self.client_tasks.drop(exchange)
             exchange.fail(BackendLost(f"the connection was lost with the call in flight: {reason}"))
 
     def __repr__(self) -> str:
@@ -321,6 +329,9 @@ class Inbound:
         if request.method == PING:
             self._send_answer(Response(request.id, Raw(b"{}")))
             return
+        if request.method in ABOUT_TASKS:
+            self._on_task_request(request, stream)
+            return
         if request.method not in QUESTIONS:
             self._refuse(request, MethodNotFound(f"Method not found: {request.method[:80]}"))
             return
@@ -336,10 +347,42 @@ class Inbound:
                 request,
                 InteractionNotPossible(f"No single client can answer {request.method} now"),
             )
-        elif len(self._questions) >= MAX_QUESTIONS or not exchange.deliver(request):
-            self._refuse(request, Overloaded("Too many questions are unanswered"))
         else:
+            self._put(request, exchange)
+
+    def _put(self, request: Request, exchange: Exchange) -> None:
+        """Put a question to a client."""
+        try:
+            asked = self.client_tasks.ask(request, exchange)
+        except LocalError as error:
+            self._refuse(request, error)
+            return
+        if len(self._questions) < MAX_QUESTIONS and exchange.deliver(asked):
             self._questions[request.id] = exchange
+            return
+        refused = Failure(request.id, Overloaded("Too many questions are unanswered").error)
+        answer = self.client_tasks.translate(exchange, refused)
+        if answer is not None:
+            self._send_answer(answer)
+
+    def _on_task_request(self, request: Request, stream: Exchange | None) -> None:
+        """Serve what a backend asks about the task of a client, or carry it to the client."""
+        try:
+            carried = self.client_tasks.serve(request, partial(self._attribute, stream))
+        except LocalError as error:
+            self._refuse(request, error)
+            return
+        if carried is not None:
+            self._put(carried[1], carried[0])
+        elif request.method == TASKS_CANCEL:
+            self._withdraw()
+
+    def _withdraw(self) -> None:
+        """Tell clients which questions need no answer any more, because tasks are cancelled."""
+        for asked, exchange in list(self._questions.items()):
+            if self.client_tasks.is_withdrawn(asked):
+                del self._questions[asked]
+                exchange.deliver(Notification(CANCELLED, raw({"requestId": asked})))
 
     def _refuse(self, request: Request, error: LocalError) -> None:
         self._send_answer(Failure(request.id, error.error))

@@ -28,6 +28,8 @@ import trio
 from onemcp import config
 from onemcp.protocol import tasks
 from onemcp.protocol.errors import BackendUnavailable, Overloaded, ProtocolError
+from onemcp.protocol.fields import Fields
+from onemcp.protocol.methods import TASK_STATUS
 from onemcp.protocol.revisions import Era
 from onemcp.supervision import DynamicSupervisor
 
@@ -151,6 +153,13 @@ class Pool:
         for instance in self:
             if instance.is_live and instance.serves(owner):
                 instance.tell_roots_changed()
+
+    def task_status(self, owner: Hashable, params: Fields) -> None:
+        """Tell the instance that has asked a client for a task what has become of it."""
+        for instance in self:
+            known = instance.connection.inbound.client_tasks.status(owner, params)
+            if known is not None and instance.is_live:
+                instance.connection.notify(TASK_STATUS, known)
 
     async def wait_unused(self) -> None:
         """Wait until no call is in flight."""

@@ -29,7 +29,7 @@ from onemcp.protocol.errors import (
 )
 from onemcp.protocol.fields import plain, split
 from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, RequestId, Response
-from onemcp.protocol.methods import CANCELLED, INITIALIZE, PING, ROOTS_CHANGED
+from onemcp.protocol.methods import CANCELLED, INITIALIZE, PING, ROOTS_CHANGED, TASK_STATUS
 from onemcp.protocol.revisions import allows_batches
 
 from .events import RequestFailed
@@ -263,6 +263,8 @@ class Conversation:
                 self.cancel(request_id)
         elif note.method == ROOTS_CHANGED and self._session is not None:
             self.view.roots_changed(self._session.caller)
+        elif note.method == TASK_STATUS and self._session is not None:
+            self.view.task_status(note, self._session.caller)
 
 
 def abandoned(request: Request) -> Failure:

@@ -27,7 +27,7 @@ from onemcp.protocol.errors import (
 )
 from onemcp.protocol.fields import plain, split, text
 from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, RequestId, Response
-from onemcp.protocol.methods import CANCELLED, INITIALIZE, ROOTS_CHANGED
+from onemcp.protocol.methods import CANCELLED, INITIALIZE, ROOTS_CHANGED, TASK_STATUS
 from onemcp.protocol.revisions import (
     LEGACY_REVISIONS,
     V2025_11_25,
@@ -361,6 +361,8 @@ def _take(session: Session, message: Notification | Response | Failure) -> bool:
             return True  # malformed cancellations are ignored (Cancellation, Error Handling)
     elif message.method == ROOTS_CHANGED:
         session.view.roots_changed(session.caller)
+    elif message.method == TASK_STATUS:
+        session.view.task_status(message, session.caller)
     return True
 
 

@@ -8,6 +8,7 @@ rebuilt only when some backend's lists have changed; what each method does with 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ import trio
 from msgspec import Raw
 
 from onemcp.backend import Backend, Caller
-from onemcp.protocol.errors import DeadlineExceeded, Overloaded, ProtocolError
+from onemcp.protocol.errors import DeadlineExceeded, InvalidParams, Overloaded, ProtocolError
 from onemcp.protocol.fields import split
 from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.jsonrpc import Notification, Request
@@ -122,6 +123,13 @@ class View:
         if caller.can(QUESTIONS[ROOTS]):
             for backend in self.contents.backends:
                 backend.roots_changed(caller.owner)
+
+    def task_status(self, note: Notification, caller: Caller) -> None:
+        """Tell the backend that has asked a legacy client for a task what has become of it."""
+        with contextlib.suppress(InvalidParams):
+            params = split(note.params)
+            for backend in self.contents.backends:
+                backend.pool.task_status(caller.owner, params)
 
     # --- who listens -------------------------------------------------------------------------
 

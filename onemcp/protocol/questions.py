@@ -13,7 +13,19 @@ from msgspec import Raw
 
 from .errors import InvalidParams
 from .fields import Fields, items, join, raw, split, text, value_of
-from .methods import ELICIT, PROMPTS_GET, QUESTIONS, RESOURCES_READ, ROOTS, SAMPLE, TOOLS_CALL
+from .methods import (
+    ELICIT,
+    PROMPTS_GET,
+    QUESTIONS,
+    RESOURCES_READ,
+    ROOTS,
+    SAMPLE,
+    TASKS_CANCEL,
+    TASKS_GET,
+    TASKS_LIST,
+    TASKS_RESULT,
+    TOOLS_CALL,
+)
 from .revisions import LATEST_LEGACY, LATEST_MODERN
 
 INPUT_RESPONSES: Final = "inputResponses"
@@ -25,6 +37,9 @@ REQUIRED: Final = "requiredCapabilities"
 
 ASKING: Final = frozenset({TOOLS_CALL, PROMPTS_GET, RESOURCES_READ})
 """Requests that may be answered with ``InputRequiredResult`` (MRTR, Supported Requests)."""
+
+ABOUT_TASKS: Final = frozenset({TASKS_GET, TASKS_RESULT, TASKS_CANCEL, TASKS_LIST})
+"""What a server of 2025-11-25 asks about tasks of its client (Tasks)."""
 
 URL_REQUIRED: Final = -32042
 """``URLElicitationRequiredError`` of 2025-11-25."""
@@ -54,6 +69,8 @@ def lacking(method: str, params: Raw, capabilities: Any, revision: str) -> str |
         InvalidParams: The parameters are no JSON object.
     """
     capability = QUESTIONS.get(method)
+    if method in ABOUT_TASKS:
+        capability = "tasks"
     if capability is None:
         return method
     declared = capabilities.get(capability) if isinstance(capabilities, dict) else None

@@ -17,6 +17,7 @@ from onemcp.frontend.session import session as session_module
 from onemcp.frontend.session import streams as streams_module
 from onemcp.frontend.session.session import DEFAULT_LEVEL, MAX_IN_FLIGHT
 from onemcp.frontend.session.streams import KEPT_STREAMS
+from onemcp.multiplexer import View
 from onemcp.multiplexer.routed import RoutedCall
 from onemcp.protocol import meta
 from onemcp.protocol.errors import RequestCancelled
@@ -91,6 +92,15 @@ async def test_changed_roots_are_told_to_the_backend_that_serves_their_client():
             assert site.server.told == []
         await ann.post(changed)
         assert site.server.told == ["notifications/roots/list_changed"]
+
+
+async def test_what_becomes_of_a_clients_task_is_told(
+    session: SessionClient, monkeypatch: pytest.MonkeyPatch
+):
+    told: list[str] = []
+    monkeypatch.setattr(View, "task_status", lambda *told_of: told.append(told_of[1].method))
+    await session.post(notification("notifications/tasks/status", {"taskId": "t"}))
+    assert told == ["notifications/tasks/status"]
 
 
 async def test_requests_of_nobody_and_of_the_dead_are_told_apart(site: Site):

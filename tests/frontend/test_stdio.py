@@ -375,6 +375,18 @@ async def test_changed_roots_are_told_to_the_backend_that_serves_the_client():
         assert line.server.told == ["notifications/roots/list_changed"]
 
 
+async def test_what_becomes_of_a_clients_task_is_told(monkeypatch: pytest.MonkeyPatch):
+    told: list[str] = []
+    monkeypatch.setattr(View, "task_status", lambda *told_of: told.append(told_of[1].method))
+    async with open_line(Server()) as line:
+        status = notification("notifications/tasks/status", {"taskId": "t"})
+        await line.say(status)
+        await line.ask(request("initialize", INITIALIZE, "init"))
+        await line.say(status)
+        await line.ask(request("ping"))
+    assert told == ["notifications/tasks/status"]
+
+
 @pytest.mark.parametrize("modern", [False, True])
 async def test_what_is_in_flight_is_bounded(monkeypatch: pytest.MonkeyPatch, *, modern: bool):
     monkeypatch.setattr(stdio if modern else session_module, "MAX_IN_FLIGHT", 1)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 OF_AN_ERA = ("resultType", "ttlMs", "cacheScope")
 ONLY_LEGACY = "execution"
 """What tools have in the legacy era alone; the clients read it in that era alone."""
+ONLY_WITH_TASKS = "-request-async"
+"""How the tools of server-everything end that it has for clients with tasks, such as onemcp."""
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 RESOURCE_NOT_FOUND = -32002
@@ -28,10 +30,16 @@ def without_era(tool: dict[str, Any]) -> dict[str, Any]:
     return {key: member for key, member in tool.items() if key != ONLY_LEGACY}
 
 
+def is_for_tasks(item: dict[str, Any]) -> bool:
+    """Tell whether a server has something only for clients that have tasks for it."""
+    return str(item.get("name")).endswith(ONLY_WITH_TASKS)
+
+
 def settled(value: Any, fixture: Fixture) -> Any:
     """Return a result without what belongs to its era, or to the server's own rhythm."""
     if isinstance(value, list):
-        return [without_era(item) for item in value]
+        everyones = [each for each in value if not is_for_tasks(each)]
+        return [without_era(item) for item in everyones]
     kept = {key: member for key, member in value.items() if key not in OF_AN_ERA}
     if isinstance(kept.get("result"), dict):
         kept["result"] = settled(kept["result"], fixture)

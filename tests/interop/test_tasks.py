@@ -14,26 +14,18 @@ from tests.support.npm import installed
 
 pytestmark = pytest.mark.interop
 
-CLIENT = Path(__file__).parent / "clients" / "tasks1.mjs"
+CLIENTS = Path(__file__).parent / "clients"
 RELATED = "io.modelcontextprotocol/related-task"
 TIMEOUT = 60
 """Seconds for one task, which works for four."""
 EVERYTHING = [backend for backend in BACKENDS if backend.fixture == "everything"]
 
 
-def run_task(world, backend, **arguments: Any) -> dict[str, Any]:
-    npm = installed()
-    tool = f"{backend.prefix}simulate-research-query"
+def run(world, client: str, tool: str, argument: str) -> dict[str, Any]:
+    npm, gateway = installed(), world.gateway
+    program = [str(npm.node), str(CLIENTS / client), str(npm.modules)]
     result = subprocess.run(
-        [
-            str(npm.node),
-            str(CLIENT),
-            str(npm.modules),
-            world.gateway.url(),
-            world.gateway.token,
-            tool,
-            json.dumps(arguments),
-        ],
+        [*program, gateway.url(), gateway.token, tool, argument],
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -45,7 +37,8 @@ def run_task(world, backend, **arguments: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("backend", EVERYTHING, ids=lambda backend: backend.name)
 def test_a_task_that_asks_its_client_is_completed(world, backend):
-    seen = run_task(world, backend, topic="python", ambiguous=True)
+    arguments = json.dumps({"topic": "python", "ambiguous": True})
+    seen = run(world, "tasks1.mjs", f"{backend.prefix}simulate-research-query", arguments)
     assert seen["capability"] == {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}
     (task,) = set(seen["ids"])
     assert task.startswith("onemcp1.")
@@ -54,3 +47,15 @@ def test_a_task_that_asks_its_client_is_completed(world, backend):
     assert "error" not in seen
     assert "python (snake)" in seen["result"]["content"][0]["text"]
     assert seen["result"]["_meta"][RELATED] == {"taskId": task}
+
+
+@pytest.mark.parametrize("tasks", ["has-tasks", "no-tasks"])
+@pytest.mark.parametrize("backend", EVERYTHING[:2], ids=lambda backend: backend.name)
+def test_a_task_that_a_server_makes_of_a_question_is_answered(world, backend, tasks: str):
+    tool = f"{backend.prefix}trigger-elicitation-request-async"
+    seen = run(world, "asked1.mjs", tool, tasks)
+    assert seen["wanted"] == [tasks == "has-tasks"]
+    said = [content["text"] for content in seen["result"]["content"]]
+    assert said[0].startswith("[COMPLETED]"), said
+    assert "- Name: Ada" in said[1]
+    assert not any(own in "".join(said) for own in seen["own"]), "the ids are onemcp's"

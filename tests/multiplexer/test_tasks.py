@@ -406,3 +406,47 @@ async def test_a_result_without_a_task_is_carried_byte_for_byte(world: World):
 def test_nothing_of_a_task_is_shown_of_the_ids():
     ids = TaskIds(Keyring.ephemeral())
     assert json.dumps(repr(ids)) == '"<TaskIds <Register tasks=0 principals=0>>"'
+
+
+# --- tasks of clients ------------------------------------------------------------------------
+
+
+async def test_a_backends_requests_about_a_clients_task_are_put_to_it(world: World):
+    kinds = {"elicitation": {"create": {}}}
+    able_to = raw({"elicitation": {}, "tasks": {"requests": kinds}})
+    server, ada = old(), Caller("ada's", "ada", LATEST_LEGACY, able_to)
+    server.handlers["tools/call"] = nothing
+    view = await world.show(server)
+    reply = await send(view, *CALL, ada)
+    exchange, inbound = server.last, server.connection.inbound  # type: ignore[union-attr]
+    inbound.add(exchange)
+    asks = {"message": "?", "task": {}}
+    inbound.take(Request(1, "elicitation/create", raw(asks)), exchange)
+    question = await reply.receive()
+    assert decoded(question.params) == asks
+    reply.answer(Response(question.id, raw({"task": {"taskId": "mine", "status": "working"}})))
+    made = inbound.claim(exchange, server.answers[-1])
+    task = decoded(made.result)["task"]["taskId"]  # type: ignore[union-attr]
+    inbound.take(Request(2, "tasks/get", raw({"taskId": task})), exchange)
+    question = await reply.receive()
+    assert (question.method, decoded(question.params)) == ("tasks/get", {"taskId": "mine"})
+    for told in ({"taskId": "mine", "status": "completed"}, {"taskId": "other"}):
+        view.task_status(Notification("notifications/tasks/status", raw(told)), ada)
+    view.task_status(Notification("notifications/tasks/status", Raw(b"5")), ada)
+    view.task_status(Notification("notifications/tasks/status", raw({"taskId": "mine"})), legacy())
+    assert server.told == ["notifications/tasks/status"]
+    reply.close()
+
+
+async def test_a_client_without_tasks_is_not_asked_about_them(world: World):
+    server = old()
+    server.handlers["tools/call"] = nothing
+    view = await world.show(server)
+    reply = await send(view, *CALL, legacy(capabilities=ABLE))
+    server.last.deliver(Request(1, "tasks/get", raw({"taskId": "t"})))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reply.receive)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert decoded(server.answers[-1].error)["code"] == -32601  # type: ignore[union-attr]
+    reply.close()

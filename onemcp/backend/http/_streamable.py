@@ -169,8 +169,9 @@ class StreamableConnection:
 
     def reply(self, exchange: Exchange, answer: Answer) -> None:
         """Send a client's answer to a question."""
-        if self.inbound.claim(exchange, answer):
-            self._start(self._tell, jsonrpc.encode(answer), exchange)
+        claimed = self.inbound.claim(exchange, answer)
+        if claimed is not None:
+            self._start(self._tell, jsonrpc.encode(claimed), exchange)
 
     def __repr__(self) -> str:
         state = "lost" if self._lost else "up" if self.server else "connecting"

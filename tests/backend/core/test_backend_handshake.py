@@ -81,6 +81,11 @@ async def test_initialize_says_who_onemcp_is_and_what_its_clients_may_be_able_to
             },
             "roots": {"listChanged": True},
             "sampling": {"context": {}, "tools": {}},
+            "tasks": {
+                "cancel": {},
+                "list": {},
+                "requests": {"elicitation": {"create": {}}, "sampling": {"createMessage": {}}},
+            },
         },
         "clientInfo": {"name": "onemcp", "version": "0"},
     }
