@@ -47,6 +47,8 @@ COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
         "call": Entry("Call a tool of a running onemcp.", "using", "call"),
         "read": Entry("Read a resource of a running onemcp.", "using", "read"),
         "prompt": Entry("Get a prompt of a running onemcp.", "using", "prompt"),
+        "import": Entry("Take over the servers of other MCP clients.", "importing"),
+        "install": Entry("Write onemcp into the configuration of a client.", "installing"),
         "login": Entry("Log in at a server behind onemcp, with a browser.", "login"),
         "token": Entry("Issue, list and revoke access tokens.", "token"),
         "auth": Entry("Show who was let in, and revoke it.", "auth"),

@@ -1,6 +1,7 @@
 """The one configuration file: what it may say, how it is read, and how changes to it are seen."""
 
 from onemcp.config._auth import Auth, AuthMode, Issuer, OAuthClient, User
+from onemcp.config._editing import NotAnObject, insert_member, remove_member
 from onemcp.config._files import (
     FILE_NAME,
     SOCKET_SUFFIX,
@@ -11,6 +12,7 @@ from onemcp.config._files import (
     socket_name,
     state_directory,
 )
+from onemcp.config._json import plain_json
 from onemcp.config._load import load, parse
 from onemcp.config._login import (
     AuthorizationCodeLogin,
@@ -85,6 +87,7 @@ __all__ = [
     "LogLevel",
     "Login",
     "Naming",
+    "NotAnObject",
     "OAuthClient",
     "Patterns",
     "Problem",
@@ -108,9 +111,12 @@ __all__ = [
     "Wording",
     "configuration_directory",
     "find",
+    "insert_member",
     "load",
     "origin_of",
     "parse",
+    "plain_json",
+    "remove_member",
     "runtime_directories",
     "runtime_directory",
     "schema",

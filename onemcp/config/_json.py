@@ -52,15 +52,17 @@ class Member:
 
 @attrs.frozen(eq=False)
 class Node:
-    """A value and the offset of its first character.
+    """A value and where it stands.
 
     Attributes:
         offset: Where the value starts.
+        end: Where it has ended.
         value: A scalar, the members of an object, or the elements of an array.
     """
 
     offset: int
     value: "dict[str, Member] | list[Node] | str | int | float | bool | None"
+    end: int
 
     def plain(self) -> Json:
         """Return the value without offsets, as `json.loads` would."""
@@ -114,6 +116,16 @@ class Lines:
         """Return the line and column of the character at `offset`."""
         line = bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
+
+
+def plain_json(text: str) -> Json:
+    """Return what a document says, as `json.loads` would.
+
+    Raises:
+        EmptyDocumentError: There is nothing in it.
+        JsonSyntaxError: It is no JSON, or nested more than 64 levels deep.
+    """
+    return read(text)[0].plain()
 
 
 def read(text: str) -> tuple[Node, list[Duplicate]]:
@@ -176,15 +188,20 @@ class _Reader:
         start = self.offset
         if len(path) > DEEPEST:
             self.fail(f"nested more than {DEEPEST} levels deep")
+        return Node(start, self.content(character, path), self.offset)
+
+    def content(
+        self, character: str, path: tuple[str | int, ...]
+    ) -> "dict[str, Member] | list[Node] | str | int | float | bool | None":
         if character == "{":
-            return Node(start, self.members(path))
+            return self.members(path)
         if character == "[":
-            return Node(start, self.elements(path))
+            return self.elements(path)
         if character == '"':
-            return Node(start, self.string())
+            return self.string()
         if character == "-" or (character.isascii() and character.isdigit()):
-            return Node(start, self.number())
-        return Node(start, self.word(character))
+            return self.number()
+        return self.word(character)
 
     def members(self, path: tuple[str | int, ...]) -> dict[str, Member]:
         members: dict[str, Member] = {}
