@@ -30,6 +30,7 @@ from .front import EventHook
 from .gateway import Gateway
 from .service import Service
 from .stdio import StdioFront, standard_streams
+from .terminal import Terminal
 
 AUDIT_FILE: Final = "audit.log"
 DEMO_TOKEN_SECONDS: Final = 24 * 3600.0
@@ -99,7 +100,7 @@ async def serve(
     on_configuration: Callable[[Configuration], object] = lambda _: None,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; SIGHUP reloads the configuration.
+    """Serve until SIGTERM or SIGINT, or its terminal closes; SIGHUP reloads the configuration.
 
     Args:
         options: What the command line asks for.
@@ -346,11 +347,12 @@ async def _obey_signals(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     wanted = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+    terminal = Terminal.at_start()
     with trio.open_signal_receiver(*wanted) as signals:
         task_status.started()
         async with trio.open_nursery() as nursery:
             async for number in signals:
-                if number == signal.SIGHUP:
+                if number == signal.SIGHUP and not terminal.has_closed:
                     nursery.start_soon(service.reload)
                 else:
                     service.stopping()

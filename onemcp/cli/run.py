@@ -60,7 +60,8 @@ def command(
 ) -> None:
     """Serve MCP until stopped.
 
-    Changes to the configuration file take effect at once. SIGTERM and SIGINT stop it in order.
+    Changes to the configuration file take effect at once. SIGTERM, SIGINT and the end of its
+    terminal stop it in order.
     """
     log = new_log(configure_logging(Log(), sys.stderr))
     address: tuple[str, int] | None = None
