@@ -63,6 +63,9 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     """Return what logs every event of every room."""
     log = LogEvents(logger)
     log.told_otherwise(ConnectionLost)
+    log.limit(
+        QuestionOfNobody, RequestDenied, RequestFailed, RetryRefused, SessionUnknown, TaskRefused
+    )
     log.register(BackendReady, "info")
     log.register(BackendDown, "warning")
     log.register(BackendStderr, "info")

@@ -29,7 +29,7 @@ from onemcp.runtime import SocketInUse, SocketUnusable
 from onemcp.state import StateError
 from onemcp.supervision import SupervisionError
 from onemcp.systemd import ActivationError
-from onemcp.telemetry import configure_logging
+from onemcp.telemetry import BackgroundWriter, configure_logging
 
 GARBAGE_THRESHOLD: Final = 10_000
 """How many objects more than before make the garbage collector look at the new ones; Python's own
@@ -63,37 +63,38 @@ def command(
     Changes to the configuration file take effect at once. SIGTERM, SIGINT and the end of its
     terminal stop it in order.
     """
-    log = new_log(configure_logging(Log(), sys.stderr))
-    address: tuple[str, int] | None = None
+    with BackgroundWriter(sys.stderr) as stream:
+        log = new_log(configure_logging(Log(), stream))
+        address: tuple[str, int] | None = None
 
-    def configured(configuration: Configuration) -> None:
-        nonlocal address
-        log.logger = configure_logging(configuration.log, sys.stderr)
-        server = configuration.server
-        address = (host or server.host, server.port if port is None else port)
+        def configured(configuration: Configuration) -> None:
+            nonlocal address
+            log.logger = configure_logging(configuration.log, stream)
+            server = configuration.server
+            address = (host or server.host, server.port if port is None else port)
 
-    serve = partial(
-        app.serve,
-        app.RunOptions(
-            config_path,
-            host,
-            port,
-            socket=socket,
-            show_code=_show_code if sys.stdout.isatty() else None,
-        ),
-        announce=partial(show, stream=sys.stdout),
-        on_event=log,
-        on_configuration=configured,
-    )
-    _spare_garbage_collector()
-    try:
-        trio.run(serve)
-    except (Exception, BaseExceptionGroup) as error:
-        for leaf in leaves(error):
-            failure = failure_of(leaf, address)
-            if failure is not None:
-                raise failure from error
-        raise
+        serve = partial(
+            app.serve,
+            app.RunOptions(
+                config_path,
+                host,
+                port,
+                socket=socket,
+                show_code=_show_code if sys.stdout.isatty() else None,
+            ),
+            announce=partial(show, stream=sys.stdout),
+            on_event=log,
+            on_configuration=configured,
+        )
+        _spare_garbage_collector()
+        try:
+            trio.run(serve)
+        except (Exception, BaseExceptionGroup) as error:
+            for leaf in leaves(error):
+                failure = failure_of(leaf, address)
+                if failure is not None:
+                    raise failure from error
+            raise
 
 
 def _spare_garbage_collector() -> None:

@@ -16,7 +16,7 @@ from onemcp.cli.failures import leaves
 from onemcp.cli.run import failure_of
 from onemcp.config import Configuration, InvalidOption, Log
 from onemcp.frontend import PATH
-from onemcp.telemetry import configure_logging
+from onemcp.telemetry import BackgroundWriter, configure_logging
 
 
 @click.command()
@@ -71,26 +71,27 @@ def command(
     For clients that only launch programs. Logs go to stderr. Changes to the configuration file
     take effect at once; its address and its authentication mean nothing here.
     """
-    log = new_log(configure_logging(Log(), sys.stderr))
-
-    def configured(configuration: Configuration) -> None:
-        log.logger = configure_logging(configuration.log, sys.stderr)
-
     _check(url, token_file, config_path, view)
     options = app.StdioOptions(config_path, url, _token(token_file), view=view)
     if attach:
         options = _attached(options, socket)
     elif socket is not None:
         raise click.UsageError("--socket is for --attach.")
-    serve = partial(app.serve_stdio, options, on_event=log, on_configuration=configured)
-    try:
-        trio.run(serve)
-    except (Exception, BaseExceptionGroup) as error:
-        for leaf in leaves(error):
-            failure = failure_of(leaf)
-            if failure is not None:
-                raise failure from error
-        raise
+    with BackgroundWriter(sys.stderr) as stream:
+        log = new_log(configure_logging(Log(), stream))
+
+        def configured(configuration: Configuration) -> None:
+            log.logger = configure_logging(configuration.log, stream)
+
+        serve = partial(app.serve_stdio, options, on_event=log, on_configuration=configured)
+        try:
+            trio.run(serve)
+        except (Exception, BaseExceptionGroup) as error:
+            for leaf in leaves(error):
+                failure = failure_of(leaf)
+                if failure is not None:
+                    raise failure from error
+            raise
 
 
 def _check(

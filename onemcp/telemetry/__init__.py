@@ -13,9 +13,11 @@ from onemcp.telemetry._logging import configure_logging
 from onemcp.telemetry._metrics import CONTENT_TYPE, Family, Histogram, Sample, expose
 from onemcp.telemetry._scrub import scrub, scrub_text
 from onemcp.telemetry._usage import OwnUsage, Usage, own_usage, usage_of_sessions
+from onemcp.telemetry._writer import BackgroundWriter
 
 __all__ = [
     "CONTENT_TYPE",
+    "BackgroundWriter",
     "Family",
     "Histogram",
     "LogEvents",

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
@@ -17,6 +18,7 @@ from onemcp.config import (
     ReloadSuspended,
 )
 from onemcp.supervision import Event, What
+from onemcp.telemetry._floods import WINDOW, Floods
 from onemcp.telemetry._logging import EXCEPTION, LEVELS, MESSAGE
 from onemcp.telemetry._scrub import Scrubbed, scrub, shown_fields
 
@@ -78,8 +80,13 @@ class LogEvents:
         logger: Where lines go. May be replaced when the configuration has changed.
     """
 
-    def __init__(self, logger: FilteringBoundLogger) -> None:
+    def __init__(
+        self, logger: FilteringBoundLogger, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.logger = logger
+        self._clock = clock
+        self._floods = Floods()
+        self._limited: tuple[type, ...] = ()
         self._rules: dict[type, _Rule] = {}
         self._told: tuple[type[BaseException], ...] = ()
         self.register(ConfigurationRejected, "error", "The configuration is not usable; kept")
@@ -108,6 +115,10 @@ class LogEvents:
         else:
             self._rules[kind] = _Rule(lambda _event: level, message)
 
+    def limit(self, *kinds: type) -> None:
+        """Say of which events only so many are written at a time: strangers can cause them."""
+        self._limited = kinds
+
     def told_otherwise(self, *reasons: type[BaseException]) -> None:
         """Say which reasons of crashes have events of their own: one line about each is enough."""
         self._told = reasons
@@ -115,8 +126,14 @@ class LogEvents:
     def __call__(self, event: object) -> None:
         """Write one line about an event. Never raises."""
         try:
+            now = self._clock()
+            for kind, count in self._floods.over(now):
+                about = _snake_case(kind.__name__)
+                self.logger.warning("events_left_out", about=about, count=count, seconds=WINDOW)
             if isinstance(event, Event):
                 self._log_supervision(event)
+            elif isinstance(event, self._limited) and not self._floods.admits(type(event), now):
+                return
             else:
                 self._log(event)
         except Exception as error:  # noqa: BLE001  (a log line must not end what it is about)

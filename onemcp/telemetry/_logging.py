@@ -1,15 +1,21 @@
-"""The logger: human lines on a terminal, JSON elsewhere; libraries' logs lead to it too."""
+"""The logger: human lines on a terminal, JSON elsewhere; libraries' logs lead to it too.
+
+Where the journal of systemd reads them, lines begin with their priority (sd-daemon(3)).
+"""
 
 import logging
 import os
-from collections.abc import MutableMapping
-from typing import Any, Final, TextIO
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Final, TextIO, TypeAlias
 
 import structlog
 from structlog.typing import FilteringBoundLogger, WrappedLogger
 
 from onemcp.config import Log
 from onemcp.telemetry._scrub import HIDDEN, is_secret, scrub, scrub_text
+from onemcp.telemetry._writer import BackgroundWriter
+
+Renderer: TypeAlias = Callable[[WrappedLogger, str, MutableMapping[str, Any]], str]
 
 LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -17,6 +23,9 @@ LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""What the journal calls the levels (syslog(3))."""
+
 QUIET: Final = ("watchfiles", "httpx", "httpcore", "hpack")
 """Libraries whose lower levels are chatter, or carry URLs and headers."""
 SILENT: Final = "hypercorn.access"
@@ -26,7 +35,9 @@ MESSAGE: Final = "message"
 EXCEPTION: Final = "exception"
 
 
-def configure_logging(log: Log, stream: TextIO) -> FilteringBoundLogger:
+def configure_logging(
+    log: Log, stream: TextIO | BackgroundWriter, environ: Mapping[str, str] = os.environ
+) -> FilteringBoundLogger:
     """Make the logger, and lead the logs of libraries to it.
 
     It may be called again when the configuration has changed: the new logger takes the place of
@@ -35,6 +46,7 @@ def configure_logging(log: Log, stream: TextIO) -> FilteringBoundLogger:
     Args:
         log: What is logged, and how.
         stream: Where to; usually stderr.
+        environ: The environment, which tells of the journal.
 
     Returns:
         The logger. It never raises: what cannot be written is lost.
@@ -46,19 +58,21 @@ def configure_logging(log: Log, stream: TextIO) -> FilteringBoundLogger:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _scrub_values,
-            *_rendering(log, stream),
+            *_rendering(log, stream, environ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         context_class=dict,
     )
     _lead_libraries_to(logger, level)
+    if isinstance(stream, BackgroundWriter):
+        stream.on_dropped = lambda count: logger.warning("log_lines_dropped", count=count)
     return logger
 
 
 class _Output:
     """Writes lines to a stream that may have gone away, or take no more."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | BackgroundWriter) -> None:
         self._stream = stream
 
     def msg(self, line: str) -> None:
@@ -99,22 +113,53 @@ def _scrub_safely(value: object) -> Any:
         return f"[unprintable {type(value).__name__}]"
 
 
-def _rendering(log: Log, stream: TextIO) -> list[Any]:
+def _rendering(
+    log: Log, stream: TextIO | BackgroundWriter, environ: Mapping[str, str]
+) -> list[Any]:
     terminal = _is_terminal(stream)
+    prioritized = _prioritized if _is_journal(stream, environ) else _as_it_is
     if log.format == "json" or (log.format == "auto" and not terminal):
-        return [structlog.processors.JSONRenderer()]
+        return [prioritized(structlog.processors.JSONRenderer())]  # type: ignore[arg-type]
     return [
         _show_message,
-        structlog.dev.ConsoleRenderer(
-            colors=terminal and not os.environ.get("NO_COLOR"),
-            exception_formatter=structlog.dev.plain_traceback,
-            sort_keys=False,
-            pad_event_to=0,
+        prioritized(
+            structlog.dev.ConsoleRenderer(
+                colors=terminal and not environ.get("NO_COLOR"),
+                exception_formatter=structlog.dev.plain_traceback,
+                sort_keys=False,
+                pad_event_to=0,
+            )
         ),
     ]
 
 
-def _is_terminal(stream: TextIO) -> bool:
+def _as_it_is(render: Renderer) -> Renderer:
+    return render
+
+
+def _prioritized(render: Renderer) -> Renderer:
+    """Begin every line with its priority, where one entry has several."""
+
+    def rendered(logger: WrappedLogger, method: str, fields: MutableMapping[str, Any]) -> str:
+        prefix = f"<{PRIORITIES.get(fields.get('level', 'info'), PRIORITIES['info'])}>"
+        return "\n".join(prefix + line for line in render(logger, method, fields).split("\n"))
+
+    return rendered
+
+
+def _is_journal(stream: TextIO | BackgroundWriter, environ: Mapping[str, str]) -> bool:
+    """Tell whether the journal reads the stream (systemd.exec(5), "$JOURNAL_STREAM")."""
+    wanted = environ.get("JOURNAL_STREAM")
+    if not wanted:
+        return False
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # closed, or no file at all
+        return False
+    return wanted == f"{status.st_dev}:{status.st_ino}"
+
+
+def _is_terminal(stream: TextIO | BackgroundWriter) -> bool:
     try:
         return stream.isatty()
     except ValueError:  # closed

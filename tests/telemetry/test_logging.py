@@ -201,3 +201,31 @@ def test_characters_that_a_terminal_does_not_know_are_escaped():
     stream = io.TextIOWrapper(buffer, encoding="ascii")
     configure_logging(Log(format="human"), stream).info("x", name="Jürgen")
     assert buffer.getvalue().endswith(b"x name=J\\xfcrgen\n")
+
+
+@pytest.mark.parametrize("form", ["json", "human"])
+@pytest.mark.parametrize(
+    ("level", "priority"), [("debug", 7), ("info", 6), ("warning", 4), ("error", 3)]
+)
+def test_the_journal_gets_a_priority_before_every_line(tmp_path, form, level, priority):
+    path = tmp_path / "journal"
+    with path.open("w") as stream:
+        status = os.fstat(stream.fileno())
+        environ = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+        logger = configure_logging(Log(level="debug", format=form), stream, environ)
+        getattr(logger, level)("crashed", exception="Traceback:\n  line\nValueError")
+    lines = path.read_text().splitlines()
+    assert lines
+    assert all(line.startswith(f"<{priority}>") for line in lines)
+    if form == "json":
+        assert json.loads(lines[0][3:])["event"] == "crashed"
+
+
+def test_what_the_journal_does_not_read_has_no_priorities(tmp_path):
+    path = tmp_path / "elsewhere"
+    with path.open("w") as stream:
+        configure_logging(Log(), stream, {"JOURNAL_STREAM": "1:2"}).info("started")
+    assert path.read_text().startswith("{")
+    lines = io.StringIO()
+    configure_logging(Log(), lines, {"JOURNAL_STREAM": "1:2"}).info("started")
+    assert lines.getvalue().startswith("{")
