@@ -93,6 +93,7 @@ def test_links_lead_somewhere(page):
 @pytest.mark.requirement(
     "basic/authorization/index#security-considerations-1",
     "basic/authorization/security-considerations#introduction-1",
+    "index#implementation-guidelines-1",
 )
 def test_what_security_rests_on_is_shown_by_tests_that_exist():
     page = DOCS / "security.md"

@@ -127,6 +127,7 @@ async def test_what_a_user_loses_is_lost_at_once(tmp_path):
 @pytest.mark.requirement(
     "basic/authorization/security-considerations#localhost-redirect-uri-risks-1",
     "basic/authorization/security-considerations#localhost-redirect-uri-risks-2",
+    "index#implementation-guidelines-1",
 )
 async def test_the_pages_keep_to_themselves(tmp_path):
     async with world(tmp_path) as at:

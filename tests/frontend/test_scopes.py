@@ -279,7 +279,14 @@ async def enter(site: Site, door: str, scopes: str) -> Peer | None:
     return peer
 
 
-@pytest.mark.requirement("basic/authorization/index#step-up-authorization-flow-4")
+@pytest.mark.requirement(
+    "basic/authorization/index#step-up-authorization-flow-4",
+    "index#implementation-guidelines-1",
+    "server/resources#security-considerations-2",
+    "server/resources#security-considerations-4",
+    "server/utilities/caching#security-considerations-2",
+    "server/utilities/caching#security-considerations-3",
+)
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("scopes", SCOPES)
 async def test_what_is_not_granted_is_neither_listed_nor_reached(door: str, scopes: str):
@@ -344,6 +351,7 @@ async def test_an_endpoint_shows_what_is_granted_of_its_own(endpoint: str, scope
                 assert bool(servers[backend].calls) == is_granted, (method, sent)
 
 
+@pytest.mark.requirement("server/resources#security-considerations-2")
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("scopes", [scopes for scopes in SCOPES if SCOPES[scopes]])
 async def test_what_is_not_granted_is_not_heard_of(door: str, scopes: str):

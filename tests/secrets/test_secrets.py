@@ -359,6 +359,7 @@ def check_processes(at: Site) -> None:
 @pytest.mark.requirement(
     "basic/authorization/index#token-handling-7",
     "basic/authorization/security-considerations#access-token-privilege-restriction-4",
+    "client/elicitation#understanding-the-distinction-2",
 )
 async def test_a_run_with_known_secrets_tells_none(tmp_path: Path) -> None:
     async with site(tmp_path) as at:

@@ -129,6 +129,7 @@ def test_a_backend_on_this_machine_may_have_everything_there(url):
     assert Guard("http://127.0.0.1:1/mcp").check(url, "it") == url
 
 
+@pytest.mark.requirement("basic/authorization/security-considerations#communication-security-1")
 def test_http_is_for_this_machine_only():
     with pytest.raises(OAuthError, match="not https"):
         Guard("http://localhost:1/mcp").check("http://id.example.com", "it")
