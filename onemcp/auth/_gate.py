@@ -29,7 +29,7 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 Mode: TypeAlias = Literal["local", "external", "none"]
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
-WILDCARDS: Final = frozenset({"0.0.0.0", "[::]"})  # noqa: S104  # nosec B104  # left out, not bound
+WILDCARDS: Final = frozenset({"0.0.0.0", "[::]"})  # noqa: S104  (left out, not bound)
 DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 QUOTED_CHARACTERS: Final = 80
 

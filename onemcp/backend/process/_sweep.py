@@ -234,7 +234,7 @@ def _read(path: str) -> bytes:
 def _ps() -> bytes:  # pragma: no cover (not on Linux)
     import subprocess  # noqa: PLC0415 (large, and not needed on Linux)
 
-    return subprocess.run(  # noqa: S603  # nosec B603  # the command is a constant
+    return subprocess.run(  # noqa: S603  # the command is a constant
         _PS, stdin=subprocess.DEVNULL, capture_output=True, check=True
     ).stdout
 
