@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,36 +18,17 @@ import httpx
 import pytest
 import trio
 
-from onemcp.auth import hash_password
 from tests.secrets.mirror import MANNERS, mirror
+from tests.secrets.planted import Secrets, configuration
 from tests.support import logging_in
 from tests.support.logging_in import CALLBACK, World
 from tests.support.person import Person
-from tests.support.running import MARKER, running
+from tests.support.running import running
 
-TALKER = Path(__file__).parent / "programs" / "talker.py"
 JSON = "application/json"
 ACCEPT = {"accept": "application/json, text/event-stream"}
-GONE = {"restart": {"intensity": 0, "cooldown": 3600}}
-"""Settings of a backend that isn't tried again."""
 MODERN = "2026-07-28"
 TYPED = "password in the place of a name"
-SHOWN = 10
-"""How many characters of a secret are too many."""
-
-
-class Secrets(dict[str, str]):
-    """Secrets by what they are."""
-
-    def new(self, name: str) -> str:
-        """Return a secret that looks like nothing in particular."""
-        self[name] = f"Q{secrets.token_hex(12)}"
-        return self[name]
-
-    def found_in(self, data: str | bytes) -> set[str]:
-        """Return the names of those of which a good part is in a text."""
-        text = data if isinstance(data, str) else data.decode("latin-1")
-        return {name for name, value in self.items() if value[:SHOWN] in text}
 
 
 class Site:
@@ -57,13 +38,21 @@ class Site:
         world: The gateway, and who logs in there.
         known: What must not be told.
         requests: What remote backends were sent.
+        environ: What the gateway has in its environment.
         refusals: Where something was refused, and the answer.
     """
 
-    def __init__(self, world: World, known: Secrets, requests: list[bytes]) -> None:
+    def __init__(
+        self,
+        world: World,
+        known: Secrets,
+        requests: list[bytes],
+        environ: dict[str, str],
+    ) -> None:
         self.world = world
         self.known = known
         self.requests = requests
+        self.environ = environ
         self.refusals: list[tuple[str, str]] = []
 
     async def note(self, response: httpx.Response) -> None:
@@ -103,63 +92,6 @@ class Site:
         return await self.post("/mcp", message, token, **headers)
 
 
-def configuration(known: Secrets, addresses: dict[str, str], folder: Path) -> dict[str, Any]:
-    """Return a configuration with a secret wherever there can be one."""
-    (folder / "bearer").write_text(known.new("bearer in a file"))
-    several = f"{known.new('first line')}\n{known.new('second line')}"
-    quoted = f"{known.new('quoted')}\"\\'é"
-    talker = {
-        "command": sys.executable,
-        "args": ["-S", "-E", str(TALKER)],
-        "env": {
-            "SERVICE": known.new("env"),
-            "KEYS": several,
-            "QUOTED": quoted,
-            "PLAIN": "${PLAIN}",
-        },
-        "inherit": [MARKER, "HANDED_ON"],
-    }
-    backends: dict[str, Any] = {
-        "talker": talker,
-        "other": {**talker, "env": {"OTHER": known.new("other env")}},
-    }
-    for name, address in addresses.items():
-        user, password = known.new(f"{name}: user"), known.new(f"{name}: password")
-        url = f"http://{user}:{password}@{address}/{known.new(f'{name}: path')}/mcp"
-        pair = base64.b64encode(f"{user}:{password}".encode()).decode()
-        known[f"{name}: user and password"] = pair
-        query = f"key={known.new(f'{name}: query')}"
-        header = {"X-Service": known.new(f"{name}: header")}
-        backends[name] = {"url": f"{url}?{query}", "headers": header, "type": "http", **GONE}
-    host = addresses["guarded"]
-    backends["guarded"] = {
-        "url": f"http://{host}/guarded",
-        "type": "http",
-        "auth": {
-            "type": "client_credentials",
-            "clientId": "onemcp",
-            "clientSecret": known.new("client secret of onemcp"),
-        },
-        **GONE,
-    }
-    for name, source in (
-        ("file", {"tokenFile": str(folder / "bearer")}),
-        ("variable", {"tokenVariable": "BEARER"}),
-    ):
-        login = {"type": "bearer", **source}
-        url = f"http://{addresses['denies']}/mcp"
-        backends[name] = {"url": url, "type": "http", "auth": login, **GONE}
-    known["password"] = logging_in.PASSWORD
-    password = hash_password(logging_in.PASSWORD)
-    known["hash of the password"] = password.rpartition("$")[2]
-    service = {"secret": known.new("client secret"), "scopes": ["mcp"]}
-    return {
-        "mcpServers": backends,
-        "auth": {"users": {"ada": {"password": password}}, "clients": {"service": service}},
-        "log": {"level": "debug", "format": "json"},
-    }
-
-
 @asynccontextmanager
 async def site(folder: Path) -> AsyncIterator[Site]:
     known = Secrets()
@@ -183,7 +115,7 @@ async def site(folder: Path) -> AsyncIterator[Site]:
         web = await stack.enter_async_context(httpx.AsyncClient(timeout=30, event_hooks=hooks))
         person = Person(event_hooks=hooks)
         stack.push_async_callback(person.aclose)
-        made = Site(World(gateway, folder, person, web), known, requests)
+        made = Site(World(gateway, folder, person, web), known, requests, environ)
         hooks["response"].append(made.note)
         web.event_hooks = person.client.event_hooks = hooks
         yield made
@@ -291,6 +223,28 @@ async def look_after(at: Site, token: str) -> None:
             assert "SERVICE is set to ***" in answer.text
 
 
+async def look_from_a_shell(at: Site) -> None:
+    """See that commands tell nothing either; `doctor` starts everything once more."""
+    file = str(at.world.gateway.config)
+    config = ["--config", file]
+    for command in (
+        ["doctor", *config, "talker", "errs", "guarded"],
+        ["check", file],
+        ["status", *config, "--json"],
+        ["logs", *config, "talker"],
+    ):
+        done = await trio.run_process(
+            [sys.executable, "-m", "onemcp", *command],
+            env={**os.environ, **at.environ},
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+        assert done.stdout, command
+        for said in (done.stdout, done.stderr):
+            assert at.known.found_in(said) == set(), (command, said.decode())
+
+
 async def misconfigure(at: Site, document: dict[str, Any]) -> None:
     """Make every mistake in a secret that the configuration can have."""
     known, servers = at.known, document["mcpServers"]
@@ -374,6 +328,7 @@ async def test_a_run_with_known_secrets_tells_none(tmp_path: Path) -> None:
         await misuse(at, access, refresh)
         await use(at, token, "json")
         await look_after(at, admin)
+        await look_from_a_shell(at)
         check_processes(at)
         await misconfigure(at, document)
         human = {**document, "log": {"level": "debug", "format": "human"}}
