@@ -29,7 +29,7 @@ from tests.support.running import MARKER, Gateway, configuration, program, runni
 
 pytestmark = pytest.mark.soak
 
-SECONDS = float(os.environ.get("ONEMCP_SOAK_SECONDS", "120"))
+SECONDS = float(os.environ.get("ONEMCP_SOAK_SECONDS", "60"))
 SEED = os.environ.get("ONEMCP_SOAK_SEED", "onemcp")
 WARM_UP = 1 / 3
 """The part of the time after which nothing grows any more."""
