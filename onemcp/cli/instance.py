@@ -205,7 +205,9 @@ def _refusal(answer: httpx.Response) -> click.ClickException:
         code, message = error.get("code"), str(error["message"])
     except (ValueError, LookupError, TypeError, AttributeError):
         return Failure(f"onemcp answered with status {answer.status_code}.")
-    message = f"{message[:1].upper()}{message[1:]}."
+    if not message.startswith("onemcp"):  # which is written like this wherever it stands
+        message = f"{message[:1].upper()}{message[1:]}"
+    message += "" if message.endswith("?") else "."
     if code == "unknown_backend":
         return click.UsageError(message)
     return Failure(message)
