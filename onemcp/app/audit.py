@@ -1,94 +1,108 @@
 """The audit log: who was let in to what, and who was not; one JSON object a line.
 
 It is a file of its own, because it is kept for other reasons than the ordinary log, and for other
-people.
+people. The process that serves writes to it, and so do the commands that change what it goes by.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
-from onemcp.auth.server import Audited, What
+from onemcp.auth.server import Audited, AuditFile, What
+from onemcp.config import ConfigurationRejected
 from onemcp.control import OperatorActed, PeerRefused
-from onemcp.frontend import RequestDenied
+from onemcp.frontend import RequestDenied, TokenAccepted
 from onemcp.telemetry import scrub_text
 
-from .events import ReloadApplied
+from .events import KeysRotated, ReloadApplied
 
-MAX_BYTES: Final = 64 * 1024 * 1024
-"""How large the file may become; then it takes the place of the one before."""
-
-MAX_TEXT: Final = 512
+Line: TypeAlias = Mapping[str, Any]
 
 
 class AuditLog:
     """Writes events that belong there; others are passed over. Owned by one task."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        """Write to a file, which is made when there is something to write.
-
-        Args:
-            path: The file; what was in it stays.
-            clock: Tells the time, in seconds since the epoch.
-        """
-        self._path = path
-        self._clock = clock
+        """Write to a file; see `AuditFile`."""
+        self._file = AuditFile(path, clock)
 
     def __call__(self, event: object) -> None:
         """Write one line about an event, if it belongs here. Never raises."""
-        fields = _fields(event)
-        if fields is None:
-            return
-        line = {"time": round(self._clock(), 3), **fields}
-        try:
-            self._write(json.dumps(line).encode() + b"\n")
-        except OSError:
-            return  # to stop serving because of it would be to let anybody stop it
-
-    def _write(self, line: bytes) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._path, flags, 0o600)
-        try:
-            os.write(descriptor, line)
-            full = os.fstat(descriptor).st_size >= MAX_BYTES
-        finally:
-            os.close(descriptor)
-        if full:
-            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        line_of = _LINES.get(type(event))
+        if line_of is not None:
+            self._file.write({name: _fit(name, said) for name, said in line_of(event).items()})
 
 
-def _fields(event: object) -> Mapping[str, Any] | None:
-    if isinstance(event, Audited):
-        told = attrs.asdict(event)
-    elif isinstance(event, RequestDenied):
-        told = {
-            "what": What.ACCESS_REFUSED,
-            "address": event.address,
-            "resource": event.path,
-            "reason": event.reason,
-        }
-    elif isinstance(event, OperatorActed):
-        told = {"what": f"operator: {event.action}", "subject": event.by}
-        told |= {"backend": event.backend, "outcome": event.outcome}
-    elif isinstance(event, PeerRefused):
-        told = {"what": What.ACCESS_REFUSED, "resource": "control socket", "uid": event.uid}
-    elif isinstance(event, ReloadApplied):
-        told = {"what": "configuration changed"}
-    else:
-        return None
-    return {name: _fit(name, value) for name, value in told.items() if value}
+def _fit(name: str, said: object) -> object:
+    """Take secrets out of what strangers wrote; why something is refused is in our own words."""
+    return scrub_text(said) if isinstance(said, str) and name != "reason" else said
 
 
-def _fit(name: str, value: object) -> object:
-    """Make what strangers wrote fit; why something was refused is in words of our own."""
-    if not isinstance(value, str):
-        return value
-    return value[:MAX_TEXT] if name == "reason" else scrub_text(value)[:MAX_TEXT]
+def _accepted(event: TokenAccepted) -> Line:
+    who = event.principal
+    return {
+        "what": What.ACCESS,
+        "address": event.address,
+        "client": who.client_id,
+        "subject": who.subject,
+        "resource": event.path,
+        "scopes": " ".join(sorted(who.scopes)),
+        "grant": who.grant_id,
+        "token": who.token_id,
+        "issuer": who.issuer,
+    }
+
+
+def _denied(event: RequestDenied) -> Line:
+    return {
+        "what": What.SCOPE_REFUSED if event.scope else What.ACCESS_REFUSED,
+        "address": event.address,
+        "client": event.client,
+        "subject": event.subject,
+        "resource": event.path,
+        "scopes": event.scope,
+        "reason": event.reason,
+    }
+
+
+def _reloaded(event: ReloadApplied) -> Line:
+    return {"what": What.CONFIGURATION, "options": event.changed}
+
+
+def _rejected(event: ConfigurationRejected) -> Line:
+    paths = dict.fromkeys(problem.path for problem in event.problems)
+    return {"what": What.CONFIGURATION_REFUSED, "options": list(paths)}
+
+
+def _rotated(event: KeysRotated) -> Line:
+    return {"what": What.KEYS, "how": "age", "reason": f"new key {event.key_id}"}
+
+
+def _acted(event: OperatorActed) -> Line:
+    return {
+        "what": f"operator: {event.action}",
+        "subject": event.by,
+        "backend": event.backend,
+        "outcome": event.outcome,
+    }
+
+
+def _peer_refused(event: PeerRefused) -> Line:
+    return {"what": What.ACCESS_REFUSED, "resource": "control socket", "uid": event.uid}
+
+
+_LINES: Final[Mapping[type, Callable[[Any], Line]]] = {
+    Audited: attrs.asdict,
+    TokenAccepted: _accepted,
+    RequestDenied: _denied,
+    ReloadApplied: _reloaded,
+    ConfigurationRejected: _rejected,
+    KeysRotated: _rotated,
+    OperatorActed: _acted,
+    PeerRefused: _peer_refused,
+}

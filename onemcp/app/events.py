@@ -15,10 +15,12 @@ class ReloadApplied:
     Attributes:
         configuration: The configuration.
         report: What was done with the backends, and what failed.
+        changed: The options that differ from those before, without their values.
     """
 
     configuration: Configuration = attrs.field(repr=False)
     report: ReloadReport
+    changed: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -365,7 +365,7 @@ class Gateway:
         await self._see_off(leaving, old.server.shutdown_grace)
         report = await self._supervisor.reconfigure(specs)
         self._reconfigure(new)
-        self._on_event(ReloadApplied(new, report))
+        self._on_event(ReloadApplied(new, report, config.differences(old, new)))
         return await self._front.move(new, self._frontend.reconfigure) and report.ok
 
     async def _see_off(self, leaving: list[Backend], grace: float) -> None:

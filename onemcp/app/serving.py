@@ -14,7 +14,7 @@ import trio
 
 from onemcp import config, demo
 from onemcp.auth import KeyStore, load_or_create_keys, new_token
-from onemcp.auth.server import Audited, LoginCode, is_loopback
+from onemcp.auth.server import AUDIT_FILE, Audited, LoginCode, is_loopback
 from onemcp.backend.oauth import LoginStore
 from onemcp.config import Configuration
 from onemcp.state import StateUnwritable
@@ -32,7 +32,6 @@ from .service import Service
 from .stdio import StdioFront, standard_streams
 from .terminal import Terminal
 
-AUDIT_FILE: Final = "audit.log"
 DEMO_TOKEN_SECONDS: Final = 24 * 3600.0
 INSTANCE: Final = "instance"
 """What a bridge calls the instance that it leads to."""

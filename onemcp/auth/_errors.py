@@ -5,8 +5,12 @@ the log only. Neither ever holds any part of a token. What is ours to mend is a
 :class:`onemcp.state.StateError`.
 """
 
+from __future__ import annotations
+
 import enum
 from typing import ClassVar
+
+from onemcp.auth._principal import Principal
 
 
 class AuthError(Exception):
@@ -70,9 +74,29 @@ class Forbidden(RequestRefused):
 
 
 class InsufficientScope(RequestRefused):
-    """The token is good, but not for this (RFC 6750, section 3.1)."""
+    """The token is good, but not for this (RFC 6750, section 3.1).
+
+    Attributes:
+        scope: What it would have to be good for.
+        principal: Whose it is, or None where that is not known.
+    """
 
     status = 403
+
+    def __init__(
+        self,
+        scope: str,
+        principal: Principal | None,
+        *,
+        www_authenticate: str,
+    ) -> None:
+        super().__init__(
+            f"Your access token lacks a scope; ask for {scope}",
+            reason=f"needs {scope}",
+            www_authenticate=www_authenticate,
+        )
+        self.scope = scope
+        self.principal = principal
 
 
 class Unauthorized(RequestRefused):

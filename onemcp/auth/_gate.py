@@ -247,7 +247,7 @@ class Gate:
         headers = tuple(headers)
         principal = self.authenticate(headers, now, path)
         if not self.is_admin(principal):
-            raise self.insufficient(headers, path, {ADMIN})
+            raise self.insufficient(headers, path, {ADMIN}, principal)
         return principal
 
     def standing_rights(self, principal: Principal) -> Iterable[Scope]:
@@ -259,7 +259,11 @@ class Gate:
         return self.rights(principal) if self.verifier.stands(principal) else ()
 
     def insufficient(
-        self, headers: Headers, path: str = "", needed: Iterable[Scope] = ()
+        self,
+        headers: Headers,
+        path: str = "",
+        needed: Iterable[Scope] = (),
+        principal: Principal | None = None,
     ) -> InsufficientScope:
         """Return the refusal of somebody who lacks rights (MCP, "Scope Challenge Handling").
 
@@ -269,14 +273,12 @@ class Gate:
             headers: The request's, as ASGI has them; its Host has been checked.
             path: The endpoint that is called; empty for all of them.
             needed: What the request takes; by default what opens the endpoint.
+            principal: Whose they are, as far as it is known.
         """
         resource = self.resource(headers, path)
         scope = in_words(needed) or " ".join(scopes_of(resource))
-        return InsufficientScope(
-            f"Your access token lacks a scope; ask for {scope}",
-            reason=f"needs {scope}",
-            www_authenticate=self._challenge(resource, INSUFFICIENT, scope=scope),
-        )
+        challenge = self._challenge(resource, INSUFFICIENT, scope=scope)
+        return InsufficientScope(scope, principal, www_authenticate=challenge)
 
     def _challenge(self, resource: Resource, *more: str, scope: str = "") -> str:
         where = []

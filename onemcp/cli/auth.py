@@ -10,7 +10,7 @@ import click
 
 from onemcp import config
 from onemcp.auth import KEYS_FILE, KeyStore, change_keys, renewed, rotated
-from onemcp.auth.server import ALL, Records, of_client, of_user
+from onemcp.auth.server import ALL, Records, What, of_client, of_user
 from onemcp.cli import records
 from onemcp.cli.failures import Failure, StateUnusable
 from onemcp.state import StateError
@@ -58,6 +58,8 @@ def revoke(client: str | None, user: str | None, *, everything: bool) -> None:
         ended = records.changed(change)
     except ValueError as error:
         raise Failure(str(error)) from error
+    whom = "everybody" if everything else ""
+    records.tell(What.REVOCATION, client=client or "", subject=user or whom)
     click.echo(f"Ended {ended} login{'' if ended == 1 else 's'}; tokens of before are refused.")
 
 
@@ -99,5 +101,7 @@ def rotate(config_path: Path | None, *, discard_old: bool) -> None:
         raise StateUnusable(str(error)) from error
     except ValueError as error:
         raise Failure(str(error)) from error
+    reason = "the old ones are discarded" if discard_old else "the old ones go on to verify"
+    records.tell(What.KEYS, reason=f"new key {keys.newest.key_id}; {reason}")
     old = len(keys.keys) - 1
     click.echo(f"{keys.newest.key_id} signs from now on; {old} older still verify.")

@@ -44,6 +44,7 @@ from onemcp.frontend import (
     SessionNotNoted,
     SessionTakenOver,
     SessionUnknown,
+    TokenAccepted,
 )
 from onemcp.multiplexer import (
     CallParked,
@@ -92,6 +93,7 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(TaskRefused, "warning")
     log.register(TasksNotNoted, "error")
     log.register(RequestDenied, "warning")
+    log.register(TokenAccepted, "debug")
     log.register(RequestFailed, "error")
     log.register(KeysFetched, "debug")
     log.register(KeysNotFetched, "warning", "The keys that are known stay in use")

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import time
 from pathlib import Path
 from typing import TypeVar
 
+import attrs
+
 from onemcp import config
-from onemcp.auth.server import Change, Records, change_records, read_records
+from onemcp.auth.server import (
+    AUDIT_FILE,
+    Audited,
+    AuditFile,
+    Change,
+    Records,
+    What,
+    change_records,
+    read_records,
+)
 from onemcp.cli.failures import ConfigurationUnusable, StateUnusable
 from onemcp.state import StateError
 
@@ -25,6 +37,21 @@ def configuration(path: Path | None) -> config.Configuration:
         return config.Configuration() if path is None else config.load(path)
     except config.ConfigurationError as error:
         raise ConfigurationUnusable(str(error)) from error
+
+
+def tell(what: What, **about: str) -> None:
+    """Write down in the audit log what an operator has done.
+
+    Args:
+        what: What.
+        about: Further attributes of `Audited`.
+    """
+    try:
+        by = getpass.getuser()
+    except (KeyError, OSError):
+        by = str(os.getuid())
+    file = AuditFile(config.state_directory(os.environ) / AUDIT_FILE)
+    file.write(attrs.asdict(Audited(what=what, how="command line", by=by, **about)))
 
 
 def known() -> Records:

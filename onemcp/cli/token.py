@@ -19,7 +19,7 @@ from onemcp.auth import (
     new_token,
     parse_scopes,
 )
-from onemcp.auth.server import Records, TokenRecord
+from onemcp.auth.server import Records, TokenRecord, What
 from onemcp.cli import records
 from onemcp.cli.failures import Failure, StateUnusable
 from onemcp.state import StateError
@@ -143,6 +143,8 @@ def revoke(ids: tuple[str, ...]) -> None:
     unknown = records.changed(change)
     if unknown:
         raise Failure(f"there is no token {unknown[0]!r}; `onemcp token list` shows them")
+    for token_id in dict.fromkeys(ids):
+        records.tell(What.REVOCATION, token=token_id)
 
 
 def _issue(subject: str, lifetime: int, scopes: tuple[str, ...], config_path: Path | None) -> None:
@@ -157,6 +159,13 @@ def _issue(subject: str, lifetime: int, scopes: tuple[str, ...], config_path: Pa
     token = new_token(keys, subject, lifetime, " ".join(scopes))
     issued = TokenVerifier(keys).inspect(token, time.time())
     records.changed(lambda old: (old.with_token(_record(issued)), None))
+    records.tell(
+        What.TOKEN,
+        subject=subject,
+        client=issued.client_id,
+        scopes=" ".join(scopes),
+        token=issued.token_id,
+    )
     click.echo(token)
 
 

@@ -1,6 +1,7 @@
 """The one configuration file: what it may say, how it is read, and how changes to it are seen."""
 
 from onemcp.config._auth import Auth, AuthMode, Issuer, OAuthClient, User
+from onemcp.config._differences import differences
 from onemcp.config._editing import NotAnObject, insert_member, remove_member
 from onemcp.config._files import (
     FILE_NAME,
@@ -110,6 +111,7 @@ __all__ = [
     "WordedPatterns",
     "Wording",
     "configuration_directory",
+    "differences",
     "find",
     "insert_member",
     "load",

@@ -11,6 +11,11 @@ PLAIN_KEY = re.compile(r"[A-Za-z0-9_$-]+")
 Path: TypeAlias = tuple[str | int, ...]
 
 
+def camel_case(name: str) -> str:
+    """Return how the attribute `name` is spelled in JSON."""
+    return re.sub(r"_([a-z])", lambda match: match.group(1).upper(), name)
+
+
 def render_path(path: Sequence[str | int]) -> str:
     """Write a path through a JSON document, as in `mcpServers.github.args[1]`."""
     text = ""

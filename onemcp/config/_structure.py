@@ -1,6 +1,5 @@
 """From plain values that the schema let pass to the model, which has the last word."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path as FilePath
@@ -33,7 +32,7 @@ from onemcp.config._model import (
     Transport,
     find_flaws,
 )
-from onemcp.config._problems import Path
+from onemcp.config._problems import Path, camel_case
 from onemcp.config._rules import InvalidOption
 from onemcp.config._telemetry import Telemetry
 from onemcp.config._views import Patterns, View, WordedPatterns, Wording
@@ -84,11 +83,6 @@ class Refusal:
     path: Path
     message: str
     remedy: str
-
-
-def camel_case(name: str) -> str:
-    """Return how the attribute `name` is spelled in JSON."""
-    return re.sub(r"_([a-z])", lambda match: match.group(1).upper(), name)
 
 
 def _make_converter() -> cattrs.Converter:

@@ -14,6 +14,7 @@ from .events import (
     SessionNotNoted,
     SessionTakenOver,
     SessionUnknown,
+    TokenAccepted,
 )
 from .legacy import LegacyFrontend
 from .oauth import OAuth
@@ -42,6 +43,7 @@ __all__ = [
     "Sessions",
     "StdioFrontend",
     "StreamSlots",
+    "TokenAccepted",
     "Wire",
     "header",
     "respond",

@@ -15,7 +15,14 @@ import attrs
 import trio
 from msgspec import Raw
 
-from onemcp.auth import Gate, Principal, RequestRefused, resource_path
+from onemcp.auth import (
+    ANONYMOUS,
+    Gate,
+    InsufficientScope,
+    Principal,
+    RequestRefused,
+    resource_path,
+)
 from onemcp.multiplexer import EVERYTHING, NOTHING, Multiplexer, Selection, View, lacking
 from onemcp.protocol import headers as mcp_headers
 from onemcp.protocol import jsonrpc, meta
@@ -48,7 +55,7 @@ from .asgi import (
     respond_error,
 )
 from .content import check_type, read_content
-from .events import RequestDenied, RequestFailed
+from .events import RequestDenied, RequestFailed, TokenAccepted
 from .http_sse import MESSAGES, STREAMS, HttpSse
 from .legacy import LegacyFrontend
 from .modern import serve_modern
@@ -57,6 +64,9 @@ from .pages import Pages, serve_upstream
 from .wellknown import CONTROL, PATH
 
 _ENDPOINTS: Final = (PATH, STREAMS, MESSAGES)
+MAX_MET: Final = 4096
+"""Of how many tokens and addresses it is remembered that they have been told of."""
+
 _METHODS: Final = ((b"allow", b"POST, GET, DELETE"),)
 
 Route: TypeAlias = Callable[[Scope, Wire, Gate], Awaitable[None]]
@@ -92,13 +102,14 @@ class Application:
     gate: Gate
     body_limit: int
     slots: StreamSlots
-    on_event: Callable[[RequestFailed | RequestDenied], object]
+    on_event: Callable[[RequestFailed | RequestDenied | TokenAccepted], object]
     oauth: OAuth | None = None
     callback: Pages | None = None
     routes: Mapping[str, Route] = attrs.field(factory=dict)
     operate: Operate | None = None
     http_sse: HttpSse = attrs.field(init=False)
     _live: dict[Wire, Callable[[], bool]] = attrs.field(init=False, factory=dict, repr=False)
+    _met: set[tuple[Principal, str]] = attrs.field(init=False, factory=set, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.http_sse = HttpSse(self.legacy.sessions, self.on_event)
@@ -121,7 +132,7 @@ class Application:
                 wire.send, refusal.status, refusal.error, refusal.request_id, refusal.headers
             )
         except RequestRefused as refused:
-            self.on_event(RequestDenied(path, refused.status, refused.reason, address_of(scope)))
+            self.on_event(_denied(refused, scope))
             challenge = refused.www_authenticate
             more = [] if challenge is None else [(b"www-authenticate", challenge.encode())]
             error = InvalidRequest(str(refused))
@@ -159,8 +170,9 @@ class Application:
             return
         path = resource_path(scope["path"], PATH) or ""
         principal = scope.get(OWNER) or self.gate.authenticate(headers, time.time(), path)
+        self._meet(principal, scope)
         base, name = _endpoint(scope["path"])
-        view = self._view(base, name, self._selection(principal), path, headers)
+        view = self._view(base, name, principal, path, headers)
         http = HttpRequest(
             headers,
             view,
@@ -174,6 +186,15 @@ class Application:
             await self._serve_known(base, scope, http)
         if wire.life.cancelled_caught and not (wire.started or wire.is_gone):
             self.gate.authenticate(headers, time.time(), path)
+
+    def _meet(self, principal: Principal, scope: Scope) -> None:
+        """Tell once that a token has let somebody in from an address."""
+        met = principal, address_of(scope)
+        if met not in self._met and principal is not ANONYMOUS:
+            if len(self._met) >= MAX_MET:
+                self._met.clear()
+            self._met.add(met)
+            self.on_event(TokenAccepted(principal, scope["path"], met[1]))
 
     def recheck(self) -> None:
         """Let everybody who is being served see no more than they may by now.
@@ -248,7 +269,7 @@ class Application:
         found = (lacking(each, view, attainable) for each in _requests(content))
         needed = {scope for scope in found if scope is not None}
         if needed:
-            raise self.gate.insufficient(headers, path, needed)
+            raise self.gate.insufficient(headers, path, needed, principal)
 
     async def _serve_known(self, base: str, scope: Scope, http: HttpRequest) -> None:
         if base == PATH:
@@ -289,7 +310,7 @@ class Application:
                 raise HttpRefusal(405, InvalidRequest(f"{method} is not served here"), _METHODS)
 
     def _view(
-        self, base: str, name: str | None, selection: Selection, path: str, headers: Headers
+        self, base: str, name: str | None, principal: Principal, path: str, headers: Headers
     ) -> View:
         """Return what somebody may see of an endpoint.
 
@@ -297,10 +318,11 @@ class Application:
             InsufficientScope: Nothing, of one that there may or may not be.
             HttpRefusal: There is no such endpoint.
         """
+        selection = self._selection(principal)
         is_known = base in _ENDPOINTS and name != "" and not (base == MESSAGES and name)
         view = self.multiplexer.view(name, selection) if is_known else None
         if selection == NOTHING or (is_known and view is None and selection != EVERYTHING):
-            raise self.gate.insufficient(headers, path)
+            raise self.gate.insufficient(headers, path, principal=principal)
         if view is None:
             names = self.multiplexer.endpoints
             seen = (each for each in names if self.multiplexer.view(each, selection) is not None)
@@ -321,6 +343,15 @@ class Application:
             await serve_modern(content, http)
         else:
             await self.legacy.post(content, http)
+
+
+def _denied(refused: RequestRefused, scope: Scope) -> RequestDenied:
+    """Tell the operator of a refusal."""
+    denied = RequestDenied(scope["path"], refused.status, refused.reason, address_of(scope))
+    if not isinstance(refused, InsufficientScope):
+        return denied
+    who = refused.principal or ANONYMOUS
+    return attrs.evolve(denied, subject=who.subject, client=who.client_id, scope=refused.scope)
 
 
 def _endpoint(path: str) -> tuple[str, str | None]:

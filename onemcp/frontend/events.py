@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from onemcp.auth import Principal
+
 
 @attrs.frozen
 class RequestFailed:
@@ -27,12 +29,33 @@ class RequestDenied:
         status: The HTTP status it was answered with.
         reason: Why, for the operator.
         address: Where it came from.
+        subject: Who has sent it, where the token is good for something.
+        client: The program that was used.
+        scope: What the token would have to be good for, if that is what is lacking.
     """
 
     path: str
     status: int
     reason: str
     address: str = ""
+    subject: str = ""
+    client: str = ""
+    scope: str = ""
+
+
+@attrs.frozen
+class TokenAccepted:
+    """A token has let somebody in for the first time since the start, from an address.
+
+    Attributes:
+        principal: Whom.
+        path: To what.
+        address: Where the request came from.
+    """
+
+    principal: Principal
+    path: str
+    address: str
 
 
 @attrs.frozen

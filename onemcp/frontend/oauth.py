@@ -20,6 +20,7 @@ from onemcp.auth.server import (
     Form,
     OAuthError,
     TooManyRequests,
+    What,
 )
 from onemcp.protocol.errors import InvalidRequest
 
@@ -47,12 +48,14 @@ class _Call:
 
     Attributes:
         body: Its body.
+        form: The parameters in it, if it has any.
         authorization: Its Authorization header, if it has one.
         issuer: The issuer that it asks.
         address: Where it comes from.
     """
 
     body: bytes
+    form: Form
     authorization: str | None
     issuer: str
     address: str
@@ -99,6 +102,11 @@ class OAuth:
             raise HttpRefusal(405, InvalidRequest("this endpoint needs POST"), _POST)
         try:
             call = await self._read(issuer, scope, wire)
+        except OAuthError as error:
+            self.server.note_refusal(What.MALFORMED, address_of(scope), error)
+            await _refuse(wire.send, error)
+            return
+        try:
             status, answer = await serve(call)
         except OAuthError as error:
             await _refuse(wire.send, error)
@@ -116,27 +124,29 @@ class OAuth:
         said = [value for name, value in headers if name == b"authorization"]
         if len(said) > 1:
             raise OAuthError("invalid_request", "the Authorization header is doubled")
+        body = await read_body(headers, wire.receive, limit)
         return _Call(
-            await read_body(headers, wire.receive, limit),
+            body,
+            Form({}) if registers else Form.parse(body),
             said[0].decode("latin-1") if said else None,
             issuer,
             address_of(scope),
         )
 
     async def _token(self, call: _Call) -> tuple[int, Mapping[str, Any]]:
-        form = Form.parse(call.body)
-        return 200, await self.server.token(form, call.authorization, call.issuer, call.address)
+        return 200, await self.server.token(
+            call.form, call.authorization, call.issuer, call.address
+        )
 
     async def _register(self, call: _Call) -> tuple[int, Mapping[str, Any]]:
         return _CREATED, await self.server.register(call.body, call.address)
 
     async def _revoke(self, call: _Call) -> tuple[int, Mapping[str, Any]]:
-        await self.server.revoke(Form.parse(call.body), call.authorization, call.address)
+        await self.server.revoke(call.form, call.authorization, call.address)
         return 200, {}
 
     async def _introspect(self, call: _Call) -> tuple[int, Mapping[str, Any]]:
-        form = Form.parse(call.body)
-        return 200, await self.server.introspect(form, call.authorization, call.address)
+        return 200, await self.server.introspect(call.form, call.authorization, call.address)
 
     async def _keys(self, scope: Scope, wire: Wire) -> None:
         if scope["method"] != "GET":

@@ -24,6 +24,7 @@ from onemcp.auth.server import (
     OAuthError,
     RedirectedError,
     TooManyRequests,
+    What,
     answer_error,
     origin_of,
 )
@@ -204,7 +205,11 @@ class _Site(Browsing):
     # --- the request ----------------------------------------------------------------------------
 
     async def _asked(self, query: str) -> AuthorizationRequest:
-        form = Form.parse(query.encode("latin-1"))
+        try:
+            form = Form.parse(query.encode("latin-1"))
+        except OAuthError as error:
+            self._server.note_refusal(What.MALFORMED, self._address, error)
+            raise
         return await self._server.begin(form, self._issuer, self._address)
 
     async def _form(self) -> tuple[Any, str]:
@@ -220,4 +225,8 @@ class _Site(Browsing):
 
     def _check_form(self, form: Any, query: str) -> None:
         if not self._logins.is_form_token(form.get("token", ""), self._browser, query):
-            raise OAuthError("access_denied", "the form was not made for this browser", status=403)
+            error = OAuthError(
+                "access_denied", "the form was not made for this browser", status=403
+            )
+            self._server.note_refusal(What.FORM_REFUSED, self._address, error)
+            raise error

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from onemcp.app import audit
 from onemcp.app.audit import AuditLog
 from onemcp.app.policy import check_policy, policy_of
 from onemcp.auth.server import Audited, What
+from onemcp.auth.server import _auditfile as audit
 from onemcp.config import Auth, Configuration, ConfigurationError, OAuthClient, User
 from onemcp.frontend import RequestDenied, RequestFailed
 

@@ -224,6 +224,39 @@ def test_token_of_a_configuration_that_needs_none_is_issued_with_a_note(onemcp, 
     assert onemcp("token", "--config", "closed.json").stderr == ""
 
 
+def test_what_an_operator_does_is_in_the_audit_log(home, monkeypatch, capsys):
+    monkeypatch.setenv("STATE_DIRECTORY", str(home / "state"))
+    assert main(["token", "--subject", "ada", "--scope", "backend:a"]) == 0
+    secret = capsys.readouterr().out.strip()
+    [token_id] = read_records(home / "state").tokens
+    assert main(["token", "revoke", token_id]) == 0
+    assert main(["auth", "revoke", "--user", "ada"]) == 0
+    assert main(["auth", "revoke", "--client", "app"]) == 0
+    assert main(["auth", "revoke", "--all"]) == 0
+    assert main(["auth", "rotate"]) == 0
+    assert main(["token", "revoke", "none"]) == 1
+    text = (home / "state" / "audit.log").read_text()
+    assert secret not in text
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert all(line.pop("how") == "command line" and line.pop("by") for line in lines)
+    issued, *revoked, rotated = [{k: v for k, v in x.items() if k != "time"} for x in lines]
+    assert issued == {
+        "what": "token issued",
+        "client": "onemcp",
+        "subject": "ada",
+        "scopes": "backend:a",
+        "token": token_id,
+    }
+    assert revoked == [
+        {"what": "revocation", "token": token_id},
+        {"what": "revocation", "subject": "ada"},
+        {"what": "revocation", "client": "app"},
+        {"what": "revocation", "subject": "everybody"},
+    ]
+    assert rotated["what"] == "signing keys changed"
+    assert "go on to verify" in rotated["reason"]
+
+
 def test_keys_are_rotated_and_those_of_a_configuration_are_used(home, monkeypatch, capsys):
     def run(*arguments: str) -> str:
         assert main(list(arguments)) == 0

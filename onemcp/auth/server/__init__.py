@@ -9,6 +9,7 @@ given (:mod:`._codes`, :mod:`._issuing`), and what is remembered (:mod:`._record
 from __future__ import annotations
 
 from onemcp.auth.server._audit import Audited, What
+from onemcp.auth.server._auditfile import AUDIT_FILE, AuditFile
 from onemcp.auth.server._authorization import AuthorizationRequest
 from onemcp.auth.server._clients import CODE, REFRESH, SERVICE, Client, Origin
 from onemcp.auth.server._documents import Documents
@@ -45,6 +46,7 @@ from onemcp.auth.server._server import AuthorizationServer, answer_error
 
 __all__ = [
     "ALL",
+    "AUDIT_FILE",
     "AUTHORIZE",
     "CODE",
     "EVERYTHING",
@@ -59,6 +61,7 @@ __all__ = [
     "SERVICE",
     "TOKEN",
     "WELL_KNOWN",
+    "AuditFile",
     "Audited",
     "AuthorizationRequest",
     "AuthorizationServer",

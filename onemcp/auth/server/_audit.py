@@ -23,7 +23,15 @@ class What(enum.StrEnum):
     INTROSPECTION = "introspection"
     BACKEND_LOGIN = "login at a server"
     BACKEND_LOGIN_REFUSED = "login at a server failed"
+    CLIENT_REFUSED = "client refused"
+    FORM_REFUSED = "form refused"
+    MALFORMED = "malformed request refused"
+    ACCESS = "token accepted"
     ACCESS_REFUSED = "access refused"
+    SCOPE_REFUSED = "scope refused"
+    KEYS = "signing keys changed"
+    CONFIGURATION = "configuration changed"
+    CONFIGURATION_REFUSED = "configuration refused"
 
 
 @attrs.frozen(kw_only=True)
@@ -39,8 +47,10 @@ class Audited:
         resource: What access is to.
         scopes: What was granted, or is needed.
         grant: The id of the consent.
+        token: The id of an access token.
         how: By which means.
         reason: Why something was refused.
+        by: The operator who has done it.
     """
 
     what: What
@@ -51,5 +61,7 @@ class Audited:
     resource: str = ""
     scopes: str = ""
     grant: str = ""
+    token: str = ""
     how: str = ""
     reason: str = ""
+    by: str = ""

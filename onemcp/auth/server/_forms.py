@@ -12,6 +12,7 @@ from onemcp.auth.server._errors import INVALID_REQUEST, OAuthError
 MAX_FORM_BYTES: Final = 16 * 1024
 MAX_FIELDS: Final = 64
 MAX_VALUE: Final = 4096
+MAX_QUOTED: Final = 256
 
 
 class Form:
@@ -58,6 +59,13 @@ class Form:
         if value is not None and (len(value) > MAX_VALUE or not value.isprintable()):
             raise OAuthError(INVALID_REQUEST, f"the parameter {name} is malformed")
         return value
+
+    def quote(self, name: str) -> str:
+        """Return a parameter for the audit log, shortened, whatever it holds; "" if there is none.
+
+        Never one that may be a secret.
+        """
+        return self._fields.get(name, "")[:MAX_QUOTED]
 
     def need(self, name: str) -> str:
         """Return a parameter that must be there.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import attrs
@@ -28,6 +29,7 @@ from onemcp.auth.server._ledger import Ledger
 from onemcp.auth.server._limits import RateLimit
 from onemcp.auth.server._people import Door, LogIn, LoginCode
 from onemcp.auth.server._policy import Policy
+from onemcp.auth.server._records import Grant
 from onemcp.auth.server._redirects import with_answer
 from onemcp.auth.server._registry import FetchClient, Registry
 from onemcp.auth.server._rights import Rights, attainable
@@ -116,7 +118,14 @@ class AuthorizationServer:
             return await read_request(form, self.find_client, issuer)
         except (OAuthError, RedirectedError) as error:
             cause = error.error if isinstance(error, RedirectedError) else error
-            self._audit(Audited(what=What.REQUEST_REFUSED, address=address, reason=cause.reason))
+            self._audit(
+                Audited(
+                    what=What.REQUEST_REFUSED,
+                    address=address,
+                    client=form.quote("client_id"),
+                    reason=cause.reason,
+                )
+            )
             raise
 
     async def log_in(self, attempt: LogIn) -> str:
@@ -198,14 +207,13 @@ class AuthorizationServer:
         Raises:
             OAuthError: There is no token for it.
         """
-        about = Audited(what=What.TOKEN_REFUSED, address=address, how=form.get("grant_type") or "")
-        try:
+        about = self._about_client(form, authorization, address, form.quote("grant_type"))
+        about = attrs.evolve(about, what=What.TOKEN_REFUSED)
+        with self._telling(about):
             client = await self._authenticate(form, authorization, address)
-            about = attrs.evolve(about, client=client.id, client_name=client.name)
+        about = attrs.evolve(about, client_name=client.name)
+        with self._telling(about):
             issued = await self._issuer.issue(form, client, issuer)
-        except OAuthError as error:
-            self._audit(attrs.evolve(about, reason=error.reason))
-            raise
         grant = issued.grant
         self._audit(
             attrs.evolve(
@@ -225,30 +233,26 @@ class AuthorizationServer:
         Raises:
             OAuthError: The request is malformed, or the client is none.
         """
-        client = await self._authenticate(form, authorization, address)
-        token, how = form.need("token"), "access token"
-        principal = self._inspect(token)
-        if principal is None:
-            how = "refresh token"
-            grant_id = self._grant_of(token, client)
-            await self.ledger.change(
-                lambda records: (records.without_grants(lambda grant: grant.id == grant_id), None)
-            )
-        elif principal.client_id == client.id:
+        about = self._about_client(form, authorization, address, "revocation")
+        with self._telling(about):
+            client = await self._authenticate(form, authorization, address)
+            token = form.need("token")
+        principal, grant = self._inspect(token), self._grant_of(token, client)
+        about = attrs.evolve(about, what=What.REVOCATION, client_name=client.name)
+        if principal is not None and principal.client_id == client.id:
             found = principal
             await self.ledger.change(
                 lambda records: (records.without_token(found.token_id, found.expires_at), None)
             )
-        self._audit(
-            Audited(
-                what=What.REVOCATION,
-                address=address,
-                client=client.id,
-                client_name=client.name,
-                subject="" if principal is None else principal.subject,
-                how=how,
+            about = attrs.evolve(about, subject=found.subject, how="access token")
+        elif grant is not None:
+            await self.ledger.change(
+                lambda records: (records.without_grants(lambda each: each.id == grant.id), None)
             )
-        )
+            about = attrs.evolve(about, subject=grant.subject, grant=grant.id, how="refresh token")
+        else:
+            about = attrs.evolve(about, reason="no token of the client")
+        self._audit(about)
 
     async def introspect(
         self, form: Form, authorization: str | None, address: str
@@ -258,19 +262,20 @@ class AuthorizationServer:
         Raises:
             OAuthError: The request is malformed, or the client has no secret.
         """
-        client = await self._authenticate(form, authorization, address)
-        if not client.secret:
-            raise refused("only clients with a secret may ask", basic=True)
-        principal = self._inspect(form.need("token"))
-        self._audit(
-            Audited(
-                what=What.INTROSPECTION,
-                address=address,
-                client=client.id,
-                client_name=client.name,
-                subject="" if principal is None else principal.subject,
-            )
+        about = self._about_client(form, authorization, address, "introspection")
+        with self._telling(about):
+            client = await self._authenticate(form, authorization, address)
+            if not client.secret:
+                raise refused("only clients with a secret may ask", basic=True)
+            token = form.need("token")
+        principal = self._inspect(token)
+        about = attrs.evolve(
+            about,
+            what=What.INTROSPECTION,
+            client_name=client.name,
+            subject="" if principal is None else principal.subject,
         )
+        self._audit(about)
         if principal is None or principal.client_id != client.id:
             return {"active": False}
         return {
@@ -299,6 +304,28 @@ class AuthorizationServer:
         """Tell what a token's bearer could come to have, if its person agreed to it."""
         return attainable(principal, self.ledger.records, self.policy)
 
+    def note_refusal(self, what: What, address: str, error: OAuthError) -> None:
+        """Write down what was refused before it came here."""
+        self._audit(Audited(what=what, address=address, reason=error.reason))
+
+    @contextmanager
+    def _telling(self, about: Audited) -> Iterator[None]:
+        try:
+            yield
+        except OAuthError as error:
+            self._audit(attrs.evolve(about, reason=error.reason))
+            raise
+
+    def _about_client(
+        self, form: Form, authorization: str | None, address: str, how: str
+    ) -> Audited:
+        """Return what is written down of a request, whoever it is really from."""
+        about = Audited(what=What.CLIENT_REFUSED, address=address, how=how)
+        with suppress(OAuthError):
+            claimed = Credentials.read(form, authorization).client_id
+            about = attrs.evolve(about, client=claimed)
+        return about
+
     async def _authenticate(self, form: Form, authorization: str | None, address: str) -> Client:
         by_address, by_client = self._token_limits
         now = self._clock()
@@ -316,9 +343,9 @@ class AuthorizationServer:
         except InvalidToken:
             return None
 
-    def _grant_of(self, refresh_token: str, client: Client) -> str | None:
+    def _grant_of(self, refresh_token: str, client: Client) -> Grant | None:
         grant = self.ledger.records.grants.get(refresh_token.partition(".")[0])
-        return grant.id if grant is not None and grant.client_id == client.id else None
+        return grant if grant is not None and grant.client_id == client.id else None
 
 
 def answer_error(refusal: RedirectedError, issuer: str) -> str:
