@@ -21,6 +21,7 @@ from onemcp.frontend import (
     SessionMemory,
     Sessions,
     StreamSlots,
+    TrustedProxies,
 )
 from onemcp.multiplexer import Multiplexer
 from onemcp.supervision import ChildSpec
@@ -95,6 +96,7 @@ class HttpFront:
             StreamSlots(configuration.limits.streams),
             on_event,
             routes=routes,
+            proxies=_proxies(configuration),
         )
         self._upstream: UpstreamLogins | None = None
         if durable.logins is not None:
@@ -158,6 +160,7 @@ class HttpFront:
         if self._upstream is not None:
             self._upstream.reconfigure(new)
         self._application.recheck()
+        self._application.proxies = _proxies(new)
         self._application.body_limit = new.limits.body_bytes
         self._application.legacy.poll_after = new.server.poll_after or None
         self._application.slots.limit = new.limits.streams
@@ -237,3 +240,10 @@ class HttpFront:
     def _gate(self, configuration: Configuration) -> Gate:
         host, _ = listening.address_of(self._listener)
         return self._access.gate(configuration, (host, self._address.host))
+
+
+def _proxies(configuration: Configuration) -> TrustedProxies | None:
+    server = configuration.server
+    if not server.trusted_proxies:
+        return None
+    return TrustedProxies(server.trusted_proxies, server.forwarded_header.lower().encode())

@@ -38,7 +38,6 @@ from onemcp.config._model import (
     Naming,
     Protocol,
     Restart,
-    Server,
     StdioTransport,
     Timeouts,
     Tls,
@@ -56,6 +55,7 @@ from onemcp.config._reload import (
 )
 from onemcp.config._rules import InvalidOption, origin_of
 from onemcp.config._schema import schema
+from onemcp.config._server import Server
 from onemcp.config._telemetry import Readers, Telemetry
 from onemcp.config._views import Patterns, View, WordedPatterns, Wording
 from onemcp.config._watch import watch

@@ -5,6 +5,7 @@ A rule is an attrs validator. Its message never holds the value, which may be a 
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_network
 from types import MappingProxyType
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -129,6 +130,19 @@ def origin(_instance: object, attribute: Any, value: str) -> None:
             "must be a scheme, a host in lower case and a port if it is not the usual one",
             "Write it like https://mcp.example.com, without a path or a slash at the end",
         )
+
+
+def networks(_instance: object, attribute: Any, values: tuple[str, ...]) -> None:
+    """Require IP addresses or networks."""
+    for value in values:
+        try:
+            ip_network(value)
+        except ValueError:
+            raise InvalidOption(
+                attribute.name,
+                f"{value!r} is no address or network",
+                "Write one such as 127.0.0.1 or 10.0.0.0/8, without bits after the prefix",
+            ) from None
 
 
 def scopes(_instance: object, attribute: Any, values: tuple[str, ...]) -> None:

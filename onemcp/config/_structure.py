@@ -25,7 +25,6 @@ from onemcp.config._model import (
     Log,
     Naming,
     Restart,
-    Server,
     StdioTransport,
     Timeouts,
     Tls,
@@ -34,6 +33,7 @@ from onemcp.config._model import (
 )
 from onemcp.config._problems import Path, camel_case
 from onemcp.config._rules import InvalidOption
+from onemcp.config._server import Server
 from onemcp.config._telemetry import Telemetry
 from onemcp.config._views import Patterns, View, WordedPatterns, Wording
 

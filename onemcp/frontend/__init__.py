@@ -16,6 +16,7 @@ from .events import (
     SessionUnknown,
     TokenAccepted,
 )
+from .forwarded import TrustedProxies
 from .legacy import LegacyFrontend
 from .oauth import OAuth
 from .session import Deadlines, Passports, SessionMemory, Sessions
@@ -44,6 +45,7 @@ __all__ = [
     "StdioFrontend",
     "StreamSlots",
     "TokenAccepted",
+    "TrustedProxies",
     "Wire",
     "header",
     "respond",

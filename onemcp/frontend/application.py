@@ -56,6 +56,7 @@ from .asgi import (
 )
 from .content import check_type, read_content
 from .events import RequestDenied, RequestFailed, TokenAccepted
+from .forwarded import TrustedProxies
 from .http_sse import MESSAGES, STREAMS, HttpSse
 from .legacy import LegacyFrontend
 from .modern import serve_modern
@@ -94,6 +95,7 @@ class Application:
         routes: What serves other paths.
         callback: What serves people who log in at backends, if that is possible here.
         operate: What serves operators, if anything does.
+        proxies: Whom to believe where requests come from, if not only who is connected.
         http_sse: What serves clients of the transport of 2024-11-05.
     """
 
@@ -107,6 +109,7 @@ class Application:
     callback: Pages | None = None
     routes: Mapping[str, Route] = attrs.field(factory=dict)
     operate: Operate | None = None
+    proxies: TrustedProxies | None = None
     http_sse: HttpSse = attrs.field(init=False)
     _live: dict[Wire, Callable[[], bool]] = attrs.field(init=False, factory=dict, repr=False)
     _met: set[tuple[Principal, str]] = attrs.field(init=False, factory=set, repr=False)
@@ -119,6 +122,8 @@ class Application:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
+            if self.proxies is not None:
+                scope["client"] = self.proxies.origin(address_of(scope), scope["headers"]), 0
             await self._serve(scope, Wire(scope, receive, send))
         else:
             await send({"type": "websocket.close"})

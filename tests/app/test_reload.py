@@ -17,6 +17,7 @@ from onemcp import config
 from onemcp.app import Access, AddressChanged, AddressRefused, Gateway, ReloadApplied
 from onemcp.auth import load_or_create_keys, new_token
 from onemcp.config import ConfigurationRejected, Reloaded
+from onemcp.frontend import RequestDenied
 from onemcp.state import StateError
 from tests.frontend.site import HEADERS, request
 
@@ -104,6 +105,26 @@ async def test_a_configuration_whose_keys_cannot_be_used_changes_nothing(tmp_pat
         (world.state / "keys.json").unlink()
         assert await world.reload() in IN_FORCE
         assert await world.status() == 401
+
+
+async def test_proxies_are_believed_from_the_reload_that_names_them(tmp_path):
+    async with serving(tmp_path) as world:
+        forwarded = {"x-forwarded-for": "203.0.113.7", "authorization": "Bearer x", **HEADERS}
+
+        async def address() -> str:
+            async with httpx.AsyncClient(headers=forwarded) as client:
+                assert (await client.post(world.gateway.url, json=HANDSHAKE)).status_code == 401
+            return world.of(RequestDenied)[-1].address
+
+        assert await address() == "127.0.0.1"
+        world.write(server={**SERVER, "trustedProxies": ["127.0.0.0/8"]})
+        await world.reload()
+        assert await address() == "203.0.113.7"
+        world.write(
+            server={**SERVER, "trustedProxies": ["127.0.0.0/8"], "forwardedHeader": "Forwarded"}
+        )
+        await world.reload()
+        assert await address() == "127.0.0.1"
 
 
 async def test_what_could_not_be_replaced_is_tried_again(tmp_path):

@@ -151,6 +151,13 @@ BAD = [
             "Name a file with its public keys, or the address to fetch them from"
         ),
     ),
+    (
+        one('{"command": "x"}')[:-1] + ', "server": {"trustedProxies": ["10.0.0.1/8"]}}',
+        (
+            "f:1:70: server.trustedProxies: '10.0.0.1/8' is no address or network. Write one such "
+            "as 127.0.0.1 or 10.0.0.0/8, without bits after the prefix"
+        ),
+    ),
     # types and values
     (
         one('{"command": "x", "args": "-y"}'),
