@@ -16,9 +16,7 @@ import trio
 from msgspec import Raw
 
 from onemcp.auth import (
-    ANONYMOUS,
     Gate,
-    InsufficientScope,
     Principal,
     RequestRefused,
     resource_path,
@@ -62,12 +60,10 @@ from .legacy import LegacyFrontend
 from .modern import serve_modern
 from .oauth import PREFIX, OAuth, address_of
 from .pages import Pages, serve_upstream
+from .reporting import Reporter
 from .wellknown import CONTROL, PATH
 
 _ENDPOINTS: Final = (PATH, STREAMS, MESSAGES)
-MAX_MET: Final = 4096
-"""Of how many tokens and addresses it is remembered that they have been told of."""
-
 _METHODS: Final = ((b"allow", b"POST, GET, DELETE"),)
 
 Route: TypeAlias = Callable[[Scope, Wire, Gate], Awaitable[None]]
@@ -112,10 +108,11 @@ class Application:
     proxies: TrustedProxies | None = None
     http_sse: HttpSse = attrs.field(init=False)
     _live: dict[Wire, Callable[[], bool]] = attrs.field(init=False, factory=dict, repr=False)
-    _met: set[tuple[Principal, str]] = attrs.field(init=False, factory=set, repr=False)
+    _reporter: Reporter = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.http_sse = HttpSse(self.legacy.sessions, self.on_event)
+        self._reporter = Reporter(self.on_event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -137,7 +134,7 @@ class Application:
                 wire.send, refusal.status, refusal.error, refusal.request_id, refusal.headers
             )
         except RequestRefused as refused:
-            self.on_event(_denied(refused, scope))
+            self._reporter.denied(refused, scope)
             challenge = refused.www_authenticate
             more = [] if challenge is None else [(b"www-authenticate", challenge.encode())]
             error = InvalidRequest(str(refused))
@@ -175,7 +172,7 @@ class Application:
             return
         path = resource_path(scope["path"], PATH) or ""
         principal = scope.get(OWNER) or self.gate.authenticate(headers, time.time(), path)
-        self._meet(principal, scope)
+        self._reporter.accepted(principal, scope)
         base, name = _endpoint(scope["path"])
         view = self._view(base, name, principal, path, headers)
         http = HttpRequest(
@@ -191,15 +188,6 @@ class Application:
             await self._serve_known(base, scope, http)
         if wire.life.cancelled_caught and not (wire.started or wire.is_gone):
             self.gate.authenticate(headers, time.time(), path)
-
-    def _meet(self, principal: Principal, scope: Scope) -> None:
-        """Tell once that a token has let somebody in from an address."""
-        met = principal, address_of(scope)
-        if met not in self._met and principal is not ANONYMOUS:
-            if len(self._met) >= MAX_MET:
-                self._met.clear()
-            self._met.add(met)
-            self.on_event(TokenAccepted(principal, scope["path"], met[1]))
 
     def recheck(self) -> None:
         """Let everybody who is being served see no more than they may by now.
@@ -348,15 +336,6 @@ class Application:
             await serve_modern(content, http)
         else:
             await self.legacy.post(content, http)
-
-
-def _denied(refused: RequestRefused, scope: Scope) -> RequestDenied:
-    """Tell the operator of a refusal."""
-    denied = RequestDenied(scope["path"], refused.status, refused.reason, address_of(scope))
-    if not isinstance(refused, InsufficientScope):
-        return denied
-    who = refused.principal or ANONYMOUS
-    return attrs.evolve(denied, subject=who.subject, client=who.client_id, scope=refused.scope)
 
 
 def _endpoint(path: str) -> tuple[str, str | None]:
