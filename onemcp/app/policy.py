@@ -75,7 +75,8 @@ def _check_scopes(path: str, words: tuple[str, ...]) -> list[Problem]:
         _problem(
             f"{path}.scopes[{number}]",
             "is no scope of onemcp",
-            "Write mcp, or backend:NAME",
+            "Write mcp, backend:NAME, tag:NAME, view:NAME, tool:SERVER/PATTERN or admin; all but "
+            "the last two may end in :read",
         )
         for number, word in enumerate(words)
         if not parse_scopes([word])

@@ -50,7 +50,10 @@ def _read_scopes(
 ) -> tuple[str, ...]:
     for value in values:
         if not parse_scopes([value]):
-            raise click.BadParameter(f"{value!r} is no scope: write mcp, backend:NAME or admin.")
+            raise click.BadParameter(
+                f"{value!r} is no scope: write mcp, backend:NAME, tag:NAME, view:NAME, "
+                "tool:SERVER/PATTERN or admin."
+            )
     return values or ("mcp",)
 
 

@@ -259,8 +259,9 @@ class Application:
         if view.selection == EVERYTHING:
             return
         attainable = frozenset(self.gate.attainable(principal))
-        found = (lacking(each, view, attainable) for each in _requests(content))
-        needed = {scope for scope in found if scope is not None}
+        asked = _requests(content)
+        found = [lacking(each, view, attainable, principal.identity) for each in asked]
+        needed = frozenset().union(*found)
         if needed:
             raise self.gate.insufficient(headers, path, needed, principal)
 

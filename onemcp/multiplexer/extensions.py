@@ -51,20 +51,30 @@ async def serve_unknown(
     Raises:
         MethodNotFound: None can be, or nothing tells which.
     """
-    shown = filter(view.contents.shows_all, view.contents.backends)
-    extended = {each.name: each for each in shown if _is_extended(each)}
-    if method in REQUESTS or not extended:
+    meaning = extended(view)
+    if method in REQUESTS or not meaning:
         raise MethodNotFound(f"Method not found: {method[:80]}")
-    leads = {each for each in _leads(view, params, caller) if each.backend in extended}
-    meant = {each.backend for each in leads} or extended.keys()
+    leads = {each for each in _leads(view, params, caller) if each.backend in meaning}
+    meant = {each.backend for each in leads} or meaning.keys()
     if len(meant) > 1 or len({each.key for each in leads}) < len(leads):
         raise MethodNotFound(
             f"Method not found: nothing in the parameters of {method[:80]} tells which backend "
             "it is for; send it to the endpoint of that backend alone"
         )
     params = {**params, **{each.key: raw(each.value) for each in leads}}
-    backend = extended[next(iter(meant))]
+    backend = meaning[next(iter(meant))]
     return await carry(view.multiplexer.admit, origin, backend, Call(method, params, caller))
+
+
+def extended(view: View) -> dict[str, Backend]:
+    """Return the backends whose extensions are served, by name."""
+    shown = filter(view.contents.shows_all, view.contents.backends)
+    return {each.name: each for each in shown if _is_extended(each)}
+
+
+def named_by(view: View, params: Fields) -> set[str]:
+    """Return the backends to which a name or a URI in the parameters leads."""
+    return {lead.backend for lead in _named(view, params)}
 
 
 def _is_extended(backend: Backend) -> bool:
@@ -75,6 +85,17 @@ def _is_extended(backend: Backend) -> bool:
 
 
 def _leads(view: View, params: Fields, caller: Caller) -> Iterator[Lead]:
+    yield from _named(view, params)
+    task_id = value_of(params, TASK_ID, str)
+    if task_id is not None:
+        try:
+            ref = view.multiplexer.tasks.open(task_id, caller, view.name)
+        except InvalidParams:
+            return
+        yield Lead(ref.backend, TASK_ID, ref.id)
+
+
+def _named(view: View, params: Fields) -> Iterator[Lead]:
     table = view.contents.table
     name, uri = value_of(params, "name", str), value_of(params, "uri", str)
     for kind in (TOOLS, PROMPTS):
@@ -83,10 +104,3 @@ def _leads(view: View, params: Fields, caller: Caller) -> Iterator[Lead]:
             yield Lead(route.backend, "name", route.name)
     for owner in () if uri is None else table.owners(uri):
         yield Lead(owner, "uri", uri or "")
-    task_id = value_of(params, TASK_ID, str)
-    if task_id is not None:
-        try:
-            ref = view.multiplexer.tasks.open(task_id, caller, view.name)
-        except InvalidParams:
-            return
-        yield Lead(ref.backend, TASK_ID, ref.id)

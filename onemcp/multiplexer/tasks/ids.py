@@ -121,6 +121,17 @@ class TaskIds:
             raise self._refused(caller, "its backend has given the id to another principal since")
         return ref
 
+    def peek(self, task_id: str, principal: str, endpoint: str | None) -> TaskRef | None:
+        """Return what an id stands for, if it was given to a principal at an endpoint; else None.
+
+        For who only wants to know what it is about: nothing is told of ids that are refused.
+        """
+        try:
+            ref = self._sealer.open(task_id)
+        except SealBroken:
+            return None
+        return ref if (ref.principal, ref.endpoint) == (principal, endpoint) else None
+
     def follower(self, backend: str, backends_id: str) -> tuple[bytes, str] | None:
         """Return a digest of the session that is told of a task's status, and its id of the task.
 
