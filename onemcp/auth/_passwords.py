@@ -52,8 +52,10 @@ def hash_password(password: str) -> str:
     """Hash a password with scrypt.
 
     Raises:
-        ValueError: It is empty or too long.
+        ValueError: It is empty or too long, or has a NUL in it.
     """
+    if "\0" in password:
+        raise ValueError("a password has no NUL in it")
     if not 1 <= len(password) <= MAX_PASSWORD:
         raise ValueError(f"a password has 1 to {MAX_PASSWORD} characters")
     salt = secrets.token_bytes(SALT_BYTES)
@@ -63,7 +65,8 @@ def hash_password(password: str) -> str:
 
 def verify_password(password: str, stored: str) -> bool:
     """Tell whether a password is the one that was hashed."""
-    if len(password) > MAX_PASSWORD:
+    # To HMAC, and so to scrypt, NULs at the end make no difference.
+    if len(password) > MAX_PASSWORD or "\0" in password:
         return False
     match = SCRYPT.fullmatch(stored)
     if match is not None:

@@ -106,8 +106,8 @@ class _Site(Browsing):
 
     async def log_in(self) -> Response:
         """Let somebody log in."""
-        form, query = await self._form()
         try:
+            form, query = await self._form()
             asked = await self._asked(query)
             self._check_form(form, query)
         except (OAuthError, RedirectedError) as error:
@@ -127,8 +127,8 @@ class _Site(Browsing):
 
     async def consent(self) -> Response:
         """Do as somebody has decided."""
-        form, query = await self._form()
         try:
+            form, query = await self._form()
             asked = await self._asked(query)
             self._check_form(form, query)
         except (OAuthError, RedirectedError) as error:
@@ -206,7 +206,7 @@ class _Site(Browsing):
 
     async def _asked(self, query: str) -> AuthorizationRequest:
         try:
-            form = Form.parse(query.encode("latin-1"))
+            form = Form.parse(query.encode("utf-8", "replace"))
         except OAuthError as error:
             self._server.note_refusal(What.MALFORMED, self._address, error)
             raise
@@ -214,6 +214,10 @@ class _Site(Browsing):
 
     async def _form(self) -> tuple[Any, str]:
         form = await request.form
+        if any(len(form.getlist(name)) > 1 for name in form if name != "scope"):
+            error = OAuthError("invalid_request", "a field is given more than once")
+            self._server.note_refusal(What.MALFORMED, self._address, error)
+            raise error
         return form, form.get("request", "")
 
     def _subject(self, query: str) -> str | None:

@@ -21,6 +21,10 @@ FORBIDDEN_SCHEMES: Final = frozenset(
 _PLAIN: Final = re.compile(r"[!$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]+")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 _DOTS: Final = re.compile(r"(^|/)(\.|%2e){1,2}(/|$)", re.IGNORECASE)
+_AUTHORITY: Final = re.compile(
+    r"http://(?P<host>\[[^\]]*\]|[^/?#:@\[]*)(:[0-9]+)?(?P<rest>[/?].*|)"
+)
+_LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 
@@ -81,20 +85,14 @@ def is_registered(uri: str, registered: Iterable[str]) -> bool:
 def _is_same_but_port(uri: str, known: str) -> bool:
     if fault_of(uri) is not None:
         return False
-    given, wanted = _split(uri), _split(known)
-    if given is None or wanted is None or wanted.scheme != "http":
-        return False
+    given, wanted = (_AUTHORITY.fullmatch(each) for each in (uri, known))
+    # As it was written, but for the port: a "?" with nothing behind it is another URI.
     return (
-        wanted.hostname in LOOPBACK
-        and given.scheme == "http"
-        and given.hostname == wanted.hostname
-        and (given.path, given.query) == (wanted.path, wanted.query)
-        and uri.startswith(f"http://{_bracketed(wanted)}")  # as it was written
+        given is not None
+        and wanted is not None
+        and given["host"] in _LOOPBACK_HOSTS
+        and (given["host"], given["rest"]) == (wanted["host"], wanted["rest"])
     )
-
-
-def _bracketed(parts: SplitResult) -> str:
-    return "[::1]" if parts.hostname == "::1" else str(parts.hostname)
 
 
 def _split(uri: str) -> SplitResult | None:
