@@ -458,20 +458,22 @@ class Visit:
         pages: What serves it.
         cookie: What the browser has got.
         fields: What the form would send.
+        page: What is shown with it.
     """
 
     pages: Pages
     cookie: bytes
     fields: dict[str, str]
+    page: str
 
 
-async def visit(world: World, path: str) -> Visit:
+async def visit(world: World, path: str, **changes: str) -> Visit:
     """Open the pages up to a form."""
     pages = Pages(lambda _: ISSUER, world.server)
-    query = urlencode(dict(world.asked(redirect_uri=REDIRECT)._fields))
+    query = urlencode(dict(world.asked(redirect_uri=REDIRECT, **changes)._fields))
     shown = await ask(world, AUTHORIZE, method="GET", kind=None, query=query.encode(), pages=pages)
     fields = {"username": "ada", "password": PASSWORD}
-    seen = Visit(pages, _cookie(shown), {**_hidden(shown), **fields})
+    seen = Visit(pages, _cookie(shown), {**_hidden(shown), **fields}, shown.body.decode())
     if path == CONSENT:
         body = urlencode(seen.fields).encode()
         cookie = ((b"cookie", seen.cookie),)
@@ -488,7 +490,8 @@ async def visit(world: World, path: str) -> Visit:
             pages=pages,
         )
         chosen = {"decision": "allow", "scope": "mcp"}
-        seen = Visit(pages, _cookie(logged_in), {**_hidden(shown), **chosen})
+        page = shown.body.decode()
+        seen = Visit(pages, _cookie(logged_in), {**_hidden(shown), **chosen}, page)
     return seen
 
 
