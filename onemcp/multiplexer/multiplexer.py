@@ -201,7 +201,8 @@ class Multiplexer:
         """Let live subscribers see at once what their callers may see from now on.
 
         Each goes on with what both the old and the new selection show, and hears which lists are
-        another's now; where nothing of its endpoint may be seen any more it is ended.
+        another's now; where nothing of its endpoint may be seen any more it is ended. Calls of
+        those who may see nothing at all don't go on waiting for them.
 
         Args:
             granted: Tells what a caller may see; None for what it has seen until now.
@@ -216,6 +217,7 @@ class Multiplexer:
                     subscriber.end()
                 else:
                     seen.adopt(subscriber)
+        self.parking.end(lambda caller: granted(caller) == NOTHING)
 
     def backend(self, name: str) -> Backend | None:
         """Return the backend that has a name just now."""

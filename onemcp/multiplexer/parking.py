@@ -113,6 +113,10 @@ class ParkedCall:
             if not self._is_let_go:
                 self.inquiry.exchange.close()
 
+    def give_up(self) -> None:
+        """End the call, as if its time were over."""
+        self._scope.cancel()
+
     async def let_go(self) -> None:
         """Take the call away; it is the caller's when this returns."""
         self.disown()
@@ -184,6 +188,12 @@ class Parking:
 
     def __repr__(self) -> str:
         return f"<Parking calls={len(self._calls)}>"
+
+    def end(self, condition: Callable[[Caller], bool]) -> None:
+        """End the calls of some callers, who are not to have their answers any more."""
+        for parked in self._calls.values():
+            if condition(parked.inquiry.caller):
+                parked.give_up()
 
     # --- the way out -------------------------------------------------------------------------
 

@@ -8,7 +8,13 @@ import trio
 from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
-from onemcp.multiplexer import CallParked, CallResumed, ParkedCallExpired, QuestionRefused
+from onemcp.multiplexer import (
+    NOTHING,
+    CallParked,
+    CallResumed,
+    ParkedCallExpired,
+    QuestionRefused,
+)
 from onemcp.multiplexer.inquiry import GATHER, MAX_BYTES, MAX_QUESTIONS, MAX_ROUNDS
 from onemcp.multiplexer.parking import ParkingLimits
 from onemcp.protocol.fields import raw
@@ -646,3 +652,17 @@ async def test_what_is_parked_can_be_looked_at(world: World, autojump_clock):
         assert repr(parked) == "<ParkedCall <Inquiry of 'alpha' round=1 waiting=1>>"
         assert CALL["name"] not in repr(parked)
         b.server.handlers["tools/call"] = nothing
+
+
+async def test_calls_of_those_who_may_see_nothing_any_more_end(world: World):
+    async with bench(world) as b:
+        state = await b.client.call_asked(question())
+        world.multiplexer.regrant(lambda caller: NOTHING if caller.principal == "eve" else None)
+        await wait_all_tasks_blocked()
+        assert len(b.parking) == 1, "others wait on"
+        world.multiplexer.regrant(lambda _: NOTHING)
+        await wait_all_tasks_blocked()
+        assert len(b.parking) == 0
+        assert b.server.cancelled, "the backend need not go on"
+        with pytest.raises(Exception, match="its call is over"):
+            await b.client.retry(state)
