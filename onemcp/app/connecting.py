@@ -9,15 +9,13 @@ import attrs
 
 from onemcp import config
 from onemcp.backend import BackendStderr, Connection, Identity, Setup, redactor_for
+from onemcp.backend.connection import BESIDES
 from onemcp.backend.duplex import Channel, DuplexConnection, DuplexLimits
 from onemcp.backend.handshake import Terms
 from onemcp.backend.http import connect_http
 from onemcp.backend.process import ProcessInstance, ProcessSpec, StopPolicy
 from onemcp.backend.stdio import StdioChannel, open_stdio_channel
 from onemcp.backend.tracing import Trace, TracedChannel
-
-OWN_CALLS = 64
-"""How many of onemcp's own calls fit in beside those of clients."""
 
 
 @attrs.frozen
@@ -77,7 +75,7 @@ class Connector:
             lambda: self._traced(self._noted(settings.name, opening())),
             terms,
             setup.notification_handler,
-            DuplexLimits(in_flight=limits.in_flight + OWN_CALLS),
+            DuplexLimits(in_flight=limits.in_flight + BESIDES),
             redactor_for(transport, setup.credentials, self.instance.environ),
         )
 

@@ -34,6 +34,7 @@ from pathlib import Path
 import trio
 
 from onemcp import config
+from onemcp.admission import Admission, Limits
 from onemcp.backend import Backend, Identity, redactor_for
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
@@ -135,7 +136,7 @@ class Gateway:
         self.multiplexer = Multiplexer(
             _describe(configuration),
             separator=configuration.naming.separator,
-            in_flight=configuration.limits.in_flight,
+            admission=Admission(_admission_limits(configuration)),
             parking=Parking(
                 durable.keyring,
                 _parking_limits(configuration),
@@ -376,7 +377,7 @@ class Gateway:
 
     def _reconfigure(self, new: Configuration) -> None:
         self.multiplexer.reconfigure(
-            _describe(new), separator=new.naming.separator, in_flight=new.limits.in_flight
+            _describe(new), separator=new.naming.separator, limits=_admission_limits(new)
         )
         self.multiplexer.parking.limits = _parking_limits(new)
         self._front.reconfigure(new)
@@ -395,6 +396,16 @@ def _give_up_when_paused(backend: Backend, event: Event) -> None:
 def _describe(configuration: Configuration) -> SelfDescription:
     server = configuration.server
     return SelfDescription(server.name, VERSION, server.instructions)
+
+
+def _admission_limits(configuration: Configuration) -> Limits:
+    limits = configuration.limits
+    return Limits(
+        limits.in_flight,
+        limits.in_flight_per_principal,
+        limits.queued,
+        limits.queued_per_principal,
+    )
 
 
 def _parking_limits(configuration: Configuration) -> ParkingLimits:

@@ -30,6 +30,7 @@ from onemcp.protocol.methods import (
 from .call import Call, Caller
 from .catalogue import Listings
 from .connection import (
+    BESIDES,
     Connection,
     ConnectionLost,
     HandshakeFailed,
@@ -206,8 +207,8 @@ class Backend:
             self._check_tried()
         if pool.primary is None or self._held:
             return False
-        if pool.in_flight + pool.waiting >= limit:
-            raise Overloaded(f"backend {self.name!r} has {limit} calls in flight, its limit")
+        if pool.in_flight + pool.waiting >= limit + BESIDES:
+            raise Overloaded(f"backend {self.name!r} has more than {limit} calls in flight")
         return True
 
     def _leaving(self) -> ShuttingDown:

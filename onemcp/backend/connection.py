@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import attrs
 import trio
@@ -19,6 +19,10 @@ from .exchange import Exchange
 
 if TYPE_CHECKING:
     from .inbound import Inbound
+
+
+BESIDES: Final = 128
+"""How many requests fit in beside the calls that are let in: onemcp's own, and parked ones."""
 
 
 class ConnectionLost(Exception):

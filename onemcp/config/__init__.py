@@ -14,6 +14,7 @@ from onemcp.config._files import (
     state_directory,
 )
 from onemcp.config._json import plain_json
+from onemcp.config._limits import BackendLimits, Limits
 from onemcp.config._load import load, parse
 from onemcp.config._login import (
     AuthorizationCodeLogin,
@@ -24,14 +25,12 @@ from onemcp.config._login import (
 )
 from onemcp.config._model import (
     Backend,
-    BackendLimits,
     Backoff,
     Configuration,
     Control,
     HttpTransport,
     HttpType,
     Instances,
-    Limits,
     Log,
     LogFormat,
     LogLevel,

@@ -12,16 +12,15 @@ from cattrs import AttributeValidationNote, BaseValidationError, IterableValidat
 from cattrs.gen import make_dict_structure_fn, override
 
 from onemcp.config._auth import Auth, Issuer, OAuthClient, User
+from onemcp.config._limits import BackendLimits, Limits
 from onemcp.config._login import LOGINS, Login
 from onemcp.config._model import (
     Backend,
-    BackendLimits,
     Backoff,
     Configuration,
     Control,
     HttpTransport,
     Instances,
-    Limits,
     Log,
     Naming,
     Restart,

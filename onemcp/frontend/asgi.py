@@ -126,7 +126,7 @@ class StreamSlots:
         """
         if not self.free:
             error = Overloaded(f"{self.taken} streams are open, the limit; try again later")
-            raise HttpRefusal(503, error, [(b"retry-after", b"5")], request_id)
+            raise HttpRefusal(503, error, [retry_after(error)], request_id)
         self.taken += 1
         try:
             yield
@@ -368,6 +368,20 @@ async def respond(
         fields.append((b"content-type", kind))
     await send({"type": "http.response.start", "status": status, "headers": fields})
     await send_part(send, body, more=False)
+
+
+async def respond_refusal(send: Send, error: ProtocolError, request_id: RequestId) -> None:
+    """Refuse a modern request; where there is too much of it, say when to come back."""
+    if isinstance(error, Overloaded):
+        status = 429 if error.is_own else 503
+        await respond_error(send, status, error, request_id, [retry_after(error)])
+    else:
+        await respond_error(send, status_of(Failure(request_id, error.error)), error, request_id)
+
+
+def retry_after(error: Overloaded) -> tuple[bytes, bytes]:
+    """Return the header that says when to come back (RFC 9110, section 10.2.3)."""
+    return b"retry-after", b"%d" % error.retry_after
 
 
 async def respond_error(

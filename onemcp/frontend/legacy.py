@@ -43,6 +43,7 @@ from .asgi import (
     header,
     respond,
     respond_error,
+    retry_after,
 )
 from .own import OWN
 from .resumable import KEEP_ALIVE, send_log
@@ -127,7 +128,7 @@ class LegacyFrontend:
             opening = read_opening(request, http.view, http.principal, http.grant)
             session = await self.sessions.open(opening)
         except Overloaded as error:
-            await respond_error(http.send, 503, error, request.id, [(b"retry-after", b"5")])
+            await respond_error(http.send, 503, error, request.id, [retry_after(error)])
             return
         except ProtocolError as error:
             await respond_error(http.send, 400, error, request.id)
@@ -161,7 +162,7 @@ class LegacyFrontend:
                 session_id.decode("latin-1"), http.principal, http.view, http.grant
             )
         except Overloaded as full:
-            raise HttpRefusal(503, full, [(b"retry-after", b"5")], request_id) from full
+            raise HttpRefusal(503, full, [retry_after(full)], request_id) from full
         if session is None:
             error = InvalidRequest("Session not found: it has ended; send initialize again")
             raise HttpRefusal(404, error, (), request_id)

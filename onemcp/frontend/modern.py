@@ -27,7 +27,7 @@ from .asgi import (
     HttpRequest,
     Send,
     respond,
-    respond_error,
+    respond_refusal,
     send_part,
     start_stream,
     status_of,
@@ -51,8 +51,7 @@ async def serve_modern(message: Message, http: HttpRequest) -> None:
     try:
         caller = read_caller(message, http)
     except ProtocolError as error:
-        status = status_of(Failure(message.id, error.error))
-        await respond_error(http.send, status, error, message.id)
+        await respond_refusal(http.send, error, message.id)
         return
     await http.wire.while_connected(partial(_answer, message, caller, http))
 
@@ -108,8 +107,7 @@ async def _answer(request: Request, caller: Caller, http: HttpRequest) -> None:
     try:
         reply = await http.view.dispatch(request, caller)
     except ProtocolError as error:
-        status = status_of(Failure(request.id, error.error))
-        await respond_error(http.send, status, error, request.id)
+        await respond_refusal(http.send, error, request.id)
         return
     try:
         first = await _next(reply)

@@ -167,6 +167,7 @@ class Health:
         sessions: How many sessions of legacy clients there are.
         streams: How many streams of events are open.
         in_flight: How many calls are under way.
+        queued: How many calls wait for a place.
         parked: How many calls wait for their clients.
     """
 
@@ -177,6 +178,7 @@ class Health:
     sessions: int
     streams: int
     in_flight: int
+    queued: int
     parked: int
 
     @classmethod
@@ -192,6 +194,7 @@ class Health:
             sessions=len(gateway.sessions),
             streams=gateway.streams,
             in_flight=multiplexer.in_flight,
+            queued=multiplexer.admission.queued,
             parked=len(multiplexer.parking),
         )
 

@@ -67,6 +67,7 @@ def _of_connections(health: Health) -> Iterator[Family]:
     yield Family.single("onemcp_sessions", "Sessions of legacy clients.", health.sessions)
     yield Family.single("onemcp_streams", "Open streams of events.", health.streams)
     yield Family.single("onemcp_requests_in_flight", "Calls under way.", health.in_flight)
+    yield Family.single("onemcp_requests_queued", "Calls that wait for a place.", health.queued)
     yield Family.single("onemcp_parked_calls", "Calls that wait for clients.", health.parked)
 
 

@@ -129,6 +129,7 @@ class Monitor:
                 "sessions": health.sessions,
                 "streams": health.streams,
                 "inFlight": health.in_flight,
+                "queued": health.queued,
                 "parked": health.parked,
             },
             "backends": {each.name: _shown(each) for each in health.backends},

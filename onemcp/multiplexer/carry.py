@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-import attrs
 import trio
 
 from onemcp.backend import Answer, Backend, Call, Exchange, Incoming, open_call, open_call_nowait
@@ -35,7 +34,7 @@ async def carry(admit: Admit, origin: Origin, backend: Backend, call: Call) -> R
     Raises:
         ProtocolError: It can't be carried.
     """
-    terms = admit(backend, call.method)
+    terms = await admit(backend, call.method, call.caller)
     try:
         check_state(terms.parking, origin, backend, call)
         backend, exchange = await _open(backend, call, terms.deadline)
@@ -116,8 +115,7 @@ async def ask_in_turn(
     """
     latest = _deadline(candidates) if latest is None else latest
     for number, backend in enumerate(candidates, start=1):
-        terms = admit(backend, call.method)
-        terms = attrs.evolve(terms, deadline=min(terms.deadline, latest))
+        terms = await admit(backend, call.method, call.caller, latest)
         try:
             check_state(terms.parking, origin, backend, call)
             asked, exchange, first = await _open_and_receive(backend, call, terms.deadline)

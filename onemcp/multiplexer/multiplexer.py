@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -11,6 +12,7 @@ from weakref import WeakValueDictionary
 
 import trio
 
+from onemcp.admission import Admission, BackendLimits, Limits
 from onemcp.auth import Scope
 from onemcp.backend import Backend, Caller
 from onemcp.protocol.errors import Overloaded, ShuttingDown
@@ -45,6 +47,7 @@ class Multiplexer:
         arrangement: What named views show, and what is seen of the backends at all.
         identity: What onemcp says about itself.
         separator: What stands between a backend's prefix and a name.
+        admission: Gives calls their places.
         parking: Where calls wait for their clients.
         tasks: Makes the ids by which clients know tasks.
         meter: Counts requests.
@@ -55,7 +58,7 @@ class Multiplexer:
         identity: SelfDescription,
         *,
         separator: str = SEPARATOR,
-        in_flight: int = 1024,
+        admission: Admission | None = None,
         parking: Parking | None = None,
         tasks: TaskIds | None = None,
         meter: Meter | None = None,
@@ -66,7 +69,7 @@ class Multiplexer:
         Args:
             identity: What onemcp says about itself.
             separator: What stands between a backend's prefix and a name.
-            in_flight: How many calls may be in flight.
+            admission: Gives calls their places; by default one with the default limits.
             parking: Where calls wait for their clients, under a supervisor that the caller runs;
                 by default one that nobody runs, so that no call can be parked.
             tasks: Makes the ids by which clients know tasks; by default ones that don't outlive
@@ -83,9 +86,8 @@ class Multiplexer:
         self.parking = parking
         self.tasks = tasks or TaskIds(Keyring.ephemeral(), on_event=on_event)
         self.meter = meter or NoMeter()
-        self._limit = in_flight
+        self.admission = admission or Admission()
         self._on_event = on_event
-        self._in_flight = 0
         self._questions = itertools.count(1)
         self._views: dict[str | None, View] = {}
         # Whoever holds a view goes on being told of what changes, also of an endpoint that is gone.
@@ -101,7 +103,7 @@ class Multiplexer:
     @property
     def in_flight(self) -> int:
         """How many calls are on their way through."""
-        return self._in_flight
+        return self.admission.in_flight
 
     @property
     def conflicts(self) -> tuple[Conflict, ...]:
@@ -126,11 +128,13 @@ class Multiplexer:
                 backend.adopt(old)
         for view in self._all_views():
             view.forget(before.keys() - self.backends.keys())
+        self.admission.show({backend.name: _limits_of(backend) for backend in backends})
         self._refresh()
 
-    def reconfigure(self, identity: SelfDescription, *, separator: str, in_flight: int) -> None:
-        """Change what onemcp calls itself, how names are put together, and the limit."""
-        self.identity, self.separator, self._limit = identity, separator, in_flight
+    def reconfigure(self, identity: SelfDescription, *, separator: str, limits: Limits) -> None:
+        """Change what onemcp calls itself, how names are put together, and the limits."""
+        self.identity, self.separator = identity, separator
+        self.admission.reconfigure(limits)
         self._refresh()
 
     def arrange(self, arrangement: Arrangement) -> None:
@@ -223,21 +227,38 @@ class Multiplexer:
         """Return the backend that has a name just now."""
         return self.backends.get(name)
 
-    def admit(self, backend: Backend, method: str) -> Terms:
-        """Let one more call of a method in.
+    async def admit(
+        self, backend: Backend, method: str, caller: Caller, latest: float = math.inf
+    ) -> Terms:
+        """Let one more call in, waiting for a place where there is none.
+
+        Args:
+            backend: Where it goes.
+            method: What is called.
+            caller: Whose it is.
+            latest: When it must be over, by Trio's clock, if the backend's timeout isn't earlier.
 
         Raises:
-            Overloaded: The limit of calls in flight is reached.
+            Overloaded: Too many are under way and wait, or there was no place in time.
             ShuttingDown: The gateway is being stopped.
         """
         self.check_running()
-        if self._in_flight >= self._limit:
-            raise Overloaded(f"{self._in_flight} calls are in flight, the limit; try again later")
-        self._in_flight += 1
         now = trio.current_time()
-        deadline = now + backend.config.timeouts.call
-        release = partial(self._release, backend.name, method, now)
+        deadline = min(now + backend.config.timeouts.call, latest)
+        release = partial(self._release, backend.name, caller.principal, method, now)
+        if not self.admission.enter_nowait(backend.name, caller.principal):
+            await self._wait_for_place(backend.name, method, caller.principal, deadline)
         return Terms(deadline, self.next_question, release, self.parking, self.tasks)
+
+    async def _wait_for_place(
+        self, backend: str, method: str, principal: str, deadline: float
+    ) -> None:
+        since = trio.current_time()
+        try:
+            await _enter(self.admission, backend, principal, deadline)
+        except BaseException as error:
+            self.meter.carried(backend, method, trio.current_time() - since, type(error))
+            raise
 
     def check_running(self) -> None:
         """Make sure that new work can be taken.
@@ -246,11 +267,12 @@ class Multiplexer:
             ShuttingDown: The gateway is being stopped.
         """
         if self._stopping:
-            raise ShuttingDown("onemcp is being stopped")
+            raise _stopping()
 
     def stop(self) -> None:
-        """Take no new calls, and end all subscriptions."""
+        """Take no new calls, nor those that wait for a place, and end all subscriptions."""
         self._stopping = True
+        self.admission.turn_away(_stopping())
         for view in self._all_views():
             view.end_subscriptions()
 
@@ -272,9 +294,14 @@ class Multiplexer:
             view.announced(note, backend)
 
     def _release(
-        self, backend: str, method: str, since: float, failure: type[BaseException] | None = None
+        self,
+        backend: str,
+        principal: str,
+        method: str,
+        since: float,
+        failure: type[BaseException] | None = None,
     ) -> None:
-        self._in_flight -= 1
+        self.admission.leave(backend, principal)
         self.meter.carried(backend, method, trio.current_time() - since, failure)
 
     def next_question(self) -> str:
@@ -304,3 +331,19 @@ class Multiplexer:
             view = self.view(name)
             if view is not None:
                 yield from view.contents.table.conflicts
+
+
+async def _enter(admission: Admission, backend: str, principal: str, deadline: float) -> None:
+    with trio.move_on_at(deadline):
+        await admission.enter(backend, principal)
+        return
+    raise Overloaded(f"no place for a call of backend {backend!r} came free in time")
+
+
+def _limits_of(backend: Backend) -> BackendLimits:
+    limits = backend.config.limits
+    return BackendLimits(limits.in_flight, limits.queued)
+
+
+def _stopping() -> ShuttingDown:
+    return ShuttingDown("onemcp is being stopped")

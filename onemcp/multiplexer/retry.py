@@ -20,7 +20,7 @@ from onemcp.protocol.revisions import Era
 from onemcp.state import is_sealed
 
 from .inquiry import Origin
-from .parking import INVALID, Parking
+from .parking import INVALID, USED, Parking
 from .requeststate import State
 from .routed import RoutedCall
 from .terms import Admit
@@ -66,7 +66,10 @@ async def come_back(
     inquiry = parked.inquiry
     exchange = inquiry.exchange
     token = meta.progress_token(meta.meta_of(origin.params))
-    terms = admit(inquiry.backend, method)
+    terms = await admit(inquiry.backend, method, caller)
+    if parking.find(state) is not parked:
+        terms.on_end(None)
+        raise parking.refused(caller, method, "another retry, or its deadline, was first", USED)
     try:
         await parking.take(state, parked)
         with contextlib.suppress(ProtocolError):  # without log messages, it goes on all the same

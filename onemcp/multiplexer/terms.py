@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol
 
 import attrs
 
-from onemcp.backend import Backend
+from onemcp.backend import Backend, Caller
 
 from .parking import Parking
 from .tasks import TaskIds
@@ -32,5 +32,11 @@ class Terms:
     tasks: TaskIds
 
 
-Admit: TypeAlias = Callable[[Backend, str], Terms]
-"""Lets one more call of a method in, or raises Overloaded or ShuttingDown."""
+class Admit(Protocol):
+    """Lets one more call in; see :meth:`.multiplexer.Multiplexer.admit`."""
+
+    async def __call__(
+        self, backend: Backend, method: str, caller: Caller, latest: float = ...
+    ) -> Terms:
+        """Wait for a place, if necessary."""
+        ...

@@ -210,6 +210,26 @@ class Overloaded(LocalError):
 
     code = -33004
 
+    def __init__(
+        self,
+        message: str,
+        data: dict[str, Any] | None = None,
+        *,
+        retry_after: int = 5,
+        is_own: bool = False,
+    ) -> None:
+        """Say which limit it is.
+
+        Args:
+            message: What happened, in one sentence.
+            data: Structured details.
+            retry_after: After how many seconds it may be tried again.
+            is_own: Whether it is a limit of the client's own, which others don't meet.
+        """
+        super().__init__(message, data)
+        self.retry_after = retry_after
+        self.is_own = is_own
+
 
 class BackendProtocolError(LocalError):
     """The backend answered with something that is not MCP, or not meant for the client."""

@@ -90,6 +90,20 @@ async def test_authentication_can_be_switched_on_and_off(tmp_path):
         assert await world.status() == 200
 
 
+async def test_limits_hold_at_once_for_calls_that_wait_as_well(tmp_path):
+    auth = {"mode": "none"}
+    async with serving(tmp_path, auth=auth, limits={"inFlightPerPrincipal": 1}) as world:
+        admission = world.gateway.multiplexer.admission
+        assert [admission.enter_nowait("demo", "ada") for _ in range(2)] == [True, False]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(admission.enter, "demo", "ada")
+            world.write(server=SERVER, auth=auth, limits={"inFlightPerPrincipal": 2})
+            await world.reload()
+        assert (admission.in_flight, admission.queued) == (2, 0)
+        for _ in range(2):
+            admission.leave("demo", "ada")
+
+
 async def test_a_configuration_whose_keys_cannot_be_used_changes_nothing(tmp_path):
     async with serving(tmp_path, auth={"mode": "none"}) as world:
         world.state.mkdir(mode=0o700)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 
+from onemcp.admission import Limits
 from onemcp.frontend.resumable import KEEP_ALIVE
 from onemcp.protocol import meta
 from onemcp.protocol.errors import MISSING_CLIENT_CAPABILITY
@@ -278,6 +279,39 @@ async def test_a_tool_with_invalid_annotations_is_none_for_modern_clients_over_h
         assert [each["name"] for each in seen] == ["alpha__t", "alpha__bad", "alpha__u"]
         await client.post(request("tools/call", {"name": "alpha__bad"}, 2))
         assert len(site.server.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "status"),
+    [
+        (Limits(in_flight=0, queued=0), 503),
+        (Limits(in_flight_per_principal=1, queued_per_principal=0), 429),
+    ],
+)
+async def test_what_is_too_much_is_refused_with_a_time_to_come_back(
+    site: Site, limits: Limits, status: int
+):
+    site.server.handlers["tools/call"] = nothing
+    multiplexer = site.world.multiplexer
+    multiplexer.reconfigure(multiplexer.identity, separator="__", limits=limits)
+    if status == 429:
+        await site.begin_modern(CALL)
+        await wait_for(site.server)
+    answer = await site.post_modern(CALL)
+    assert (answer.status, answer.code, answer.headers["retry-after"]) == (status, -33004, "1")
+    assert answer.json["error"]["data"] == {"retryAfter": 1}
+    client = await site.open()
+    told = (await client.post(CALL)).json["error"]
+    assert (told["code"], told["data"]) == (-33004, {"retryAfter": 1})
+
+
+async def test_a_client_that_goes_away_waits_for_no_place(site: Site):
+    multiplexer = site.world.multiplexer
+    multiplexer.reconfigure(multiplexer.identity, separator="__", limits=Limits(in_flight=0))
+    client = await site.begin_modern(CALL)
+    await until(lambda: multiplexer.admission.queued == 1)
+    client.abort()
+    await until(lambda: multiplexer.admission.queued == 0)
 
 
 @pytest.mark.requirement("basic/index#statelessness-2", "basic/index#statelessness-4")

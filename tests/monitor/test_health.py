@@ -151,7 +151,13 @@ async def test_details_tell_of_connections_backends_and_the_system(gate, admin):
         observe(site)
         await site.open(headers=admin)
         _, detail = await health(site, headers=admin)
-        assert detail["connections"] == {"sessions": 1, "streams": 3, "inFlight": 0, "parked": 0}
+        assert detail["connections"] == {
+            "sessions": 1,
+            "streams": 3,
+            "inFlight": 0,
+            "queued": 0,
+            "parked": 0,
+        }
         assert detail["system"]["version"] == "1.2.3"
         alpha = detail["backends"]["alpha"]
         assert (alpha["state"], alpha["revision"], alpha["instances"]) == ("up", "2026-07-28", 1)

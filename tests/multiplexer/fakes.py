@@ -94,6 +94,7 @@ class Server:
         prefix: str | None = None,
         call_timeout: float = 60.0,
         in_flight: int = 256,
+        queued: int = 256,
         **lists: list[dict[str, Any]],
     ) -> None:
         self.name = name
@@ -119,7 +120,7 @@ class Server:
             prefix=name if prefix is None else prefix,
             transport=config.StdioTransport(command="none"),
             timeouts=config.Timeouts(start=1e6, call=call_timeout),
-            limits=config.BackendLimits(in_flight=in_flight),
+            limits=config.BackendLimits(in_flight=in_flight, queued=queued),
         )
 
     @property

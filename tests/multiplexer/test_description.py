@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from onemcp.admission import Limits
 from onemcp.multiplexer import SelfDescription
 from onemcp.multiplexer.description import UNKNOWN
 from onemcp.protocol.revisions import LEGACY_REVISIONS, V2025_11_25
@@ -167,7 +168,7 @@ async def test_the_view_of_one_backend_has_its_own_words_bare(world: World):
 
 async def test_without_any_words_there_are_no_instructions(world: World):
     view = await world.show(Server())
-    world.multiplexer.reconfigure(SelfDescription("x", "0"), separator="__", in_flight=9)
+    world.multiplexer.reconfigure(SelfDescription("x", "0"), separator="__", limits=Limits())
     assert "instructions" not in decoded(view.contents.discover())
     assert "instructions" not in decoded(view.initialize(V2025_11_25))
     assert decoded(view.initialize(V2025_11_25))["serverInfo"]["name"] == "x"

@@ -10,6 +10,7 @@ import trio
 from msgspec import Raw
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from onemcp.admission import Limits
 from onemcp.multiplexer import contents as contents_module
 from onemcp.protocol import errors
 from onemcp.protocol.errors import (
@@ -380,7 +381,8 @@ async def test_the_limit_of_calls_in_flight_is_kept_and_nothing_else_is(
 ):
     server.handlers["tools/call"] = nothing
     view = await world.show(server)
-    world.multiplexer.reconfigure(world.multiplexer.identity, separator="__", in_flight=1)
+    limits = Limits(in_flight=1, queued=0)
+    world.multiplexer.reconfigure(world.multiplexer.identity, separator="__", limits=limits)
     reply = await send(view, "tools/call", {"name": "alpha__t"})
     with pytest.raises(Overloaded) as caught:
         await send(view, "tools/call", {"name": "alpha__t"})
@@ -393,7 +395,7 @@ async def test_the_limit_of_calls_in_flight_is_kept_and_nothing_else_is(
 
 
 async def test_the_limit_of_one_backend_is_its_own(world: World):
-    busy = Server("busy", tools=[tool("t")], in_flight=1)
+    busy = Server("busy", tools=[tool("t")], in_flight=1, queued=0)
     busy.handlers["tools/call"] = nothing
     view = await world.show(busy, Server("idle", tools=[tool("t")]))
     reply = await send(view, "tools/call", {"name": "busy__t"})

@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from onemcp.admission import Limits
 from onemcp.multiplexer import ALL_LISTS, Conflict, ConflictsChanged, Multiplexer, SelfDescription
 from onemcp.multiplexer import Subscriber as AnySubscriber
 from onemcp.protocol.errors import RemoteError
@@ -63,7 +64,7 @@ async def test_another_separator_renames_everything_and_is_announced(world: Worl
     view = await world.show(Server(tools=[tool("t")]))
     subscriber = await subscribed(world)
     identity = world.multiplexer.identity
-    world.multiplexer.reconfigure(identity, separator="-", in_flight=7)
+    world.multiplexer.reconfigure(identity, separator="-", limits=Limits())
     assert [item["name"] for item in (await ask(view, "tools/list"))["tools"]] == ["alpha-t"]
     await ask(view, "tools/call", {"name": "alpha-t"})
     assert await heard(subscriber) == [TOOLS]

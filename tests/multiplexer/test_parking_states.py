@@ -12,6 +12,7 @@ import trio.lowlevel
 from msgspec import Raw
 from trio.testing import wait_all_tasks_blocked
 
+from onemcp.admission import Limits
 from onemcp.multiplexer import RetryRefused, parking
 from onemcp.multiplexer.inquiry import MAX_GIVEN, MAX_ROUNDS
 from onemcp.multiplexer.requeststate import PURPOSE, State
@@ -191,9 +192,9 @@ async def test_a_retry_beyond_the_limit_of_calls_in_flight_uses_nothing_up(
 ):
     async with bench(world) as b:
         state = await b.client.call_asked(question())
-        world.multiplexer._limit = 0
+        world.multiplexer.admission.reconfigure(Limits(in_flight=0, queued=0))
         assert (await refused(b, retried(state)))["code"] == -33004
-        world.multiplexer._limit = 10
+        world.multiplexer.admission.reconfigure(Limits())
         await goes_on(b, state)
 
 

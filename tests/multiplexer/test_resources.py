@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from onemcp.admission import Limits
 from onemcp.protocol.errors import BackendUnavailable, InvalidParams, Overloaded, ProtocolError
 from onemcp.protocol.fields import raw
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, Response
@@ -220,7 +221,8 @@ async def test_a_broken_meta_is_not_taken_for_ignorance(world: World):
 
 async def test_the_limit_holds_for_those_that_are_asked_in_turn(world: World):
     view = await world.show(knowing("one"), knowing("two"))
-    world.multiplexer.reconfigure(world.multiplexer.identity, separator="__", in_flight=0)
+    limits = Limits(in_flight=0, queued=0)
+    world.multiplexer.reconfigure(world.multiplexer.identity, separator="__", limits=limits)
     with pytest.raises(Overloaded):
         await send(view, "resources/read", {"uri": URI})
 

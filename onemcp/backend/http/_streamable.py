@@ -24,6 +24,7 @@ import trio
 
 from onemcp.backend.call import Call, outgoing_params
 from onemcp.backend.connection import (
+    BESIDES,
     ConnectionLost,
     HandshakeFailed,
     LoginRequired,
@@ -91,7 +92,7 @@ class StreamableConnection:
         self._terms = terms
         self._tools = tools
         self.inbound = Inbound(self._send_answer, on_notification)
-        self._client = HttpClient(peer, peer.limits.in_flight + SPARE_CONNECTIONS)
+        self._client = HttpClient(peer, peer.limits.in_flight + BESIDES + SPARE_CONNECTIONS)
         self._courier = Courier(self._client, self.inbound, self._on_contact)
         self._context = contextvars.Context()
         self._nursery: trio.Nursery | None = None
@@ -131,8 +132,9 @@ class StreamableConnection:
         """Send a request in a given revision."""
         if self._lost is not None or self._nursery is None:
             raise BackendUnavailable("the connection is not up")
-        if len(self.inbound.exchanges) >= self._peer.limits.in_flight:
-            raise Overloaded(f"{self._peer.limits.in_flight} requests are in flight, the limit")
+        if len(self.inbound.exchanges) >= self._peer.limits.in_flight + BESIDES:
+            limit = self._peer.limits.in_flight
+            raise Overloaded(f"more than {limit} requests are in flight, the limit")
         request_id = self._next_id + 1
         params, token = outgoing_params(call, revision, request_id)
         exchange = Exchange(request_id, call, self, token)

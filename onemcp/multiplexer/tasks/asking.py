@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -83,9 +84,10 @@ class Asker:
         """Have the task cancelled, as soon as that is possible."""
         self.backend.errands.add(self.call(TASKS_CANCEL))
 
-    def _admit(self, backend: Backend, method: str) -> Terms:
-        terms = self.admit(backend, method)
-        return attrs.evolve(terms, deadline=min(terms.deadline, self.deadline))
+    async def _admit(
+        self, backend: Backend, method: str, caller: Caller, latest: float = math.inf
+    ) -> Terms:
+        return await self.admit(backend, method, caller, min(latest, self.deadline))
 
 
 async def answer_of(reply: Reply) -> Answer:

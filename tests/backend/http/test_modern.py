@@ -374,7 +374,8 @@ async def test_connections_are_kept_and_used_again() -> None:
     assert len(peers) == 2  # one more for the lifespan, which has no client
 
 
-async def test_requests_over_the_limit_are_refused() -> None:
+async def test_requests_over_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onemcp.backend.http._streamable.BESIDES", 0)
     release = trio.Event()
 
     async def wait(visit: Visit) -> None:

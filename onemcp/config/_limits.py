@@ -1,0 +1,55 @@
+"""How much clients and backends may use."""
+
+import attrs
+
+from onemcp.config import _rules as rules
+
+
+@attrs.frozen(kw_only=True)
+class BackendLimits:
+    """What one backend may use.
+
+    Attributes:
+        in_flight: Requests under way at once.
+        queued: Requests that may wait for one of these to end.
+        message_bytes: Size of one message from the backend.
+    """
+
+    in_flight: int = attrs.field(default=256, validator=rules.at_least(1))
+    queued: int = attrs.field(default=256, validator=rules.at_least(0))
+    message_bytes: int = attrs.field(default=16_777_216, validator=rules.at_least(1024))
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """What all clients together may use.
+
+    Attributes:
+        body_bytes: Size of one request body.
+        in_flight: Requests under way at once.
+        in_flight_per_principal: How many of them may be one client's.
+        queued: Requests that may wait for one of these to end.
+        queued_per_principal: How many of them may be one client's.
+        sessions: Sessions of legacy clients open at once.
+        streams: Event streams open at once.
+        session_idle: Seconds without traffic after which a session ends.
+        session_lifetime: Seconds after which a session ends, busy or not.
+        parked: Calls that may wait at once for answers of their clients.
+        parked_per_principal: How many of them may be one client's.
+        parked_per_backend: How many of them may be one backend's.
+        parked_for: Seconds that each of them waits.
+    """
+
+    body_bytes: int = attrs.field(default=4_194_304, validator=rules.at_least(1024))
+    in_flight: int = attrs.field(default=1024, validator=rules.at_least(1))
+    in_flight_per_principal: int = attrs.field(default=512, validator=rules.at_least(1))
+    queued: int = attrs.field(default=1024, validator=rules.at_least(0))
+    queued_per_principal: int = attrs.field(default=256, validator=rules.at_least(0))
+    sessions: int = attrs.field(default=1024, validator=rules.at_least(1))
+    streams: int = attrs.field(default=1024, validator=rules.at_least(1))
+    session_idle: float = attrs.field(default=3600.0, validator=rules.positive)
+    session_lifetime: float = attrs.field(default=86_400.0, validator=rules.positive)
+    parked: int = attrs.field(default=256, validator=rules.at_least(1))
+    parked_per_principal: int = attrs.field(default=32, validator=rules.at_least(1))
+    parked_per_backend: int = attrs.field(default=64, validator=rules.at_least(1))
+    parked_for: float = attrs.field(default=600.0, validator=rules.positive)
