@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -16,6 +19,7 @@ from tests.support.processes import serving
 SERVER = [sys.executable, str(CHECKOUT / "tests" / "reference" / "tasks.py"), "--http", "0"]
 PATIENCE = 30
 """Seconds that anything may take."""
+OLD = {"name": "old", "version": "1"}
 EXTENSIONS = {"io.modelcontextprotocol/tasks": {}}
 
 
@@ -48,6 +52,65 @@ def ask_until(
         assert time.monotonic() < deadline, answer
         time.sleep(0.05)
     return dict(answer["result"])
+
+
+def post(
+    process: GatewayProcess, body: dict[str, Any], headers: dict[str, str] | None = None
+) -> httpx.Response:
+    """Send a legacy message."""
+    given = {"Accept": ACCEPT, "Authorization": f"Bearer {process.token}", **(headers or {})}
+    return httpx.post(process.url(), json=body, headers=given, timeout=PATIENCE)
+
+
+@contextmanager
+def listening(process: GatewayProcess, task: str) -> Iterator[Iterator[dict[str, Any]]]:
+    """Subscribe to a task, and yield what is heard of it."""
+    meta = {
+        META + "protocolVersion": MODERN,
+        META + "clientCapabilities": {"extensions": EXTENSIONS},
+    }
+    params = {"notifications": {"taskIds": [task]}, "_meta": meta}
+    body = {"jsonrpc": "2.0", "id": 9, "method": "subscriptions/listen", "params": params}
+    headers = {
+        "Accept": ACCEPT,
+        "Authorization": f"Bearer {process.token}",
+        "MCP-Protocol-Version": MODERN,
+        "Mcp-Method": "subscriptions/listen",
+    }
+    with httpx.stream(
+        "POST", process.url(), json=body, headers=headers, timeout=PATIENCE
+    ) as stream:
+        lines = (line for line in stream.iter_lines() if line.startswith("data: {"))
+        yield (json.loads(line.removeprefix("data: ")) for line in lines)
+
+
+def test_what_becomes_of_a_task_is_told_and_older_clients_just_get_results(tmp_path):
+    with serving(SERVER) as server, gateway(tmp_path, {"it": {"url": server.url}}) as process:
+        token = process.token
+        call = {"name": "it__confirm_delete", "arguments": {"filename": "a"}}
+        task, other = (ask_until(process, token, "tools/call", **call)["taskId"] for _ in "ab")
+        asked = ask_until(process, token, "tasks/get", has="inputRequests", taskId=task)
+        answers = {key: {"action": "accept"} for key in asked["inputRequests"]}
+        with listening(process, task) as heard:
+            acknowledged = next(heard)["params"]["notifications"]
+            assert acknowledged == {"taskIds": [task]}
+            for each in (other, task):
+                ask_until(process, token, "tasks/update", taskId=each, inputResponses=answers)
+            told = [next(heard)["params"]]
+            while told[-1]["status"] != "completed":
+                told.append(next(heard)["params"])
+            assert {each["taskId"] for each in told} == {task}
+            assert told[-1]["result"]["content"][0]["text"] == "accept: a"
+        opened = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": OLD}
+        opening = post(process, message("initialize", opened))
+        session = {"Mcp-Session-Id": opening.headers["mcp-session-id"]}
+        params = {"name": "it__slow_compute", "arguments": {"label": "x"}}
+        answer = post(process, message("tools/call", params), session).json()
+        assert answer["result"] == {"content": [{"type": "text", "text": "computed x"}]}
+
+
+def message(method: str, params: dict[str, Any]) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
 
 
 def test_a_task_is_reached_after_a_restart_and_by_its_owner_alone(tmp_path):

@@ -14,12 +14,13 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import mcp_types as types
 from everything import main
 from mcp.server import Server, ServerRequestContext
 from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 MISSING_CAPABILITY = -32021
@@ -38,6 +39,12 @@ class TaskParams(types.RequestParams):
     input_responses: dict[str, Any] | None = None
 
 
+class TaskChanged(types.Notification[dict[str, Any], Literal["notifications/tasks"]]):
+    """What has become of a task, for those who have subscribed to it."""
+
+    method: Literal["notifications/tasks"] = "notifications/tasks"
+
+
 def now() -> str:
     return datetime.now(UTC).isoformat()
 
@@ -53,6 +60,7 @@ class Task:
         answers: What was asked of the client, by key.
         asked: The keys that have ever been used.
         job: What works on it.
+        hearers: Who has subscribed to it.
     """
 
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -61,6 +69,7 @@ class Task:
     answers: dict[str, asyncio.Future[Result]] = field(default_factory=dict)
     asked: int = 0
     job: asyncio.Task[None] | None = None
+    hearers: set[asyncio.Queue[Result]] = field(default_factory=set)
     created: str = field(default_factory=now)
     updated: str = field(default_factory=now)
 
@@ -68,6 +77,8 @@ class Task:
         """Go on to another status, unless the last one is reached."""
         if self.status in {"working", "input_required"}:
             self.status, self.outcome, self.updated = status, outcome, now()
+            for hearer in self.hearers:
+                hearer.put_nowait({**self.described(), **outcome})
 
     def described(self) -> Result:
         """Describe it as the extension says."""
@@ -173,6 +184,7 @@ class TaskServer:
             version="1.0.0",
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
+            on_subscriptions_listen=self._listen,
         )
         server.extensions[EXTENSION] = {}
         for method, handler in (
@@ -245,6 +257,36 @@ class TaskServer:
         if task.job is not None:
             task.job.cancel()
         return {}
+
+    async def _listen(
+        self, ctx: Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        wanted = (params.notifications.model_extra or {}).get("taskIds", [])
+        if wanted and not declares(ctx):
+            raise missing_capability()
+        known = [task_id for task_id in wanted if task_id in self._tasks]
+        heard: asyncio.Queue[Result] = asyncio.Queue()
+        meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
+        granted = types.SubscriptionFilter.model_validate({"taskIds": known})
+        acknowledged = types.SubscriptionsAcknowledgedNotificationParams(
+            notifications=granted, _meta=meta
+        )
+        for task_id in known:
+            self._tasks[task_id].hearers.add(heard)
+        try:
+            await ctx.session.send_notification(
+                types.SubscriptionsAcknowledgedNotification(params=acknowledged),
+                related_request_id=ctx.request_id,
+            )
+            while True:
+                changed = TaskChanged(params={**await heard.get(), "_meta": meta})
+                await ctx.session.send_notification(
+                    changed,  # type: ignore[arg-type]
+                    related_request_id=ctx.request_id,
+                )
+        finally:
+            for task_id in known:
+                self._tasks[task_id].hearers.discard(heard)
 
 
 def declares(ctx: Context) -> bool:
