@@ -23,7 +23,7 @@ from onemcp.auth import (
 )
 from onemcp.multiplexer import EVERYTHING, NOTHING, Multiplexer, Selection, View, lacking
 from onemcp.protocol import headers as mcp_headers
-from onemcp.protocol import jsonrpc, meta
+from onemcp.protocol import jsonrpc, meta, tracecontext
 from onemcp.protocol.errors import (
     HeaderMismatch,
     InternalError,
@@ -331,12 +331,23 @@ class Application:
             raise HttpRefusal(406, error)
         content = await read_content(http, self.body_limit)
         http.check_scope(content, http.view)
+        if isinstance(content, Request):
+            content = _traced(content, http.headers)
         if isinstance(content, list):
             await self.legacy.post_batch(content, http)
         elif is_modern(content, http.headers):
             await serve_modern(content, http)
         else:
             await self.legacy.post(content, http)
+
+
+def _traced(request: Request, headers: Headers) -> Request:
+    """Return a request with the context of the trace that its HTTP headers name."""
+    with suppress(InvalidParams):  # which is answered later, as what it is
+        params = tracecontext.adopt(request.params, headers)
+        if params is not request.params:
+            return Request(request.id, request.method, params)
+    return request
 
 
 def _endpoint(path: str) -> tuple[str, str | None]:

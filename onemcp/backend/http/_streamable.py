@@ -44,6 +44,7 @@ from onemcp.protocol.errors import (
 from onemcp.protocol.fields import Fields, join, raw
 from onemcp.protocol.methods import CANCELLED, DISCOVER, INITIALIZE, PING, TOOLS_CALL
 from onemcp.protocol.revisions import Era, era_of
+from onemcp.protocol.tracecontext import to_headers
 
 from ._client import SPARE_CONNECTIONS, HeaderList, HttpClient, Peer
 from ._courier import Courier
@@ -309,8 +310,11 @@ class StreamableConnection:
 
     def _headers(self, call: Call, revision: str) -> HeaderList:
         if era_of(revision) is Era.MODERN:
-            return modern_headers(call, revision, self._tools)
-        return self._courier.session.post()
+            headers = modern_headers(call, revision, self._tools)
+        else:
+            headers = self._courier.session.post()
+        headers.extend(to_headers(call.params))
+        return headers
 
     async def _in_background(
         self, run: Callable[[Unpack[Ts]], Awaitable[None]], *args: *Ts

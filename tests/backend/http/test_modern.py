@@ -529,3 +529,15 @@ async def test_an_unknown_method_is_the_backends_own_error() -> None:
         }
         await live.result("tools/list")
     assert len(server.of("server/discover")) == 1
+
+
+async def test_the_context_of_a_trace_is_in_the_headers_too() -> None:
+    server = Modern()
+    members = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"}
+    async with connected(server) as live:
+        await live.result("tools/call", name="add", arguments={}, _meta=members)
+        await live.result("tools/call", name="add", arguments={})
+    traced, plain_one = server.of("tools/call")
+    assert traced.headers["traceparent"] == members["traceparent"]
+    assert traced.message["params"]["_meta"].items() >= members.items()
+    assert "traceparent" not in plain_one.headers

@@ -1,0 +1,89 @@
+"""The context of a trace, in HTTP headers and in ``_meta``.
+
+Implements 2026-07-28, Overview, ``_meta``, OpenTelemetry trace context; W3C Trace Context and W3C
+Baggage. onemcp makes no spans of its own: it hands on what it gets. What stands in ``_meta`` goes
+first, because it belongs to the request, whatever carries it; what is malformed in headers is
+left out, so that only what may be in ``_meta`` gets there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Raw
+
+from . import meta
+from .fields import Fields, join, raw, split, value_of
+
+TRACEPARENT: Final = "traceparent"
+TRACESTATE: Final = "tracestate"
+BAGGAGE: Final = "baggage"
+
+MOST_CHARACTERS: Final = 8192
+"""How long a header may be: what W3C Baggage has as the least to be handed on."""
+
+_HEADERS: Final = frozenset({TRACEPARENT.encode(), TRACESTATE.encode(), BAGGAGE.encode()})
+_PARENT: Final = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
+_PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
+_MARK: Final = b'"traceparent"'
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+def adopt(params: Raw, headers: Headers) -> Raw:
+    """Return the parameters of a request with the context that its headers bring.
+
+    Args:
+        params: The parameters; what they have in ``_meta`` already stays.
+        headers: The headers, their names in lower case.
+
+    Raises:
+        InvalidParams: The parameters, or their ``_meta``, are malformed.
+    """
+    found = _read(headers)
+    if found is None:
+        return params
+    members: dict[str, Raw | None] = {key: raw(value) for key, value in found.items()}
+    fields = split(params)
+    if TRACEPARENT in meta.meta_of(fields):
+        return params
+    return join(meta.set_meta(fields, members))
+
+
+def to_headers(params: Fields) -> list[tuple[bytes, bytes]]:
+    """Return the headers that say what ``_meta`` says; none where there is nothing valid."""
+    source = params.get(meta.META)
+    if source is None or _MARK not in bytes(source):
+        return []
+    members = meta.meta_of(params)
+    values = {key: value_of(members, key, str) for key in (TRACEPARENT, TRACESTATE, BAGGAGE)}
+    if not _PARENT.fullmatch(values[TRACEPARENT] or ""):
+        return []
+    return [
+        (key.encode(), value.encode())
+        for key, value in values.items()
+        if value and len(value) <= MOST_CHARACTERS and _PRINTABLE.fullmatch(value)
+    ]
+
+
+def _read(headers: Headers) -> dict[str, str] | None:
+    """Read the context in headers; several of the same but the parent are one list (RFC 9110)."""
+    found: dict[str, list[str]] = {}
+    for key, value in headers:
+        if key in _HEADERS:
+            found.setdefault(key.decode(), []).append(value.decode("latin-1"))
+    parents = found.get(TRACEPARENT, [])
+    if len(parents) != 1 or not _PARENT.fullmatch(parents[0]):
+        return None
+    values = {
+        key: ",".join(found[key]) for key in (TRACEPARENT, TRACESTATE, BAGGAGE) if key in found
+    }
+    return {
+        key: value
+        for key, value in values.items()
+        if len(value) <= MOST_CHARACTERS and _PRINTABLE.fullmatch(value)
+    }
