@@ -59,7 +59,8 @@ async def test_a_client_finds_its_way_in_and_is_kept_in(tmp_path):
         assert 'error="invalid_token"' in refused.headers["www-authenticate"]
 
         lines = at.audit()
-        assert [line["what"] for line in lines if line["what"] != "access refused"] == [
+        unasked = {"access refused", "token accepted"}
+        assert [line["what"] for line in lines if line["what"] not in unasked] == [
             "client registered",
             "login",
             "consent",
@@ -68,6 +69,8 @@ async def test_a_client_finds_its_way_in_and_is_kept_in(tmp_path):
             "revocation",
         ]
         assert lines[-1]["reason"] == "revoked"
+        accepted = [line["token"] for line in lines if line["what"] == "token accepted"]
+        assert len(accepted) == len(set(accepted)) == 2, "each token once"
         written = "".join(
             path.read_text(errors="replace")
             for path in at.state.iterdir()
