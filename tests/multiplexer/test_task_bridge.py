@@ -14,7 +14,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from onemcp.backend import Caller, Exchange
 from onemcp.multiplexer import Parking, ParkingLimits, Reply, View
 from onemcp.multiplexer.tasks import finished
-from onemcp.protocol.errors import InvalidParams, ProtocolError
+from onemcp.multiplexer.tasks.asking import Asker
+from onemcp.protocol import taskdesigns
+from onemcp.protocol.errors import InvalidParams, Overloaded, ProtocolError
 from onemcp.protocol.fields import raw
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, Response
 from onemcp.protocol.revisions import LATEST_LEGACY, LATEST_MODERN
@@ -679,3 +681,44 @@ async def test_a_client_of_2025_gets_the_error_of_its_call_at_once(world: World)
     made = await ask_for_error(view, "tools/call", {**CALL, "task": {}}, old_client())
     assert made["code"] == -32602
     assert await ask(view, "tasks/list", {}, legacy()) == {"tasks": []}
+
+
+async def test_a_task_that_cannot_be_waited_for_is_cancelled(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async def overloaded(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise Overloaded("too much")
+
+    monkeypatch.setattr(Asker, "open", overloaded)
+    server = OldServer()
+    view = await world.show(server)
+    assert (await ask_for_error(view, "tools/call", CALL, modern()))["code"] == -33004
+    await wait_all_tasks_blocked()
+    assert server.methods == ["tools/call", "tasks/cancel"]
+
+
+def test_how_often_a_task_is_asked_about_is_bounded():
+    for wanted, expected in ((50, 0.05), (0, 0.02), (10**9, 60), ("x", 1), (True, 1), (None, 1)):
+        assert taskdesigns.poll_after({"pollIntervalMs": raw(wanted)}) == expected
+
+
+def test_what_is_no_tool_is_left_alone():
+    for nonsense in (Raw(b"5"), Raw(b'{"name":"t","execution":5}')):
+        assert taskdesigns.offering_task(nonsense) is nonsense
+
+
+def test_a_completed_task_with_nonsense_for_a_result_is_a_completed_one():
+    task = {"status": raw("completed"), "result": raw(5)}
+    assert taskdesigns.as_legacy(task, "t")["status"] == raw("completed")
+
+
+async def test_a_list_leaves_out_what_a_backend_describes_with_nonsense(world: World):
+    server = NewServer()
+    view = await world.show(server)
+    ada = old_client()
+    task = await make_old(view, ada)
+    server.handlers["tasks/get"] = result(Raw(b"5"))
+    (listed,) = (await ask(view, "tasks/list", {}, ada))["tasks"]
+    assert (listed["taskId"], listed["status"]) == (task, "working"), "as it was made"
+    assert (await _refusal(view, "tasks/get", task, ada))["code"] == -33005
