@@ -328,7 +328,8 @@ class Gate:
 def _only(headers: Headers, name: bytes) -> bytes | None:
     """Take the one header of a name; which of two counts is nothing to guess about."""
     # ASGI has names in lower case; a server that forgets must not open the gate.
-    values = [value for key, value in headers if key.lower() == name]
+    length = len(name)
+    values = [value for key, value in headers if len(key) == length and key.lower() == name]
     if len(values) > 1:
         title = name.decode().title()
         raise BadRequest(f"The {title} header is doubled", reason=f"doubled {name.decode()}")

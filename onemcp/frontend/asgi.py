@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
@@ -295,10 +296,13 @@ def accepts(headers: Headers, kind: bytes) -> bool:
     values = [value for key, value in headers if key == b"accept"]
     if not values:
         return True
+    return any(_accepts(value, kind) for value in values)
+
+
+@lru_cache(maxsize=64)
+def _accepts(value: bytes, kind: bytes) -> bool:
     family = kind.partition(b"/")[0] + b"/*"
-    offered = {
-        part.partition(b";")[0].strip().lower() for value in values for part in value.split(b",")
-    }
+    offered = {part.partition(b";")[0].strip().lower() for part in value.split(b",")}
     return not offered.isdisjoint({kind, family, b"*/*"})
 
 

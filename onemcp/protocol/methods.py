@@ -49,7 +49,7 @@ LOG_LEVELS: Final = (
 """Log levels, least severe first (RFC 5424, section 6.2.1)."""
 
 
-@attrs.frozen(cache_hash=True)
+@attrs.frozen(eq=False)
 class Catalogue:
     """One kind of thing that a server lists.
 
