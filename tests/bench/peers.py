@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,11 +37,13 @@ class Running:
         pid: Its process.
         address: Where it is called.
         transport: ``streamable`` or ``sse``.
+        begun: When it was started.
     """
 
     pid: int
     address: Address
     transport: str = "streamable"
+    begun: float = field(default_factory=time.perf_counter)
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ class Peer:
         interpreter = ["node"] if self.kind == "npm" else []
         command = [*interpreter, str(program), *self.arguments(backend, port, folder)]
         environment = {**os.environ, **self.environment, "HOME": str(folder)}
+        begun = time.perf_counter()
         with subprocess.Popen(
             command,
             cwd=folder,
@@ -129,7 +133,7 @@ class Peer:
             stderr=subprocess.DEVNULL,
         ) as process:
             try:
-                yield Running(process.pid, Address(port, self.path), self.transport)
+                yield Running(process.pid, Address(port, self.path), self.transport, begun)
             finally:
                 process.terminate()
                 try:
@@ -188,8 +192,8 @@ PEERS = (
 """Those that are installed and measured."""
 
 NOT_RUN = {
-    "ContextForge": "its gateway reaches no backend over stdio by itself, and needs a database, "
-    "a second program and a registration; the figures in the issue were measured by hand",
+    "ContextForge": "pip installs it, but it reaches a backend over stdio only by a second program "
+    "that is registered in its database, and nobody has automated that here",
 }
 """Those that are not, and why."""
 
@@ -217,6 +221,7 @@ def onemcp(
         )
         headers = {"Authorization": f"Bearer {token.stdout.strip()}"}
     command = [*program, "run", "--config", str(config), "--port", "0"]
+    begun = time.perf_counter()
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -225,6 +230,7 @@ def onemcp(
                 line = process.stdout.readline()
                 assert line, "onemcp did not start"
                 found = re.search(r"http://127\.0\.0\.1:(\d+)/mcp", line)
-            yield Running(process.pid, Address(int(found[1]), headers=headers))
+            address = Address(int(found[1]), headers=headers)
+            yield Running(process.pid, address, begun=begun)
         finally:
             process.terminate()

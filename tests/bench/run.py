@@ -122,13 +122,15 @@ def _names(running: Running) -> list[str]:
     return tool_names(running.address, initialize(running.address))
 
 
-def _subject(name: str, running: Running, begun: float) -> Subject:
+def _subject(name: str, running: Running) -> Subject:
     """Describe a gateway that has just been started."""
     tool = first_tool(running)
     send = over_sse if running.transport == "sse" else proxied
     load = partial(send, running.address, Work(tool))
     load(1, 1)
-    return Subject(name, running.pid, load, time.perf_counter() - begun, memory(running.pid))
+    return Subject(
+        name, running.pid, load, time.perf_counter() - running.begun, memory(running.pid)
+    )
 
 
 def compared(stack: ExitStack, backend: list[str], cache: Path) -> tuple[list[Subject], dict]:
@@ -140,9 +142,8 @@ def compared(stack: ExitStack, backend: list[str], cache: Path) -> tuple[list[Su
     subjects[0].start = time.perf_counter() - begun
     subjects[0].idle = memory(process.pid)
     servers = {"bench": {"command": backend[0], "args": backend[1:]}}
-    begun = time.perf_counter()
     running = stack.enter_context(onemcp(servers, folder(stack)))
-    subjects.append(_subject("onemcp", running, begun))
+    subjects.append(_subject("onemcp", running))
     missing = dict(NOT_RUN)
     for peer in PEERS:
         try:
@@ -154,9 +155,8 @@ def compared(stack: ExitStack, backend: list[str], cache: Path) -> tuple[list[Su
 
 
 def _start(stack: ExitStack, peer: Peer, version: str, backend: list[str], cache: Path) -> Subject:
-    begun = time.perf_counter()
     running = stack.enter_context(peer.running(cache, backend, folder(stack)))
-    return _subject(f"{peer.name} {version}", running, begun)
+    return _subject(f"{peer.name} {version}", running)
 
 
 def folder(stack: ExitStack) -> Path:
