@@ -41,6 +41,7 @@ RETRIES: Final = {
     "MissingClientCapability": AFTER_CHANGE,
     "UnsupportedVersion": "In one of the revisions that `data.supported` names.",
     "BackendUnavailable": SAFE,
+    "LoginWanted": "Once the user has logged in at `data.url`.",
     "BackendLost": "Only if the call may be made twice: `readOnlyHint` or `idempotentHint`.",
     "DeadlineExceeded": "Only if the call may be made twice: `readOnlyHint` or `idempotentHint`.",
     "Overloaded": "After a pause. The call was not begun, unless a session's stream was refused.",

@@ -66,6 +66,11 @@ class Access:
         self._login_code = login_code
         self._has_server = trio.Event()
 
+    @property
+    def people(self) -> frozenset[str]:
+        """The names of those who may log in."""
+        return frozenset() if self.server is None else frozenset(self.server.policy.people)
+
     async def prepare(self, configuration: Configuration) -> None:
         """Read what a configuration needs.
 

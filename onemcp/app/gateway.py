@@ -35,7 +35,8 @@ import trio
 
 from onemcp import config
 from onemcp.admission import Admission, Limits
-from onemcp.backend import Backend, Identity, redactor_for
+from onemcp.backend import Backend, Identity, Roster, redactor_for
+from onemcp.backend.oauth import connect_at
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
 from onemcp.control import Control, Endpoint, Journal
@@ -51,17 +52,12 @@ from onemcp.multiplexer import (
 from onemcp.protocol.fields import raw
 from onemcp.runtime import ControlSocket
 from onemcp.supervision import (
-    Backoff,
     ChildSpec,
     ChildState,
-    Event,
-    Intensity,
-    Pause,
     Strategy,
     Supervisor,
     SupervisorNotRunningError,
     TreeSnapshot,
-    What,
 )
 
 from .access import Access
@@ -73,8 +69,11 @@ from .events import ReloadApplied
 from .front import EventHook, OpenFront
 from .http import HttpFront
 from .identity import NAME, VERSION
+from .listener import origin_for_browsers
 from .logins import credentials_for
 from .operating import BackendOperator
+from .personal import PersonalBackends
+from .trees import supervise
 
 
 class Gateway:
@@ -130,6 +129,7 @@ class Gateway:
         self._logins = durable.logins
         self._connector = Connector(self._instance, self._identity)
         self._backends: dict[str, Backend] = {}
+        self._rosters: dict[str, Roster] = {}
         self._specs: dict[str, ChildSpec] = {}
         self._ended = trio.Event()
         self._stopping = False
@@ -150,6 +150,15 @@ class Gateway:
             ),
             meter=self.monitor.meter,
             on_event=on_event,
+        )
+        self._personal = PersonalBackends(
+            self._connector,
+            self.multiplexer,
+            self._identity,
+            durable.logins,
+            self._instance.environ,
+            self._login_url,
+            on_event,
         )
         self.multiplexer.arrange(Arrangement.of(configuration))
         self.reloader = None if path is None else self._reloader(path)
@@ -289,7 +298,11 @@ class Gateway:
         return sorted(specs.values(), key=lambda spec: spec.id not in required)
 
     def _spec(self, settings: config.Backend) -> ChildSpec:
-        stop = stop_seconds(settings.timeouts)
+        if settings.is_personal:
+            roster = self._personal.roster(settings)
+            if settings.name not in self._backends:
+                self._set_roster(roster)
+            return self._personal.spec(roster, self._take_over_users)
         credentials = credentials_for(settings, self._logins, self._on_event)
         redact = redactor_for(settings.transport, credentials, self._connector.instance.environ)
         backend = Backend(
@@ -299,20 +312,9 @@ class Gateway:
             identity=self._identity,
             on_event=redact.passing_on(self._on_event),
             credentials=credentials,
-            shutdown=stop,
+            shutdown=stop_seconds(settings.timeouts),
         )
-        restart = settings.restart
-        connection = ChildSpec(id="connection", start=backend.serve, shutdown=stop)
-        login = [] if credentials is None else [ChildSpec(id="login", start=credentials.run)]
-        supervisor = Supervisor(
-            settings.name,
-            [*login, connection, ChildSpec.for_supervisor(backend.pool.supervisor)],
-            intensity=Intensity(restart.intensity, restart.period),
-            backoff=Backoff(initial=restart.backoff.initial, maximum=restart.backoff.maximum),
-            on_exhaustion=Pause(restart.cooldown),
-            # Not found by its name, which a backend shares with the one that is to replace it.
-            on_event=partial(_give_up_when_paused, backend),
-        )
+        supervisor = supervise(settings.name, backend, credentials)
         self._backends.setdefault(settings.name, backend)
         return ChildSpec.for_supervisor(
             supervisor,
@@ -324,6 +326,15 @@ class Gateway:
             drain_timeout=settings.timeouts.call,
         )
 
+    def _set_roster(self, roster: Roster) -> None:
+        self._backends[roster.name], self._rosters[roster.name] = roster.stand_in, roster
+
+    async def _take_over_users(self, roster: Roster) -> None:
+        """Let users have the backend of a roster instead of the one of the same name."""
+        self._set_roster(roster)
+        self._show()
+        await trio.lowlevel.checkpoint()
+
     async def _take_over(self, backend: Backend) -> None:
         """Let a new backend take the place of the one of the same name, once it is up."""
         await backend.wait_ready()
@@ -332,7 +343,14 @@ class Gateway:
 
     def _show(self) -> None:
         """Let clients see the backends that are wanted, in configuration order."""
-        self.multiplexer.replace([self._backends[name] for name in self._specs])
+        backends = [self._backends[name] for name in self._specs]
+        rosters = (self._rosters.get(backend.name) for backend in backends)
+        shown = [each for each in rosters if each is not None and each.stand_in in backends]
+        self.multiplexer.replace(backends, shown)
+
+    def _login_url(self, backend: str) -> str | None:
+        origin = origin_for_browsers(self.configuration.server.public_url or self.url)
+        return None if origin is None else connect_at(origin, backend)
 
     # --- reload ------------------------------------------------------------------------------
 
@@ -357,7 +375,10 @@ class Gateway:
         old, self.configuration = self.configuration, new
         specs = self._prepare(new)
         gone = [name for name in self._backends if name not in self._specs]
-        leaving = [self._backends.pop(name) for name in gone]
+        leaving: list[Backend | Roster] = []
+        for name in gone:
+            backend, roster = self._backends.pop(name), self._rosters.pop(name, None)
+            leaving.append(backend if roster is None else roster)
         self.monitor.meter.forget(gone)
         self.multiplexer.arrange(Arrangement.of(new))  # before anything new can be seen
         self._front.recheck()
@@ -369,7 +390,7 @@ class Gateway:
         self._on_event(ReloadApplied(new, report, config.differences(old, new)))
         return await self._front.move(new, self._frontend.reconfigure) and report.ok
 
-    async def _see_off(self, leaving: list[Backend], grace: float) -> None:
+    async def _see_off(self, leaving: list[Backend | Roster], grace: float) -> None:
         with trio.move_on_after(grace):
             async with trio.open_nursery() as nursery:
                 for backend in leaving:
@@ -386,11 +407,6 @@ class Gateway:
 def _tell(listeners: Iterable[EventHook], event: object) -> None:
     for listener in listeners:
         listener(event)
-
-
-def _give_up_when_paused(backend: Backend, event: Event) -> None:
-    if event.what is What.PAUSED:
-        backend.give_up()
 
 
 def _describe(configuration: Configuration) -> SelfDescription:

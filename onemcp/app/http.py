@@ -24,6 +24,7 @@ from onemcp.frontend import (
     TrustedProxies,
 )
 from onemcp.multiplexer import Multiplexer
+from onemcp.protocol.methods import CATALOGUES
 from onemcp.supervision import ChildSpec
 from onemcp.web import Pages
 
@@ -100,7 +101,7 @@ class HttpFront:
         )
         self._upstream: UpstreamLogins | None = None
         if durable.logins is not None:
-            self._upstream = UpstreamLogins(durable.logins, configuration, on_event)
+            self._upstream = UpstreamLogins(durable.logins, configuration, on_event, self._may_use)
         self._open_pages()
         access.on_keys = self._renew_gate
 
@@ -154,7 +155,10 @@ class HttpFront:
         """Take over everything but the address."""
         self._configuration = new
         self._grace = new.server.shutdown_grace
+        gone = self._access.people
         self._access.reconfigure(new)
+        gone -= self._access.people
+        self._multiplexer.drop_users(lambda user, _: user in gone)
         self._application.gate = self._gate(new)
         self._open_pages()
         if self._upstream is not None:
@@ -196,6 +200,20 @@ class HttpFront:
         """Close the socket."""
         self._listener.close()
 
+    def _may_use(self, user: str, backend: str) -> bool:
+        """Tell whether a user may use anything of a backend."""
+        server = self._access.server
+        rights = frozenset() if server is None else server.policy.rights_of(user)
+        selection = self._multiplexer.granted(rights)
+        return any(selection.extent(backend, kind) for kind in CATALOGUES)
+
+    def _on_revoked(self) -> None:
+        self._application.recheck()
+        server = self._access.server
+        if server is not None:
+            records = server.ledger.records
+            self._multiplexer.drop_users(lambda user, since: records.is_cut_off(user, "", since))
+
     def _open_pages(self) -> None:
         application, server = self._application, self._access.server
         if application.callback is None or (application.oauth is None and server is not None):
@@ -206,7 +224,7 @@ class HttpFront:
             )
             if server is not None:
                 application.oauth = OAuth(server, pages)
-                server.ledger.on_change = application.recheck
+                server.ledger.on_change = self._on_revoked
 
     def _renew_gate(self) -> None:
         self._application.gate = self._gate(self._configuration)
@@ -229,8 +247,7 @@ class HttpFront:
         try:
             await self._wait_idle()
         finally:
-            for backend in self._multiplexer.backends.values():
-                backend.abandon("onemcp is being stopped")
+            self._multiplexer.abandon("onemcp is being stopped")
 
     async def _wait_idle(self) -> None:
         # Stopping is too rare for the hot path to tell when the last call has ended.

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 import attrs
 import trio
@@ -81,6 +82,14 @@ def url_of(listener: socket.socket, path: str) -> str:
         return f"unix:{listener.getsockname()}"
     host, port = address_of(listener)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{path}"
+
+
+def origin_for_browsers(url: str) -> str | None:
+    """Return the origin of a URL; None where browsers can't go there."""
+    parts = urlsplit(url)
+    is_wildcard = parts.hostname in {"0.0.0.0", "::"}  # noqa: S104  (nothing is bound)
+    is_web = parts.scheme in {"http", "https"} and parts.hostname and not is_wildcard
+    return f"{parts.scheme}://{parts.netloc}" if is_web else None
 
 
 async def serve(

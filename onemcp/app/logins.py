@@ -49,6 +49,31 @@ def credentials_for(
     return StoredLogin(StoredAt(store, settings.name, transport.url), flow, on_event)
 
 
+def login_of_user(
+    settings: config.Backend,
+    user: str,
+    store: LoginStore | None,
+    url: str | None,
+    on_event: Callable[[LoginNoticed | SecretExposed | TokenNotRenewed], object],
+) -> Credentials | None:
+    """Return how onemcp logs in at a backend for one of its users.
+
+    Args:
+        settings: The backend.
+        user: Who.
+        store: The logins that people have made, or None where there is nowhere to keep them.
+        url: The page where the user can log in, or None.
+        on_event: Takes what happens.
+    """
+    transport = settings.transport
+    if store is None or not isinstance(transport, config.HttpTransport):
+        return None
+    place = StoredAt(store, settings.name, transport.url, user)
+    command = f"run `onemcp login {settings.name} --user {user}`"
+    remedy = f"open {url}" if url else command
+    return StoredLogin(place, flow_for(transport), on_event, remedy=remedy)
+
+
 def flow_for(transport: config.HttpTransport) -> Flow:
     """Return what asks authorization servers on behalf of a backend."""
     return Flow(transport.url, Fetcher(transport.tls, transport.url))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import attrs
 import trio
 
+from onemcp.auth.server import OPERATOR
 from onemcp.config import Configuration
 from onemcp.frontend import Deadlines, Operate, Sessions, StdioFrontend
 from onemcp.multiplexer import Multiplexer
@@ -94,7 +95,7 @@ class StdioFront:
         self._multiplexer = multiplexer
         self._streams = streams
         self._started = math.inf
-        shown = multiplexer.view(view)
+        shown = multiplexer.view(view, user=OPERATOR)
         if shown is None:
             raise ValueError(f"there is no view or server {view!r}")
         self._frontend = StdioFrontend(

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from onemcp import config
-from onemcp.auth.server import Audited, What
+from onemcp.auth.server import Audited, What, origin_of
 from onemcp.backend.oauth import (
     LoginRecord,
     LoginStore,
@@ -28,7 +28,7 @@ from onemcp.backend.oauth import (
     document_at,
 )
 from onemcp.state import StateError
-from onemcp.web import LoginFailed
+from onemcp.web import LoginFailed, Offer
 
 from .logins import brings_its_own, flow_for
 
@@ -123,6 +123,7 @@ class UpstreamLogins:
         store: LoginStore,
         configuration: config.Configuration,
         audit: Callable[[Audited], object] = lambda _: None,
+        may_use: Callable[[str, str], bool] = lambda _user, _backend: False,
     ) -> None:
         """Take logins.
 
@@ -130,14 +131,37 @@ class UpstreamLogins:
             store: Where they are kept.
             configuration: What is in force.
             audit: Takes what is written down.
+            may_use: Tells whether a user may use anything of a backend.
         """
         self._store = store
         self._configuration = configuration
         self._audit = audit
+        self._may_use = may_use
 
     def reconfigure(self, configuration: config.Configuration) -> None:
         """Go by another configuration."""
         self._configuration = configuration
+
+    async def offer(self, name: str, user: str) -> Offer | None:
+        """Return what a user can log in at; None where that user can't."""
+        settings = self._configuration.backend(name)
+        if settings is None or not settings.enabled or not settings.is_personal:
+            return None
+        if not self._may_use(user, name):
+            return None
+        url = Target.find(self._configuration, name).transport.url
+        record = await trio.to_thread.run_sync(self._place(name, url, user).load)
+        return Offer(name, origin_of(url), record is not None and record.tokens is not None)
+
+    async def forget(self, name: str, user: str) -> None:
+        """Forget a user's login at a backend, and end what was open with it."""
+        target = Target.find(self._configuration, name)
+        place = self._place(name, target.transport.url, user)
+        if await trio.to_thread.run_sync(place.forget):
+            self._audit(Audited(what=What.BACKEND_LOGOUT, subject=user, how=name))
+
+    def _place(self, name: str, url: str, user: str) -> StoredAt:
+        return StoredAt(self._store, name, url, user)
 
     async def begin(self, name: str, origin: str, *, user: str = "", cookie: str = "") -> str:
         """Begin a login that comes back through the gateway.
@@ -152,12 +176,16 @@ class UpstreamLogins:
             Where to send the browser.
 
         Raises:
-            LoginImpossible: There is no login at this backend.
-            OAuthError: No login is possible.
-            StateError: It can't wait.
+            LoginFailed: No login is possible; the message is for the person.
         """
+        try:
+            return await self._begin(name, origin, user, cookie)
+        except (OAuthError, LoginImpossible, StateError) as error:
+            raise LoginFailed(f"No login is possible at {name}: {error}.") from error
+
+    async def _begin(self, name: str, origin: str, user: str, cookie: str) -> str:
         target = Target.find(self._configuration, name)
-        place = StoredAt(self._store, name, target.transport.url, user)
+        place = self._place(name, target.transport.url, user)
         own = document_at(self._configuration.server.public_url)
         pending = await target.begin(place, callback_at(origin), own)
         browser = digest(cookie) if cookie else ""

@@ -26,8 +26,11 @@ from .events import (
     SecretExposed,
     TokenNotRenewed,
     ToolWithheld,
+    UserConnected,
+    UserDisconnected,
 )
 from .exchange import Answer, Exchange, Incoming
+from .personal import Member, PersonalBackend, Roster, check_login, user_of
 from .redaction import Redactor, redactor_for
 from .setup import BackendObserver, Identity, Setup
 from .succession import open_call, open_call_nowait
@@ -56,14 +59,21 @@ __all__ = [
     "ItemRejected",
     "ListFailed",
     "LoginNoticed",
+    "Member",
+    "PersonalBackend",
     "QuestionOfNobody",
     "Redactor",
+    "Roster",
     "SecretExposed",
     "ServerDescription",
     "Setup",
     "TokenNotRenewed",
     "ToolWithheld",
+    "UserConnected",
+    "UserDisconnected",
+    "check_login",
     "open_call",
     "open_call_nowait",
     "redactor_for",
+    "user_of",
 ]

@@ -219,6 +219,39 @@ class LoginNoticed:
 Fault: TypeAlias = ItemRejected | ToolWithheld
 """What is wrong with something that a backend lists."""
 
+
+@attrs.frozen
+class UserConnected:
+    """A backend that each user has for themselves has been connected to for one of them.
+
+    Attributes:
+        backend: Its name.
+        user: Who.
+        revision: The revision agreed on.
+        seconds: How long it took from the start of the attempt.
+    """
+
+    backend: str
+    user: str
+    revision: str
+    seconds: float
+
+
+@attrs.frozen
+class UserDisconnected:
+    """A user's own connection to a backend ended, or could not be made.
+
+    Attributes:
+        backend: Its name.
+        user: Who.
+        reason: Why.
+    """
+
+    backend: str
+    user: str
+    reason: str
+
+
 BackendEvent: TypeAlias = (
     BackendReady
     | BackendDown
@@ -233,4 +266,6 @@ BackendEvent: TypeAlias = (
     | TokenNotRenewed
     | SecretExposed
     | LoginNoticed
+    | UserConnected
+    | UserDisconnected
 )

@@ -76,6 +76,11 @@ class Upstream:
         """The URIs of all resources that some client wants to hear of."""
         return frozenset(self._wanted)
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether some client wants to hear of anything but lists."""
+        return bool(self._wanted or self._tasks)
+
     def adopt(self, other: Upstream) -> None:
         """Take over what another backend's clients want, when this one replaces it."""
         self._wanted.update(other._wanted)

@@ -35,6 +35,8 @@ from onemcp.backend import (
     SecretExposed,
     TokenNotRenewed,
     ToolWithheld,
+    UserConnected,
+    UserDisconnected,
 )
 from onemcp.config import LogLevel
 from onemcp.control import OperatorActed, PeerRefused
@@ -79,6 +81,8 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(InteractiveFound, _of_interactive)
     log.register(QuestionOfNobody, "info")
     log.register(LoginNoticed, "info")
+    log.register(UserConnected, "info")
+    log.register(UserDisconnected, "info")
     log.register(TokenNotRenewed, "warning", "A backend's access token could not be renewed")
     log.register(
         SecretExposed, "warning", "Any user of this machine may use this secret: chmod 600"

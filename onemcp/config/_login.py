@@ -14,6 +14,7 @@ from onemcp.config import _rules as rules
 from onemcp.config._auth import https
 from onemcp.config._rules import InvalidOption
 
+Per: TypeAlias = Literal["server", "user"]
 SigningAlgorithm: TypeAlias = Literal["ES256", "ES384", "RS256", "PS256", "EdDSA"]
 
 
@@ -110,6 +111,10 @@ class AuthorizationCodeLogin:
         scopes: What to ask for; None for what the backend names.
         issuer: The authorization server that the id belongs to; None for the one that the backend
             names.
+        per: Whether there is one login for everybody, or one for each user of onemcp.
+        max_users: With one for each: how many users may be connected at once.
+        user_idle: With one for each: after how many seconds a user's connections end that nobody
+            uses.
     """
 
     client_id: str | None = attrs.field(
@@ -120,6 +125,9 @@ class AuthorizationCodeLogin:
     callback_port: int = attrs.field(default=0, validator=rules.port)
     scopes: tuple[str, ...] | None = _scopes()
     issuer: str | None = _issuer()
+    per: Per = attrs.field(default="server", validator=rules.one_of(get_args(Per)))
+    max_users: int = attrs.field(default=256, validator=rules.at_least(1))
+    user_idle: float = attrs.field(default=600.0, validator=rules.at_least(1))
 
     def __attrs_post_init__(self) -> None:
         if self.client_secret is not None and self.client_id is None:

@@ -5,21 +5,23 @@ other) is checked here, so that a configuration built by an embedding program is
 rules as one read from a file. A rule that is broken raises `InvalidOption`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, get_args
+from urllib.parse import urlsplit
 
 import attrs
 
 from onemcp.config import _rules as rules
 from onemcp.config._auth import Auth
+from onemcp.config._flaws import find_flaws
 from onemcp.config._limits import BackendLimits, Limits
-from onemcp.config._login import Login
+from onemcp.config._login import AuthorizationCodeLogin, Login
 from onemcp.config._problems import render_path
 from onemcp.config._rules import InvalidOption
 from onemcp.config._server import Server
 from onemcp.config._telemetry import Telemetry
-from onemcp.config._views import Flaw, Patterns, View, contradictions, flaws
+from onemcp.config._views import Patterns, View
 
 HttpType: TypeAlias = Literal["streamable-http", "sse"]
 Protocol: TypeAlias = Literal[
@@ -109,6 +111,8 @@ class HttpTransport:
             raise InvalidOption(
                 "auth", "contradicts the Authorization header", "Keep one of the two"
             )
+        if isinstance(self.auth, AuthorizationCodeLogin) and urlsplit(self.url).username:
+            raise InvalidOption("auth", "contradicts the user in the URL", "Keep one of the two")
         if self.tls.ca_file is not None and not self.url.lower().startswith("https:"):
             raise InvalidOption(
                 "tls", 'needs an "https://" URL, for others have no certificate', "Use https"
@@ -227,6 +231,12 @@ class Backend:
     resources: Patterns = attrs.field(factory=Patterns)
 
     @property
+    def is_personal(self) -> bool:
+        """Whether each user has it for themselves, with a login of their own."""
+        auth = self.transport.auth if isinstance(self.transport, HttpTransport) else None
+        return isinstance(auth, AuthorizationCodeLogin) and auth.per == "user"
+
+    @property
     def running(self) -> Self:
         """What matters to the running backend: who sees or needs it is settled elsewhere."""
         return attrs.evolve(
@@ -292,18 +302,6 @@ def _check_names(
         raise InvalidOption(attribute.name, f"two {attribute.name} have the same name")
 
 
-def find_flaws(backends: Iterable[Backend], views: Iterable[View]) -> Iterator[Flaw]:
-    """Find what can never mean anything in what is shown of the backends."""
-    servers: dict[str, tuple[str, ...]] = {}
-    for backend in backends:
-        servers[backend.name] = backend.tags
-        for flaw in contradictions(backend):
-            yield attrs.evolve(flaw, path=("mcpServers", backend.name, *flaw.path))
-    for view in views:
-        for flaw in flaws(view, servers):
-            yield attrs.evolve(flaw, path=("views", view.name, *flaw.path))
-
-
 @attrs.frozen(kw_only=True)
 class Configuration:
     """Everything the one file says.
@@ -335,7 +333,7 @@ class Configuration:
     )
 
     def __attrs_post_init__(self) -> None:
-        for flaw in find_flaws(self.backends, self.views):
+        for flaw in find_flaws(self.backends, self.views, self.auth):
             raise InvalidOption("views", f"{render_path(flaw.path)} {flaw.message}", flaw.remedy)
 
     def backend(self, name: str) -> Backend | None:

@@ -12,6 +12,7 @@ from cattrs import AttributeValidationNote, BaseValidationError, IterableValidat
 from cattrs.gen import make_dict_structure_fn, override
 
 from onemcp.config._auth import Auth, Issuer, OAuthClient, User
+from onemcp.config._flaws import find_flaws
 from onemcp.config._limits import BackendLimits, Limits
 from onemcp.config._login import LOGINS, Login
 from onemcp.config._model import (
@@ -28,7 +29,6 @@ from onemcp.config._model import (
     Timeouts,
     Tls,
     Transport,
-    find_flaws,
 )
 from onemcp.config._problems import Path, camel_case
 from onemcp.config._rules import InvalidOption
@@ -145,7 +145,8 @@ def structure(document: Object, *, spoilt: set[Path]) -> tuple[Configuration | N
     built = tuple(backend for backend in backends if backend is not None)
     seen = tuple(view for view in views if view is not None)
     refusals.extend(
-        Refusal(flaw.path, flaw.message, flaw.remedy) for flaw in find_flaws(built, seen)
+        Refusal(flaw.path, flaw.message, flaw.remedy)
+        for flaw in find_flaws(built, seen, sections.get("auth", Auth()))
     )
     if refusals:
         return None, refusals
@@ -189,18 +190,17 @@ def _backend(converter: cattrs.Converter, name: str, entry: Object) -> Backend:
 
 
 def _login(converter: cattrs.Converter, entry: Object) -> Login:
-    kind = LOGINS[entry["type"]]
+    if "type" not in entry and "per" not in entry:
+        raise InvalidOption("type", "is missing", 'Add "type": "authorization_code", or another')
+    said = entry.get("type", "authorization_code")
+    kind = LOGINS[said]
     own = {camel_case(field.name) for field in fields(kind)}
     for option in entry.keys() - {"type"} - own:
-        raise InvalidOption(
-            option, f'does not go with "type": "{entry["type"]}"', f'Remove "{option}"'
-        )
+        raise InvalidOption(option, f'does not go with "type": "{said}"', f'Remove "{option}"')
     needed = [field.name for field in fields(kind) if field.default is attrs.NOTHING]
     for option in map(camel_case, needed):
         if option not in entry:
-            raise InvalidOption(
-                option, f'is needed by "type": "{entry["type"]}"', f'Add "{option}"'
-            )
+            raise InvalidOption(option, f'is needed by "type": "{said}"', f'Add "{option}"')
     given = {key: value for key, value in entry.items() if key in own}
     login: Login = converter.structure(given, kind)
     return login

@@ -235,7 +235,7 @@ class Application:
 
     def _still_sees(self, principal: Principal, name: str | None) -> bool:
         selection = self._selection(principal)
-        is_hidden = self.multiplexer.view(name, selection) is None
+        is_hidden = self.multiplexer.view(name, selection, principal.identity) is None
         is_gone = self.multiplexer.endpoint(name) is None
         return selection != NOTHING and (is_gone or not is_hidden)
 
@@ -312,14 +312,16 @@ class Application:
             InsufficientScope: Nothing, of one that there may or may not be.
             HttpRefusal: There is no such endpoint.
         """
-        selection = self._selection(principal)
+        selection, user = self._selection(principal), principal.identity
         is_known = base in _ENDPOINTS and name != "" and not (base == MESSAGES and name)
-        view = self.multiplexer.view(name, selection) if is_known else None
+        view = self.multiplexer.view(name, selection, user) if is_known else None
         if selection == NOTHING or (is_known and view is None and selection != EVERYTHING):
             raise self.gate.insufficient(headers, path, principal=principal)
         if view is None:
             names = self.multiplexer.endpoints
-            seen = (each for each in names if self.multiplexer.view(each, selection) is not None)
+            seen = (
+                each for each in names if self.multiplexer.view(each, selection, user) is not None
+            )
             known = ", ".join([PATH, *(f"{PATH}/{each}" for each in seen)])
             raise HttpRefusal(404, InvalidRequest(f"no such endpoint; there is {known}"))
         return view

@@ -120,7 +120,9 @@ class HttpSse:
         conversation = self._find(query, http.principal)
         check_type(http)
         content = await read_content(http, limit)
-        view = http.view.multiplexer.view(conversation.view.name, http.view.selection)
+        view = http.view.multiplexer.view(
+            conversation.view.name, http.view.selection, http.view.user
+        )
         if view is None:
             raise _unknown_session()
         http.check_scope(content, view)

@@ -11,6 +11,7 @@ import trio
 from onemcp.backend.oauth import (
     CALLBACK,
     CLIENT_DOCUMENT,
+    CONNECT,
     callback_at,
     client_document,
     document_at,
@@ -61,7 +62,7 @@ async def serve_upstream(pages: Pages, public_url: str | None, scope: Scope, wir
     Returns:
         Whether it is.
     """
-    if scope["path"] == CALLBACK:
+    if scope["path"] == CALLBACK or scope["path"].startswith(CONNECT):
         await show(pages, scope, wire)
         return True
     if scope["path"] != CLIENT_DOCUMENT:

@@ -114,6 +114,7 @@ class Readiness:
             for each in gateway.configuration.backends
             if each.enabled
             and each.required
+            and not each.is_personal
             and not ((backend := up.get(each.name)) is not None and backend.is_up)
         )
         reasons = {
@@ -234,7 +235,7 @@ def _backend(
         name=backend.name,
         state=_state(backend, connection),
         required=required,
-        failure=backend.failure,
+        failure=None if backend.config.is_personal else backend.failure,
         revision=None if backend.server is None else backend.server.revision,
         in_flight=backend.in_flight,
         waiting=backend.pool.waiting,
@@ -246,8 +247,8 @@ def _backend(
 
 
 def _state(backend: Backend, connection: ChildSnapshot | None) -> BackendState:
-    if backend.is_up:
-        return BackendState.UP
+    if backend.is_up or backend.config.is_personal:
+        return BackendState.UP  # of what each user has for themselves, each is another matter
     if backend.needs_login:
         return BackendState.NEEDS_LOGIN
     if backend.is_starting:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
 
-from onemcp.backend import Backend, Caller
+from onemcp.backend import Backend, Caller, check_login, user_of
 from onemcp.protocol.errors import BackendUnavailable, InvalidParams, MethodNotFound
 from onemcp.protocol.fields import Fields, text
 from onemcp.protocol.headers import MirroredParameter
@@ -50,6 +50,7 @@ class Contents:
         name: str | None,
         selection: Selection = EVERYTHING,
         whole: Contents | None = None,
+        user: str = "",
     ) -> None:
         """Show an endpoint of a multiplexer.
 
@@ -58,11 +59,13 @@ class Contents:
             name: The endpoint.
             selection: What of it is shown.
             whole: All of it, where `selection` is not everything.
+            user: To whom: each user may have some backends for themselves.
         """
         self.name = name
         self._multiplexer = multiplexer
         self._selection = selection
         self._whole = whole
+        self._user = user
         self._endpoint = GONE
         self._selected: Selection = NOTHING
         self._sources: list[Source] = []
@@ -77,9 +80,20 @@ class Contents:
         """The backends of which anything may be shown, in configuration order."""
         return tuple(
             backend
-            for backend in self._multiplexer.backends.values()
+            for backend in self._multiplexer.backends_of(self._user)
             if any(self.extent(backend, kind) for kind in CATALOGUES)
         )
+
+    def backend(self, name: str) -> Backend | None:
+        """Return the backend that has a name just now, to whom this is shown."""
+        return self._multiplexer.backend(name, self._user)
+
+    def owner(self, route: Route) -> Backend:
+        """Return the backend that a name leads to."""
+        backend = self.backend(route.backend)
+        if backend is None:  # pragma: no cover - the table is of what there is
+            raise BackendUnavailable(f"backend {route.backend!r} is not there any more")
+        return backend
 
     def extent(self, backend: Backend, kind: Catalogue) -> Extent:
         """Tell how much of what a backend may list of a kind is shown."""
@@ -257,15 +271,14 @@ class Contents:
 
     def behind(self, route: Route, kind: Catalogue) -> Candidate:
         """Return what a name leads to, as its backend lists it."""
-        items = self._multiplexer.backends[route.backend].listings[kind].items
+        items = self.owner(route).listings[kind].items
         found = (item.definition for item in items if item.identity == route.name)
         return Candidate(route.backend, kind, route.name, next(found, None))
 
     def owners(self, uri: str) -> list[Backend]:
         """Return the backends that list a URI, or a template that it matches, likeliest first."""
-        backends = self._multiplexer.backends
-        owners = (backends[name] for name in self.table.owners(uri))
-        return [backend for backend in owners if self.reads(uri, backend)]
+        owners = map(self.backend, self.table.owners(uri))
+        return [backend for backend in owners if backend and self.reads(uri, backend)]
 
     def candidates(self, uri: str) -> list[Backend]:
         """Return the backends that may know a URI, the likeliest first; who is up goes ahead."""
@@ -283,7 +296,7 @@ class Contents:
 
     def has_task(self, ref: TaskRef) -> bool:
         """Tell whether the tool is shown whose call a task is."""
-        backend = self._multiplexer.backends.get(ref.backend)
+        backend = self.backend(ref.backend)
         extent = Extent.NONE if backend is None else self.extent(backend, TOOLS)
         if backend is None or extent is not Extent.SOME:
             return extent is Extent.ALL
@@ -292,6 +305,12 @@ class Contents:
             for item in backend.listings[TOOLS].items
             if item.identity == ref.tool
         )
+
+    def follower(self, name: str, backends_id: str) -> tuple[bytes, str] | None:
+        """Tell who is told of a task of a backend; see `TaskIds.follower`."""
+        backend = self.backend(name)
+        user = "" if backend is None else user_of(backend)
+        return self._multiplexer.tasks.follower(name, backends_id, user)
 
     def tells_of_task(self, task_id: str, caller: Caller | None) -> bool:
         """Tell whether a caller who knows a task by an id may hear of it."""
@@ -321,12 +340,22 @@ class Contents:
             kind = TOOLS if method == TOOLS_CALL else PROMPTS
             self.route(kind, method, text(params, "name", "params.name"))
 
+    def check_logins(self) -> None:
+        """Make sure that nothing is hidden here for want of a login.
+
+        Raises:
+            LoginWanted: Something is.
+        """
+        for backend in self.backends:
+            check_login(backend)
+
     def _check_up(self, kind: Catalogue, name: str) -> None:
         """Make sure that a name is not just one of a backend that lists nothing at the moment."""
         for backend in self.backends:
             if backend.is_up or backend.listings[kind].items or not self.extent(backend, kind):
                 continue
             if name.startswith(self._source(backend).prefix):
+                check_login(backend)
                 raise BackendUnavailable(
                     f"nothing is known of {name[:200]!r}, because backend {backend.name!r} "
                     f"is not up: {backend.failure or 'starting'}"
@@ -341,4 +370,11 @@ class Contents:
             prefix += self._multiplexer.separator
         server = backend.server
         makes_tasks = server is not None and server.era is Era.MODERN and server.makes_tasks
-        return Source(backend.name, prefix, backend.listings, server is not None, makes_tasks)
+        return Source(
+            backend.name,
+            prefix,
+            backend.listings,
+            server is not None,
+            makes_tasks,
+            is_common=not user_of(backend),
+        )

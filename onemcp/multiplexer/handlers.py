@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import trio
 from msgspec import Raw
 
-from onemcp.backend import Call, Caller
+from onemcp.backend import Call, Caller, user_of
 from onemcp.protocol.errors import InvalidParams
 from onemcp.protocol.fields import Fields, join, plain, raw, split, text, value_of
 from onemcp.protocol.jsonrpc import Response
@@ -58,6 +58,9 @@ EMPTY: Final = Raw(b"{}")
 
 _CALLS: Final = {TOOLS: TOOLS_CALL, PROMPTS: PROMPTS_GET}
 
+MEETING: Final = 3.0
+"""How long a user's first list waits for what is their own alone, in seconds."""
+
 Handler: TypeAlias = Callable[["View", Origin, Fields, Caller], Awaitable[Reply]]
 """Serves a request: the view, where it comes from, its parameters, and whose it is."""
 
@@ -90,7 +93,7 @@ def _find_task(view: View, task_id: str, caller: Caller) -> TaskRef | None:
     """Return a task that can be heard of, None where it can't."""
     with contextlib.suppress(InvalidParams):
         ref = view.multiplexer.tasks.open(task_id, caller, view.name)
-        backend = view.multiplexer.backends.get(ref.backend)
+        backend = view.contents.backend(ref.backend)
         server = None if backend is None else backend.server
         heard = server is not None and server.era is Era.MODERN and declares(server.capabilities)
         if heard and view.contents.has_task(ref):
@@ -102,7 +105,17 @@ async def _list(
     kind: Catalogue, view: View, origin: Origin, params: Fields, caller: Caller
 ) -> Reply:
     await trio.lowlevel.checkpoint_if_cancelled()
+    if view.user:
+        await _meet(view)
     return Immediate(Response(origin.id, view.contents.page(kind, params, caller)))
+
+
+async def _meet(view: View) -> None:
+    """Give what has just been started for a user a moment to say what it lists."""
+    with trio.move_on_after(MEETING):
+        for backend in view.contents.backends:
+            if user_of(backend):
+                await backend.wait_tried()
 
 
 async def _call_named(
@@ -113,7 +126,7 @@ async def _call_named(
     while (starting := view.contents.starting(kind, name)) is not None:
         await starting.wait_tried()
     route = view.contents.route(kind, method, name)
-    backend = view.multiplexer.backends[route.backend]
+    backend = view.contents.owner(route)
     if route.name != name:
         params = {**params, "name": raw(route.name)}
     if method == TOOLS_CALL:
@@ -130,23 +143,24 @@ async def _read(view: View, origin: Origin, params: Fields, caller: Caller) -> R
     candidates = view.contents.candidates(uri)
     if not candidates:
         view.contents.check_offered("resources", RESOURCES_READ)
+        view.contents.check_logins()
     if len(candidates) == 1:
         return await carry(admit, origin, candidates[0], call)
     return await ask_in_turn(admit, origin, candidates, call, not_found(uri, caller.era))
 
 
 async def _complete(view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
-    contents, backends = view.contents, view.multiplexer.backends
+    contents = view.contents
     reference = split(params.get("ref", EMPTY), "params.ref")
     match value_of(reference, "type", str):
         case "ref/prompt":
             prompt = text(reference, "name", "params.ref.name")
             route = contents.route(PROMPTS, COMPLETE, prompt)
-            backend, reference["name"] = backends[route.backend], raw(route.name)
+            backend, reference["name"] = contents.owner(route), raw(route.name)
         case "ref/resource":
             uri = text(reference, "uri", "params.ref.uri")
             found = contents.table.route(TEMPLATES, uri)
-            owners = contents.owners(uri) if found is None else [backends[found.backend]]
+            owners = contents.owners(uri) if found is None else [contents.owner(found)]
             if not owners:
                 raise InvalidParams(f"Unknown resource template: {uri[:200]}")
             backend = owners[0]

@@ -68,7 +68,7 @@ def lacking(
     if seen.selection == EVERYTHING or not attainable:
         return frozenset()
     multiplexer = seen.multiplexer
-    whole = multiplexer.view(seen.name, multiplexer.granted(attainable))
+    whole = multiplexer.view(seen.name, multiplexer.granted(attainable), seen.user)
     if whole is None:
         return frozenset()
     scopes = set()

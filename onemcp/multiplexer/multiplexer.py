@@ -5,16 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 from weakref import WeakValueDictionary
 
 import trio
 
 from onemcp.admission import Admission, BackendLimits, Limits
 from onemcp.auth import Scope
-from onemcp.backend import Backend, Caller
+from onemcp.backend import Backend, Caller, Roster, user_of
 from onemcp.protocol.errors import Overloaded, ShuttingDown
 from onemcp.protocol.jsonrpc import Notification
 from onemcp.state import Keyring
@@ -35,15 +35,21 @@ from .view import View
 
 SEPARATOR: Final = "__"
 
-KEPT_VIEWS: Final = 64
-"""How many views of callers with fewer rights are kept while nobody uses them."""
+KEPT_VIEWS: Final = 256
+"""How many views of callers with fewer rights, or of one user, are kept while nobody uses them."""
+
+
+_Key: TypeAlias = tuple[str | None, Selection, str]
+"""An endpoint, what is seen of it, and by whom."""
 
 
 class Multiplexer:
     """Many backends as one server; it observes them all.
 
     Attributes:
-        backends: The backends by name, in configuration order.
+        backends: The backends by name, in configuration order; what each user has for themselves
+            is a stand-in here.
+        rosters: The users of backends that each has for themselves, by the backends' names.
         arrangement: What named views show, and what is seen of the backends at all.
         identity: What onemcp says about itself.
         separator: What stands between a backend's prefix and a name.
@@ -78,6 +84,7 @@ class Multiplexer:
             on_event: Takes what happens.
         """
         self.backends: Mapping[str, Backend] = {}
+        self.rosters: Mapping[str, Roster] = {}
         self.arrangement = Arrangement()
         self.identity = identity
         self.separator = separator
@@ -91,10 +98,8 @@ class Multiplexer:
         self._questions = itertools.count(1)
         self._views: dict[str | None, View] = {}
         # Whoever holds a view goes on being told of what changes, also of an endpoint that is gone.
-        self._in_use: WeakValueDictionary[tuple[str | None, Selection], View] = (
-            WeakValueDictionary()
-        )
-        self._recent: OrderedDict[tuple[str | None, Selection], View] = OrderedDict()
+        self._in_use: WeakValueDictionary[_Key, View] = WeakValueDictionary()
+        self._recent: OrderedDict[_Key, View] = OrderedDict()
         self._granted: dict[frozenset[Scope], Selection] = {}
         self._conflicts: tuple[Conflict, ...] = ()
         self._patterns = PatternWatch(on_event)
@@ -115,13 +120,20 @@ class Multiplexer:
         """The patterns of the configuration that match nothing that there is."""
         return self._patterns.unmatched
 
-    def replace(self, backends: Sequence[Backend]) -> None:
+    def replace(self, backends: Sequence[Backend], rosters: Sequence[Roster] = ()) -> None:
         """Show these backends from now on, in this order.
+
+        Where each user has one for themselves it is the stand-in of a roster.
 
         What clients have subscribed to at a backend that is replaced by one of the same name is
         subscribed to at the new one.
         """
         before, self.backends = self.backends, {backend.name: backend for backend in backends}
+        old_rosters, self.rosters = self.rosters, {roster.name: roster for roster in rosters}
+        for roster in rosters:
+            old_roster = old_rosters.get(roster.name)
+            if old_roster is not None and old_roster is not roster:
+                roster.adopt(old_roster)
         for backend in backends:
             old = before.get(backend.name)
             if old is not None and old is not backend:
@@ -171,34 +183,40 @@ class Multiplexer:
         """The names of all endpoints."""
         return tuple(dict.fromkeys((*self.backends, *self.arrangement.views)))
 
-    def view(self, name: str | None = None, selection: Selection = EVERYTHING) -> View | None:
+    def view(
+        self, name: str | None = None, selection: Selection = EVERYTHING, user: str = ""
+    ) -> View | None:
         """Return the view of an endpoint for those who may see a selection.
 
         Args:
             name: A backend or a named view; None for everything.
             selection: What they may see.
+            user: Who it is, which matters where each user has a backend for themselves.
 
         Returns:
             The view; None where there is no such endpoint, or nothing of it may be seen.
         """
-        view = self._views.get(name) if selection == EVERYTHING else None
+        user = user if self.rosters else ""
+        is_whole = selection == EVERYTHING and not user
+        view = self._views.get(name) if is_whole else None
         if view is not None:
             return view
         if self.endpoint(name) is None:
             return None
-        view = self._in_use.get((name, selection)) or self._new_view(name, selection)
-        if selection == EVERYTHING:
+        key = name, selection, user
+        view = self._in_use.get(key) or self._new_view(*key)
+        if is_whole:
             self._views[name] = view
             return view
-        self._recent[name, selection] = view
-        self._recent.move_to_end((name, selection))
+        self._recent[key] = view
+        self._recent.move_to_end(key)
         if len(self._recent) > KEPT_VIEWS:
             self._recent.popitem(last=False)
         return view if name is None or view.contents.backends else None
 
-    def _new_view(self, name: str | None, selection: Selection) -> View:
-        whole = None if selection == EVERYTHING else self.view(name)
-        view = self._in_use[name, selection] = View(self, name, selection, whole)
+    def _new_view(self, name: str | None, selection: Selection, user: str) -> View:
+        whole = None if selection == EVERYTHING else self.view(name, user=user)
+        view = self._in_use[name, selection, user] = View(self, name, selection, whole, user)
         return view
 
     def regrant(self, granted: Callable[[Caller], Selection | None]) -> None:
@@ -216,16 +234,24 @@ class Multiplexer:
                 selection = None if subscriber.caller is None else granted(subscriber.caller)
                 if selection is None:
                     continue
-                seen = None if selection == NOTHING else self.view(view.name, selection)
+                user = "" if subscriber.caller is None else subscriber.caller.principal
+                seen = None if selection == NOTHING else self.view(view.name, selection, user)
                 if seen is None:
                     subscriber.end()
                 else:
                     seen.adopt(subscriber)
         self.parking.end(lambda caller: granted(caller) == NOTHING)
 
-    def backend(self, name: str) -> Backend | None:
-        """Return the backend that has a name just now."""
-        return self.backends.get(name)
+    def backend(self, name: str, user: str = "") -> Backend | None:
+        """Return the backend that has a name just now, for a user."""
+        roster = self.rosters.get(name) if user else None
+        return self.backends.get(name) if roster is None else roster.backend_of(user)
+
+    def backends_of(self, user: str) -> Iterable[Backend]:
+        """Return what a user has, in configuration order."""
+        if not user or not self.rosters:
+            return self.backends.values()
+        return [backend for name in self.backends if (backend := self.backend(name, user))]
 
     async def admit(
         self, backend: Backend, method: str, caller: Caller, latest: float = math.inf
@@ -276,6 +302,18 @@ class Multiplexer:
         for view in self._all_views():
             view.end_subscriptions()
 
+    def abandon(self, reason: str) -> None:
+        """Fail the calls in flight, because there is no time left to wait for them."""
+        for backend in self.backends.values():
+            backend.abandon(reason)
+        for roster in self.rosters.values():
+            roster.close(reason)
+
+    def drop_users(self, is_out: Callable[[str, float], bool]) -> None:
+        """End what users have for themselves who are let in no more; see `Roster.drop`."""
+        for roster in self.rosters.values():
+            roster.drop(is_out)
+
     def resume(self) -> None:
         """Take calls again: what had been stopped is started anew."""
         self._stopping = False
@@ -284,14 +322,23 @@ class Multiplexer:
         """Take note that a backend's lists, capabilities or state have changed."""
         if self.backends.get(backend.name) is backend:
             self._refresh()
+        else:
+            for view in self._views_of(backend):
+                view.refresh()
 
     def announced(self, backend: Backend, notification: Notification) -> None:
         """Tell subscribers what a backend has announced."""
-        if self.backends.get(backend.name) is not backend:
-            return
+        is_common = self.backends.get(backend.name) is backend
         note = unaddressed(notification)
-        for view in self._all_views():
+        for view in self._all_views() if is_common else self._views_of(backend):
             view.announced(note, backend)
+
+    def _views_of(self, backend: Backend) -> list[View]:
+        """Return the views of the one user who has a backend; none if nobody has it."""
+        roster = self.rosters.get(backend.name)
+        if roster is None or not roster.has(backend):
+            return []
+        return [view for view in self._all_views() if view.user == user_of(backend)]
 
     def _release(
         self,

@@ -36,6 +36,7 @@ class Source:
         listings: What it lists.
         is_known: Whether it has been connected to; before that its lists are still to come.
         makes_tasks: Whether it decides itself which calls are tasks, as the extension has it.
+        is_common: Whether all users have the same one.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Source:
     listings: Listings
     is_known: bool = True
     makes_tasks: bool = False
+    is_common: bool = True
 
 
 @attrs.frozen
@@ -231,13 +233,14 @@ def _expose(
 def _hints(kind: Catalogue, sources: Iterable[Source]) -> tuple[int, bool]:
     """Return for how long a list of some backends is fresh, and whether it is public."""
     hints = [
-        listing
+        (source, listing)
         for source in sources
         for listing in (source.listings[kind],)
         if listing.items or listing.ttl_ms is not None or not source.is_known
     ]
-    ttl_ms = min((hint.ttl_ms or 0 for hint in hints), default=0)
-    return ttl_ms, bool(hints) and all(hint.is_public for hint in hints)
+    ttl_ms = min((hint.ttl_ms or 0 for _, hint in hints), default=0)
+    is_public = all(hint.is_public and source.is_common for source, hint in hints)
+    return ttl_ms, bool(hints) and is_public
 
 
 def _written(item: Item, exposed: str, wording: Wording | None) -> Raw:

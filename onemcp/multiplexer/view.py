@@ -16,7 +16,13 @@ import trio
 from msgspec import Raw
 
 from onemcp.backend import Backend, Caller
-from onemcp.protocol.errors import DeadlineExceeded, InvalidParams, Overloaded, ProtocolError
+from onemcp.protocol.errors import (
+    DeadlineExceeded,
+    InvalidParams,
+    LoginWanted,
+    Overloaded,
+    ProtocolError,
+)
 from onemcp.protocol.fields import split
 from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.jsonrpc import Notification, Request
@@ -29,6 +35,7 @@ from onemcp.protocol.methods import (
 )
 from onemcp.protocol.revisions import Era
 
+from . import logins
 from .audience import Audience
 from .carry import not_found
 from .contents import Contents
@@ -55,6 +62,7 @@ class View:
         name: The endpoint: a backend, a named view, or None for everything.
         multiplexer: What it is a view of.
         selection: What its callers may see at all.
+        user: Who alone sees it; "" where everybody with the same rights does.
         contents: What it shows.
     """
 
@@ -64,6 +72,7 @@ class View:
         name: str | None,
         selection: Selection = EVERYTHING,
         whole: View | None = None,
+        user: str = "",
     ) -> None:
         """Show an endpoint of a multiplexer.
 
@@ -72,13 +81,15 @@ class View:
             name: The endpoint.
             selection: What its callers may see.
             whole: The view of those who may see everything, where these may not.
+            user: Who alone sees it; "" where everybody with the same rights does.
         """
         self.name = name
         self.multiplexer = multiplexer
         self.selection = selection
+        self.user = user
         of_all = None if whole is None else whole.contents
-        self.contents: Contents = Contents(multiplexer, name, selection, of_all)
-        self._audience = Audience(multiplexer.backend, self.contents, multiplexer.tasks.follower)
+        self.contents: Contents = Contents(multiplexer, name, selection, of_all, user)
+        self._audience = Audience(self.contents.backend, self.contents, self.contents.follower)
 
     def initialize(self, revision: str) -> Raw:
         """Answer ``initialize`` in an agreed revision."""
@@ -108,6 +119,8 @@ class View:
     async def _serve(self, request: Request, caller: Caller) -> Reply:
         handler = handler_of(request.method, caller.era)
         params = split(request.params)
+        if self.user:
+            params = await logins.heed(self, request.method, params, caller)
         origin = Origin(request.id, self.name, request.method, params)
         if is_retry(request.method, params, caller):
             self.contents.check_reachable(request.method, params, caller.era)
@@ -116,7 +129,10 @@ class View:
             if isinstance(retried, RoutedCall):
                 return retried
             origin = retried
-        return await handler(self, origin, params, caller)
+        try:
+            return await handler(self, origin, origin.params, caller)
+        except LoginWanted as wanted:
+            return logins.put(wanted, origin, caller)
 
     def roots_changed(self, caller: Caller) -> None:
         """Tell the backends that serve a legacy client that its roots have changed (Roots)."""

@@ -261,6 +261,12 @@ class RequestCancelled(LocalError):
     code = -33009
 
 
+class LoginWanted(LocalError):
+    """The user has to log in at the backend; ``data.url`` says where, if there is a page for it."""
+
+    code = -33010
+
+
 OWN_ERRORS: Final[tuple[type[LocalError], ...]] = (
     BackendUnavailable,
     BackendLost,
@@ -271,5 +277,6 @@ OWN_ERRORS: Final[tuple[type[LocalError], ...]] = (
     InteractionNotPossible,
     ShuttingDown,
     RequestCancelled,
+    LoginWanted,
 )
 """The errors with codes of onemcp's own, as documented in ``docs/reference/errors.md``."""

@@ -4,7 +4,7 @@
 first page, since most instances never show any.
 """
 
-from onemcp.web._connections import Connections, LoginFailed
+from onemcp.web._connections import Connections, LoginFailed, Offer
 from onemcp.web._pages import Pages
 
-__all__ = ["Connections", "LoginFailed", "Pages"]
+__all__ = ["Connections", "LoginFailed", "Offer", "Pages"]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
 from collections import OrderedDict
 from typing import Final
 
@@ -54,6 +55,11 @@ class Logins:
 
     def __repr__(self) -> str:
         return f"<{len(self._logins)} logins>"
+
+    @staticmethod
+    def now() -> float:
+        """Return the time that logins go by, in seconds since the epoch."""
+        return time.time()
 
     def new_browser(self) -> str:
         """Make an id for a browser."""

@@ -28,10 +28,10 @@ from onemcp.auth.server import (
     answer_error,
     origin_of,
 )
-from onemcp.backend.oauth import CALLBACK
+from onemcp.backend.oauth import CALLBACK, CONNECT
 from onemcp.web import _wording as wording
 from onemcp.web._browsing import HEADERS, STYLE, Browsing
-from onemcp.web._connecting import Connecting
+from onemcp.web._connecting import ComingBack, Connecting
 from onemcp.web._connections import Connections
 from onemcp.web._logins import Logins
 from onemcp.web._pages import IssuerOf
@@ -62,8 +62,12 @@ def new_site(
         site.add_url_rule(LOGIN, view_func=pages.log_in, methods=["POST"])
         site.add_url_rule(CONSENT, view_func=pages.consent, methods=["POST"])
     if connections is not None:
-        connecting = Connecting(issuer_of, logins, connections)
-        site.add_url_rule(CALLBACK, view_func=connecting.come_back, methods=["GET"])
+        back = ComingBack(issuer_of, logins, connections)
+        site.add_url_rule(CALLBACK, view_func=back.come_back, methods=["GET"])
+    if connections is not None and server is not None:
+        connecting = Connecting(issuer_of, logins, connections, server)
+        site.add_url_rule(CONNECT + "<name>", view_func=connecting.show, methods=["GET"])
+        site.add_url_rule(CONNECT + "<name>", view_func=connecting.act, methods=["POST"])
     return site
 
 

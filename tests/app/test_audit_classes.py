@@ -184,6 +184,7 @@ EVENTS: Final[dict[What, object]] = {
     What.KEYS: KeysRotated("kid-1"),
     What.BACKEND_LOGIN: Audited(what=What.BACKEND_LOGIN, address=ADDRESS, by="ada"),
     What.BACKEND_LOGIN_REFUSED: Audited(what=What.BACKEND_LOGIN_REFUSED, reason="why"),
+    What.BACKEND_LOGOUT: Audited(what=What.BACKEND_LOGOUT, subject="ada", how="b"),
 }
 
 
@@ -254,6 +255,7 @@ def test_what_the_gateway_does_is_one_line(what: What, written):
         What.KEYS: {"how": "age", "reason": "new key kid-1"},
         What.BACKEND_LOGIN: {"address": ADDRESS, "by": "ada"},
         What.BACKEND_LOGIN_REFUSED: {"reason": "why"},
+        What.BACKEND_LOGOUT: {"subject": "ada", "how": "b"},
     }
     assert line == expected[what]
 

@@ -86,3 +86,36 @@ def test_secrets_are_not_printed():
         ClientCredentialsLogin(client_id="me", client_secret="hidden"),
     ]
     assert "hidden" not in repr(shown)
+
+
+def test_a_login_for_each_user_needs_no_more_than_that():
+    login = parsed({"per": "user"})
+    assert isinstance(login, AuthorizationCodeLogin)
+    assert (login.per, login.max_users, login.user_idle) == ("user", 256, 600.0)
+
+
+@pytest.mark.parametrize("mode", ["none", "external"])
+def test_a_login_for_each_user_takes_users(mode):
+    issuers = [{"issuer": "https://id.example.com", "jwks": "keys.json"}]
+    auth = {"mode": mode, **({"issuers": issuers} if mode == "external" else {})}
+    server = {"url": "https://mcp.example.com/mcp", "auth": {"per": "user"}}
+    document = {"mcpServers": {"b": server}, "auth": auth}
+    with pytest.raises(ConfigurationError, match="has a login for each user"):
+        parse(json.dumps(document), source="f", environ={})
+
+
+@pytest.mark.parametrize(
+    ("url", "auth"),
+    [
+        ("https://me:secret@mcp.example.com/mcp", {"per": "user"}),
+        ("https://mcp.example.com/mcp", {"type": "bearer", "tokenVariable": "T", "per": "user"}),
+        ("https://mcp.example.com/mcp", {"per": "group"}),
+        ("https://mcp.example.com/mcp", {"per": "user", "maxUsers": 0}),
+        ("https://mcp.example.com/mcp", {"per": "user", "userIdle": 0}),
+    ],
+)
+def test_what_contradicts_a_login_for_each_user_is_refused(url, auth):
+    document = {"mcpServers": {"b": {"url": url, "auth": auth}}}
+    with pytest.raises(ConfigurationError) as caught:
+        parse(json.dumps(document), source="f", environ={})
+    assert "secret" not in str(caught.value)

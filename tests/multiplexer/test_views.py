@@ -15,6 +15,7 @@ from onemcp import config
 from onemcp.auth import parse_scopes
 from onemcp.backend import Caller
 from onemcp.multiplexer import ALL_LISTS, Arrangement, ConflictsChanged, Subscriber, View
+from onemcp.multiplexer.multiplexer import KEPT_VIEWS
 from onemcp.multiplexer.table import Conflict
 from onemcp.protocol.errors import InvalidParams, MethodNotFound, ProtocolError
 from onemcp.protocol.fields import raw
@@ -350,11 +351,11 @@ async def test_an_answer_that_comes_after_the_view_has_changed_subscribes_to_not
 async def test_views_nobody_holds_are_forgotten_but_for_the_latest(world: World):
     await world.show(tickets())
     multiplexer = world.multiplexer
-    for number in range(200):
+    for number in range(2 * KEPT_VIEWS):
         assert multiplexer.view(None, multiplexer.granted(parse_scopes([f"backend:{number}"])))
     gc.collect()
-    assert len(multiplexer._in_use) <= 66
-    assert len(multiplexer._granted) <= 64
+    assert len(multiplexer._in_use) <= KEPT_VIEWS + 2
+    assert len(multiplexer._granted) <= KEPT_VIEWS
 
 
 # --- what belongs to no list -----------------------------------------------------------------

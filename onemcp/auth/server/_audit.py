@@ -22,6 +22,7 @@ class What(enum.StrEnum):
     REVOCATION = "revocation"
     INTROSPECTION = "introspection"
     BACKEND_LOGIN = "login at a server"
+    BACKEND_LOGOUT = "logout at a server"
     BACKEND_LOGIN_REFUSED = "login at a server failed"
     CLIENT_REFUSED = "client refused"
     FORM_REFUSED = "form refused"

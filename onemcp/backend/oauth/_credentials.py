@@ -69,6 +69,9 @@ class Credentials(Protocol):
     async def wait_newer(self, version: int) -> None:
         """Wait until somebody else has changed them since `version`."""
 
+    async def wait_lost(self) -> None:
+        """Wait until somebody else has taken them away."""
+
     async def run(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> NoReturn:
@@ -82,6 +85,7 @@ class Versioned:
         """Begin with none."""
         self._version = 0
         self._changed = trio.Event()
+        self._lost = trio.Event()
 
     @property
     def version(self) -> int:
@@ -93,6 +97,15 @@ class Versioned:
         self._version += 1
         self._changed.set()
         self._changed = trio.Event()
+
+    def lose(self) -> None:
+        """Take note that somebody else has taken away what there was."""
+        self._lost.set()
+        self._lost = trio.Event()
+
+    async def wait_lost(self) -> None:
+        """Wait for that."""
+        await self._lost.wait()
 
     async def wait_newer(self, version: int) -> None:
         """Wait for the next after `version`."""

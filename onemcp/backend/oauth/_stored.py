@@ -43,9 +43,19 @@ class StoredLogin(Renewing):
         flow: Flow,
         on_event: Callable[[LoginNoticed | TokenNotRenewed], object],
         now: Callable[[], float] = time.time,
+        remedy: str | None = None,
     ) -> None:
-        """Read nothing yet."""
+        """Read nothing yet.
+
+        Args:
+            place: Where the login is.
+            flow: Asks on behalf of the backend.
+            on_event: Takes what happens.
+            now: Tells the time, in seconds since the epoch.
+            remedy: What somebody can do to log in; by default it is to run `onemcp login`.
+        """
         super().__init__(place.backend, on_event, now)
+        self._how = remedy or f"run `onemcp login {place.backend}`"
         self._place = place
         self._flow = flow
         self._record: LoginRecord | None = None
@@ -65,10 +75,12 @@ class StoredLogin(Renewing):
             except StateError as error:
                 self._unreadable = str(error)
                 return
-            self._unreadable = None
+            self._unreadable, before = None, self._tokens
             if self._take(record) and self._has_looked:
                 self.bump()
                 self._on_event(LoginNoticed(self._place.backend))
+            elif before is not None and self._tokens is None:
+                self.lose()
 
     def _take(self, record: LoginRecord | None) -> bool:
         """Use what is stored; tell whether its tokens are others than those in use."""
@@ -173,7 +185,7 @@ class StoredLogin(Renewing):
 
     def remedy(self, challenge: Challenge) -> str:
         """Ask for `onemcp login`, where that could help."""
-        command = f"run `onemcp login {self._backend}`"
+        command = self._how
         if self._unreadable is not None:
             return self._unreadable
         if not challenge.lacks_scope:

@@ -19,6 +19,7 @@ import attrs
 import trio
 from msgspec import Raw
 
+from onemcp.backend import user_of
 from onemcp.multiplexer.inquiry import GATHER, Inquiry
 from onemcp.multiplexer.parking import ParkedCall, Parking
 from onemcp.multiplexer.reply import Immediate, Reply
@@ -42,7 +43,7 @@ from onemcp.protocol.tasks import TERMINAL, with_related
 
 from .asking import Asker
 from .polled import Polled
-from .register import Register
+from .register import Known, Register, source_of
 
 QUESTIONS_WITHIN: Final = 1.0
 """How long the questions of a task may take to come once they are waited for, in seconds."""
@@ -72,6 +73,12 @@ class Foreign:
     def key(self) -> str:
         """What the call is found by that waits for the task's result."""
         return f"task {self.task_id}"
+
+    @property
+    def known(self) -> Known | None:
+        """What is remembered of it."""
+        backend = self.asker.backend
+        return self.register.find(source_of(backend.name, user_of(backend)), self.asker.task)
 
     def answered(self, result: Raw) -> Reply:
         """Answer the client's request."""
@@ -213,7 +220,7 @@ async def _cancel_legacy(task: Foreign) -> Reply:
     answer = await task.asker.ask(TASKS_CANCEL)
     if isinstance(answer, Failure):
         return task.failed(answer.error)
-    known = task.register.find(task.asker.backend.name, task.asker.task)
+    known = task.known
     if known is not None:
         known.is_cancelled = known.has_ended = True
     return task.answered(join({**fields, "status": raw("cancelled")}))
@@ -221,7 +228,7 @@ async def _cancel_legacy(task: Foreign) -> Reply:
 
 def _as_legacy(task: Foreign, fields: Fields) -> Fields:
     described = taskdesigns.as_legacy(fields, task.task_id)
-    known = task.register.find(task.asker.backend.name, task.asker.task)
+    known = task.known
     if known is not None and known.is_cancelled:
         described["status"] = raw("cancelled")
     return described

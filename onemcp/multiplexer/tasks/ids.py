@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from onemcp.backend import Backend, Call, Caller
+from onemcp.backend import Backend, Call, Caller, user_of
 from onemcp.multiplexer.events import TaskEvent, TaskRefused
 from onemcp.protocol import tasks
 from onemcp.protocol.errors import (
@@ -28,7 +28,7 @@ from onemcp.state import Keyring, Ledger, SealBroken, Sealer
 
 from .finished import Finished
 from .memory import TaskMemory
-from .register import Register, TaskRef
+from .register import Register, TaskRef, source_of
 
 PURPOSE: Final = "task"
 """What the ids are sealed for."""
@@ -132,12 +132,12 @@ class TaskIds:
             return None
         return ref if (ref.principal, ref.endpoint) == (principal, endpoint) else None
 
-    def follower(self, backend: str, backends_id: str) -> tuple[bytes, str] | None:
+    def follower(self, backend: str, backends_id: str, user: str = "") -> tuple[bytes, str] | None:
         """Return a digest of the session that is told of a task's status, and its id of the task.
 
-        None where nobody is.
+        None where nobody is. `user` is whose backend it is; "" where all have the same one.
         """
-        known = self.register.find(backend, backends_id)
+        known = self.register.find(source_of(backend, user), backends_id)
         return None if known is None or not known.session else (known.session, self.seal(known.ref))
 
     def gone(self, caller: Caller) -> InvalidParams:
@@ -234,8 +234,15 @@ class TaskNames:
                 f"backend {self._backend.name!r} has a task with an id of "
                 f"{len(backends_id)} characters, over the limit of {MAX_ID}"
             )
-        principal, backend = self._caller.principal, self._backend.name
-        return TaskRef(principal, self._endpoint, backend, "", backends_id, self._tool)
+        return TaskRef(
+            self._caller.principal,
+            self._endpoint,
+            self._backend.name,
+            "",
+            backends_id,
+            self._tool,
+            user_of(self._backend),
+        )
 
 
 def offers_tasks(declared: dict[str, Any]) -> bool:

@@ -92,7 +92,8 @@ async def _look_up(view: View, origin: Origin, caller: Caller, known: Known) -> 
     """Ask a backend for one of its tasks; one that it doesn't know any more is forgotten."""
     register = view.multiplexer.tasks.register
     origin = attrs.evolve(origin, method=TASKS_GET)
-    if not view.multiplexer.backends[known.ref.backend].is_up:
+    backend = view.contents.backend(known.ref.backend)
+    if backend is None or not backend.is_up:
         return
     try:
         answer = await answer_of(await reply_of(view, origin, known.ref, {}, caller))

@@ -49,6 +49,11 @@ Key: TypeAlias = tuple[str, str]
 """A backend, and its own id of a task."""
 
 
+def source_of(backend: str, user: str) -> str:
+    """Return what tells a backend from all others, where each user may have one of their own."""
+    return f"{backend}\n{user}" if user else backend
+
+
 class TaskRef(msgspec.Struct, frozen=True, array_like=True):
     """What a client's id stands for.
 
@@ -59,6 +64,7 @@ class TaskRef(msgspec.Struct, frozen=True, array_like=True):
         instance: The instance of the backend that has it; empty where there is just one.
         id: The backend's own id.
         tool: The tool whose call it is, as the backend has it; empty where that is not known.
+        user: The user whose backend it is; empty where all users have the same one.
     """
 
     principal: str
@@ -67,11 +73,12 @@ class TaskRef(msgspec.Struct, frozen=True, array_like=True):
     instance: str
     id: str
     tool: str = ""
+    user: str = ""
 
     @property
     def key(self) -> Key:
         """What tells it from the tasks of all others."""
-        return self.backend, self.id
+        return source_of(self.backend, self.user), self.id
 
 
 @attrs.define(eq=False)

@@ -1,0 +1,79 @@
+"""What runs a backend: its login, its connection and its further instances, supervised."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import trio
+
+from onemcp.backend import Backend, ConnectionLost
+from onemcp.backend.oauth import Credentials
+from onemcp.supervision import (
+    Backoff,
+    ChildSpec,
+    Event,
+    Intensity,
+    Pause,
+    Supervisor,
+    What,
+)
+
+from .connecting import stop_seconds
+
+
+def supervise(name: str, backend: Backend, credentials: Credentials | None) -> Supervisor:
+    """Return the supervisor of one backend.
+
+    Args:
+        name: What the supervisor is called among its siblings.
+        backend: The backend.
+        credentials: How onemcp logs in at it, if it does.
+    """
+    settings = backend.config
+    restart = settings.restart
+    connection = ChildSpec(
+        id="connection",
+        start=backend.serve if credentials is None else partial(_serve, backend, credentials),
+        shutdown=stop_seconds(settings.timeouts),
+    )
+    login = [] if credentials is None else [ChildSpec(id="login", start=credentials.run)]
+    return Supervisor(
+        name,
+        [*login, connection, ChildSpec.for_supervisor(backend.pool.supervisor)],
+        intensity=Intensity(restart.intensity, restart.period),
+        backoff=Backoff(initial=restart.backoff.initial, maximum=restart.backoff.maximum),
+        on_exhaustion=Pause(restart.cooldown),
+        # Not found by its name, which a backend shares with the one that is to replace it.
+        on_event=partial(_give_up_when_paused, backend),
+    )
+
+
+async def _serve(
+    backend: Backend, credentials: Credentials, *, task_status: trio.TaskStatus[None]
+) -> None:
+    """Be connected, and anew where somebody has logged out: what was open ends with that.
+
+    Raises:
+        ConnectionLost: The connection ended or could not be made.
+    """
+    task_status.started()
+    reason: ConnectionLost | None = None
+    while reason is None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_until_logged_out, credentials, nursery.cancel_scope)
+            try:
+                await backend.serve()
+            except ConnectionLost as lost:
+                reason = lost
+            nursery.cancel_scope.cancel()
+    raise reason
+
+
+async def _until_logged_out(credentials: Credentials, scope: trio.CancelScope) -> None:
+    await credentials.wait_lost()
+    scope.cancel()
+
+
+def _give_up_when_paused(backend: Backend, event: Event) -> None:
+    if event.what is What.PAUSED:
+        backend.give_up()
