@@ -14,6 +14,7 @@ from onemcp.backend.http import connect_http
 from onemcp.backend.oauth import BearerToken, Challenge, Fetcher, NotNow, OAuthError
 from onemcp.config import BackendLimits, BearerLogin, HttpTransport, Timeouts, Tls
 from onemcp.protocol.fields import raw
+from onemcp.protocol.jsonrpc import Response
 from tests.backend.http.servers import (
     LIMIT,
     Catalogue,
@@ -155,6 +156,35 @@ async def test_a_call_that_lacks_a_scope_fails_alone():
             ]
             assert connection.server is not None
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "method", ["tools/list", "subscriptions/listen", "tasks/get", "resources/read", "x/unknown"]
+)
+@pytest.mark.parametrize("is_granted", [True, False])
+async def test_any_request_is_sent_once_more_with_more_rights_and_no_more_often(method, is_granted):
+    """Lists, streams, tasks and extensions get their step-up as calls do."""
+    credentials = Rotating("one", "two")
+    lacking = 'Bearer error="insufficient_scope", scope="more"'
+    sent: list[str] = []
+
+    async def wants_more(visit: Visit) -> None:
+        sent.append(visit.headers["authorization"])
+        if is_granted and sent[-1] == "Bearer two":
+            await visit.result({"did": method})
+        else:
+            await visit.answer(403, b"no", "text/plain", ("www-authenticate", lacking))
+
+    server = Modern()
+    server.on(method, wants_more)
+    with trio.fail_after(LIMIT):
+        async with serving(server) as url, trio.open_nursery() as nursery:
+            connection = connection_to(url, credentials)
+            await nursery.start(connection.run)
+            answer = await answer_of(connection.open(Call(method, {}, caller())))
+            nursery.cancel_scope.cancel()
+    assert sent == ["Bearer one", "Bearer two"]
+    assert isinstance(answer, Response) is is_granted
 
 
 # --- requests to authorization servers ------------------------------------------------------------
