@@ -34,7 +34,7 @@ from pathlib import Path
 import trio
 
 from onemcp import config
-from onemcp.admission import Admission, Limits
+from onemcp.admission import Admission
 from onemcp.backend import Backend, Identity, Roster, redactor_for
 from onemcp.backend.oauth import connect_at
 from onemcp.backend.process import Guardian, ProcessInstance
@@ -45,8 +45,6 @@ from onemcp.multiplexer import (
     Arrangement,
     Multiplexer,
     Parking,
-    ParkingLimits,
-    SelfDescription,
     TaskIds,
 )
 from onemcp.protocol.fields import raw
@@ -69,6 +67,7 @@ from .events import ReloadApplied
 from .front import EventHook, OpenFront
 from .http import HttpFront
 from .identity import NAME, VERSION
+from .limits import admission_limits, describe, parking_limits
 from .listener import origin_for_browsers
 from .logins import credentials_for
 from .operating import BackendOperator
@@ -134,12 +133,12 @@ class Gateway:
         self._ended = trio.Event()
         self._stopping = False
         self.multiplexer = Multiplexer(
-            _describe(configuration),
+            describe(configuration),
             separator=configuration.naming.separator,
-            admission=Admission(_admission_limits(configuration)),
+            admission=Admission(admission_limits(configuration)),
             parking=Parking(
                 durable.keyring,
-                _parking_limits(configuration),
+                parking_limits(configuration),
                 on_event=on_event,
             ),
             tasks=TaskIds(
@@ -398,34 +397,12 @@ class Gateway:
 
     def _reconfigure(self, new: Configuration) -> None:
         self.multiplexer.reconfigure(
-            _describe(new), separator=new.naming.separator, limits=_admission_limits(new)
+            describe(new), separator=new.naming.separator, limits=admission_limits(new)
         )
-        self.multiplexer.parking.limits = _parking_limits(new)
+        self.multiplexer.parking.limits = parking_limits(new)
         self._front.reconfigure(new)
 
 
 def _tell(listeners: Iterable[EventHook], event: object) -> None:
     for listener in listeners:
         listener(event)
-
-
-def _describe(configuration: Configuration) -> SelfDescription:
-    server = configuration.server
-    return SelfDescription(server.name, VERSION, server.instructions)
-
-
-def _admission_limits(configuration: Configuration) -> Limits:
-    limits = configuration.limits
-    return Limits(
-        limits.in_flight,
-        limits.in_flight_per_principal,
-        limits.queued,
-        limits.queued_per_principal,
-    )
-
-
-def _parking_limits(configuration: Configuration) -> ParkingLimits:
-    limits = configuration.limits
-    return ParkingLimits(
-        limits.parked, limits.parked_per_principal, limits.parked_per_backend, limits.parked_for
-    )

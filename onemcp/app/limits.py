@@ -1,0 +1,34 @@
+"""What the configuration says to the multiplexer, in the multiplexer's terms."""
+
+from __future__ import annotations
+
+from onemcp.admission import Limits
+from onemcp.config import Configuration
+from onemcp.multiplexer import ParkingLimits, SelfDescription
+
+from .identity import VERSION
+
+
+def describe(configuration: Configuration) -> SelfDescription:
+    """Return what the gateway says of itself."""
+    server = configuration.server
+    return SelfDescription(server.name, VERSION, server.instructions)
+
+
+def admission_limits(configuration: Configuration) -> Limits:
+    """Return how many calls are let through at a time, and may wait for that."""
+    limits = configuration.limits
+    return Limits(
+        limits.in_flight,
+        limits.in_flight_per_principal,
+        limits.queued,
+        limits.queued_per_principal,
+    )
+
+
+def parking_limits(configuration: Configuration) -> ParkingLimits:
+    """Return how many calls may wait for their clients, and for how long."""
+    limits = configuration.limits
+    return ParkingLimits(
+        limits.parked, limits.parked_per_principal, limits.parked_per_backend, limits.parked_for
+    )
