@@ -124,6 +124,9 @@ async def test_nobody_waits_where_there_is_no_queue(door: Door):
     assert door.admission.statistics().refused == 1
 
 
+@pytest.mark.requirement(
+    "server/tools#security-considerations-1", "server/utilities/completion#security-1"
+)
 async def test_whoever_has_too_many_waiting_is_told_that_it_is_their_own(door: Door):
     for number in range(6):
         await door.come(str(number))

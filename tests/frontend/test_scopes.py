@@ -284,8 +284,10 @@ async def enter(site: Site, door: str, scopes: str) -> Peer | None:
     "index#implementation-guidelines-1",
     "server/resources#security-considerations-2",
     "server/resources#security-considerations-4",
+    "server/tools#security-considerations-1",
     "server/utilities/caching#security-considerations-2",
     "server/utilities/caching#security-considerations-3",
+    "server/utilities/completion#security-1",
 )
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("scopes", SCOPES)
