@@ -186,3 +186,11 @@ class Auth:
                 f'goes with "mode": "external", not "{self.mode}"',
                 'Remove "issuers", or set "mode" to "external"',
             )
+        services = {name for name, client in self.clients.items() if client.secret is not None}
+        if taken := sorted(services & self.users.keys()):
+            raise InvalidOption(
+                "clients",
+                f"{taken[0]!r} is the name of a user, too: with tokens of its own it would be "
+                "taken for that user",
+                "Rename one of the two",
+            )

@@ -43,7 +43,7 @@ def insert_member(text: str, path: Sequence[str], key: str, value: Any) -> str:
     depth = len(path) - len(left) + 1
     indent = _indent(text, members) or INDENT * depth
     written = json.dumps(value, indent=len(INDENT), ensure_ascii=False)
-    lines = f"{json.dumps(key, ensure_ascii=False)}: {written}".splitlines()
+    lines = f"{json.dumps(key, ensure_ascii=False)}: {written}".split("\n")
     member = "\n".join(f"{indent}{line}" for line in lines)
     if members:
         end = max(each.value.end for each in members.values())

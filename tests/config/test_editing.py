@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from onemcp.config import NotAnObject, insert_member, plain_json, remove_member
@@ -75,6 +75,7 @@ VALUES = st.recursive(
 @given(
     st.dictionaries(KEYS, st.dictionaries(KEYS, VALUES)), KEYS, VALUES, st.sampled_from([None, 2])
 )
+@example({}, "a", "\x85", None)  # a line break to `str.splitlines`, and to nobody else
 def test_what_was_added_is_there_and_what_was_removed_is_as_before(document, where, value, indent):
     text = json.dumps(document, indent=indent)
     added = insert_member(text, [where], "new", value)

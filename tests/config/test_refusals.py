@@ -391,3 +391,19 @@ def test_no_message_holds_what_a_variable_holds():
         ' "prefix": "${TOKEN}/", "protocol": "${TOKEN}"}'
     )
     assert "s3cret" not in "\n".join(problems_of(text))
+
+
+def test_a_service_is_not_taken_for_a_user():
+    service = '"ada": {"secret": "%s", "scopes": ["mcp"]}' % ("s" * 24)
+    user = '"ada": {"password": "$scrypt$x"}'
+    auth = f'"auth": {{"users": {{{user}}}, "clients": {{{service}}}}}'
+    [problem] = problems_of(one('{"command": "x"}')[:-1] + f", {auth}}}")
+    assert "'ada' is the name of a user, too" in problem
+    assert "Rename one" in problem
+
+
+def test_an_app_for_people_may_have_the_name_of_one():
+    app = '"ada": {"redirectUris": ["https://ada.example/"]}'
+    user = '"ada": {"password": "$scrypt$x"}'
+    auth = f'"auth": {{"users": {{{user}}}, "clients": {{{app}}}}}'
+    parse(one('{"command": "x"}')[:-1] + f", {auth}}}", source="f")
