@@ -18,8 +18,9 @@ PATIENCE = 30.0
 PROGRAM = """
 import fcntl, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-if sys.argv[1] == "nohup":
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+# Whatever runs the tests may ignore the signal, as nohup does, and hand that down.
+is_ignored = sys.argv[1] == "nohup"
+signal.signal(signal.SIGHUP, signal.SIG_IGN if is_ignored else signal.SIG_DFL)
 from onemcp.cli import main
 sys.exit(main(["run", "--port", "0"]))
 """
