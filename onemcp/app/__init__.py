@@ -25,6 +25,7 @@ from .gateway import Gateway
 from .identity import NAME, VERSION
 from .issuers import KeysFetched, KeysNotFetched
 from .login import LoginOptions, log_in
+from .policy import check_policy
 from .serving import (
     RunOptions,
     Started,
@@ -69,6 +70,7 @@ __all__ = [
     "StdioOptions",
     "UnknownView",
     "bridge_configuration",
+    "check_policy",
     "demo_configuration",
     "examine",
     "find_configuration",

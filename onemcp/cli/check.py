@@ -28,10 +28,23 @@ def command(ctx: click.Context, file: Path | None, *, as_json: bool) -> None:
         raise click.UsageError("There is no onemcp.json here; name a FILE.")
     try:
         configuration = config.load(path)
+        _check_accounts(configuration)
     except config.ConfigurationError as error:
         click.echo(_problems_json(path, error) if as_json else _problems(error))
         ctx.exit(ExitCode.FAILED)
     click.echo(_summary_json(path, configuration) if as_json else _summary(path, configuration))
+
+
+def _check_accounts(configuration: config.Configuration) -> None:
+    """Check what only the authorization server understands, as `run` does.
+
+    Raises:
+        ConfigurationError: Something can't be right.
+    """
+    if configuration.auth.users or configuration.auth.clients:
+        from onemcp.app import check_policy  # noqa: PLC0415 - slow, and for few
+
+        check_policy(configuration)
 
 
 def _problems(error: config.ConfigurationError) -> str:

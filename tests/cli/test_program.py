@@ -176,6 +176,16 @@ def test_check_tells_everything_that_is_wrong(onemcp, home):
     assert result["problems"][0].keys() == {"file", "line", "column", "path", "message", "remedy"}
 
 
+def test_check_tells_what_is_wrong_with_users_and_clients(onemcp, home):
+    users = {"ada": {"password": "$scrypt$hidden", "scopes": ["nonsense:x"]}}
+    (home / "bad.json").write_text(json.dumps({**json.loads(GOOD), "auth": {"users": users}}))
+    ended = onemcp("check", "bad.json")
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert "auth.users.ada.password" in ended.stdout
+    assert "auth.users.ada.scopes[0]" in ended.stdout
+    assert "hidden" not in ended.stdout
+
+
 def test_check_of_a_missing_file_is_one_problem(onemcp):
     ended = onemcp("check", "missing.json")
     assert ended.returncode == 1
