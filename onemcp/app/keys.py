@@ -54,6 +54,7 @@ class SigningKeys:
         self._stores: dict[Path | None, KeyStore] = {}
         self._used: Configuration | None = None
         self._news = trio.Event()
+        self._file = trio.Lock()  # what was read before a rotation must not be taken after it
 
     async def prepare(self, configuration: Configuration) -> None:
         """Read the keys of a configuration, unless they are known.
@@ -118,7 +119,8 @@ class SigningKeys:
         assert file is not None  # noqa: S101  (for mypy: it is watched)
         try:
             # Never made anew: that would end every token because a file is away for a moment.
-            self._take(path, await trio.to_thread.run_sync(load_keys, file))
+            async with self._file:
+                self._take(path, await trio.to_thread.run_sync(load_keys, file))
         except StateError as error:
             on_event(KeysUnreadable(str(error)))
 
@@ -145,13 +147,14 @@ class SigningKeys:
             return rotated(keys, now, issued) if is_due(keys, now, lifetime) else keys
 
         try:
-            keys = await trio.to_thread.run_sync(change_keys, path, change)
+            async with self._file:
+                keys = await trio.to_thread.run_sync(change_keys, path, change)
+                self._take(None, keys)
         except (StateError, ValueError) as error:
             on_event(KeysNotRotated(str(error)))
             await trio.sleep(LONGEST_SLEEP)
         else:
             on_event(KeysRotated(keys.newest.key_id))
-            self._take(None, keys)
 
     def _take(self, path: Path | None, keys: KeyStore) -> None:
         known = self._stores.get(path)

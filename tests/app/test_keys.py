@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 
+import trio
+import trio.testing
+
 from onemcp.app import KeysNotRotated, KeysRotated, KeysUnreadable
+from onemcp.app.keys import SigningKeys
 from onemcp.auth import (
     KeyStore,
     SigningKey,
     change_keys,
+    load_keys,
     load_or_create_keys,
     new_token,
     renewed,
     rotated,
 )
 from onemcp.auth._keyfile import _dump
+from onemcp.config import Configuration
 from onemcp.config._auth import DAY
 from tests.app.test_reload import SERVER, serving
 from tests.support.eventually import eventually
@@ -40,6 +47,34 @@ async def test_keys_are_rotated_by_age_and_nobody_is_logged_out(tmp_path):
         assert [event.key_id for event in world.of(KeysRotated)] == [keys.newest.key_id]
         assert old.newest.key_id in {key.key_id for key in keys.keys}
         assert await world.status(new_token(KeyStore([keys.newest]), "ada", 60)) == 200
+
+
+async def test_what_was_read_before_a_rotation_is_not_taken_after_it(tmp_path, monkeypatch):
+    path = tmp_path / "keys.json"
+    old = write_keys(path, time.time() - 2 * DAY)
+    has_changed = threading.Event()
+
+    def read_slowly(file):
+        keys = load_keys(file)
+        has_changed.wait(0.2)  # while it reads, nothing may change
+        return keys
+
+    def change(file, how):
+        keys = change_keys(file, how)
+        has_changed.set()
+        return keys
+
+    monkeypatch.setattr("onemcp.app.keys.load_keys", read_slowly)
+    monkeypatch.setattr("onemcp.app.keys.change_keys", change)
+    keys = SigningKeys(lambda: old, tmp_path)
+    await keys.prepare(Configuration())
+    events = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keys._read, None, events.append)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(keys._rotate_now, path, DAY, events.append)
+    assert keys.current is not None
+    assert [event.key_id for event in events] == [keys.current.newest.key_id]
 
 
 async def test_what_others_do_to_the_keys_counts_at_once(tmp_path):
