@@ -14,10 +14,11 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from quart import Response, request
 
-from onemcp.auth.server import AuthorizationServer, LogIn, OAuthError, TooManyRequests
+from onemcp.auth.server import AuthorizationServer, OAuthError
 from onemcp.backend.oauth import CONNECT, new_cookie
 from onemcp.web._browsing import Browsing
 from onemcp.web._connections import Connections, LoginFailed, Offer
+from onemcp.web._entering import Entering
 from onemcp.web._logins import Logins
 from onemcp.web._pages import IssuerOf
 
@@ -45,20 +46,17 @@ class ComingBack(Browsing):
             return await self._message(str(error), HTTPStatus.BAD_REQUEST)
         page = await self._page("connected.html", HTTPStatus.OK, "'none'", backend=backend)
         page.headers["Referrer-Policy"] = "no-referrer"
-        page.delete_cookie(self._pass_name, path="/", secure=self._is_secure, httponly=True)
+        cookie = _pass_name(secure=self._is_secure)
+        page.delete_cookie(cookie, path="/", secure=self._is_secure, httponly=True)
         return page
-
-    @property
-    def _pass_name(self) -> str:
-        return "__Host-onemcp-login" if self._is_secure else "onemcp-login"
 
     @property
     def _pass(self) -> str:
         """What the browser holds that has begun a login."""
-        return str(request.cookies.get(self._pass_name, ""))
+        return str(request.cookies.get(_pass_name(secure=self._is_secure), ""))
 
 
-class Connecting(ComingBack):
+class Connecting(Entering):
     """The pages where users begin to log in at backends, and log out of them."""
 
     def __init__(
@@ -69,14 +67,14 @@ class Connecting(ComingBack):
         server: AuthorizationServer,
     ) -> None:
         """Serve people who log in at backends; `server` knows who they are."""
-        super().__init__(issuer_of, logins, connections)
-        self._server = server
+        super().__init__(issuer_of, logins, server)
+        self._connections = connections
 
     async def show(self, name: str) -> Response:
         """Show somebody who has logged in here what there is at a backend."""
-        subject = self._subject(name)
+        subject = self._subject(_about(name))
         if subject is None:
-            return await self._login_page(name)
+            return await self._login_page(_path(name), _about(name))
         offer = await self._connections.offer(name, subject)
         if offer is None:
             return await self._message("There is no such page.", HTTPStatus.NOT_FOUND)
@@ -84,13 +82,15 @@ class Connecting(ComingBack):
 
     async def act(self, name: str) -> Response:
         """Let somebody log in here, or do what somebody who has decides."""
-        form = await request.form
-        if not self._logins.is_form_token(form.get("token", ""), self._browser, _about(name)):
-            text = "The form was not made for this browser."
-            return await self._message(text, HTTPStatus.FORBIDDEN)
+        try:
+            form = await self._form()
+            self._check_form(form, _about(name))
+        except OAuthError as error:
+            said = f"{error.description[:1].upper()}{error.description[1:]}."
+            return await self._message(said, HTTPStatus(error.status))
         if "username" in form or "code" in form:
             return await self._log_in(name, form)
-        subject = self._subject(name)
+        subject = self._subject(_about(name))
         offer = None if subject is None else await self._connections.offer(name, subject)
         if subject is None or offer is None:
             return self._redirect(_path(name))
@@ -110,44 +110,18 @@ class Connecting(ComingBack):
         page = await self._page(
             "continue.html", HTTPStatus.OK, "'none'", backend=name, url=url, host=host
         )
+        held = _pass_name(secure=self._is_secure)
         page.set_cookie(
-            self._pass_name, cookie, secure=self._is_secure, httponly=True, samesite="Lax", path="/"
+            held, cookie, secure=self._is_secure, httponly=True, samesite="Lax", path="/"
         )
         return page
 
     async def _log_in(self, name: str, form: Any) -> Response:
-        code = form.get("code", "").strip()
-        said = form.get("username", "").strip()
-        attempt = LogIn(said, form.get("password", ""), code, self._address)
         try:
-            subject = await self._server.log_in(attempt)
+            browser = await self._enter(form, _about(name))
         except OAuthError as error:
-            return await self._login_page(name, error, said)
-        now = self._logins.now()
-        browser = self._logins.log_in(subject, _about(name), now, secure=self._is_secure)
+            return await self._login_page(_path(name), _about(name), error=error, form=form)
         return self._with_cookie(self._redirect(_path(name)), browser)
-
-    async def _login_page(
-        self, name: str, error: OAuthError | None = None, said: str = ""
-    ) -> Response:
-        browser = self._browser or self._logins.new_browser()
-        page = await self._page(
-            "login.html",
-            HTTPStatus.OK if error is None else HTTPStatus(error.status),
-            "'self'",
-            action=_path(name),
-            query="",
-            token=self._logins.form_token(browser, _about(name)),
-            client=None,
-            issuer=self._issuer,
-            error=None if error is None else error.description,
-            name=said,
-            has_people=any(person.password for person in self._server.policy.people.values()),
-            has_code=self._server.has_code,
-        )
-        if isinstance(error, TooManyRequests):
-            page.headers["Retry-After"] = str(error.retry_after)
-        return self._with_cookie(page, browser)
 
     async def _offer_page(self, offer: Offer, subject: str) -> Response:
         return await self._page(
@@ -162,17 +136,14 @@ class Connecting(ComingBack):
             subject=subject,
         )
 
-    def _subject(self, name: str) -> str | None:
-        """Tell who has logged in here, so that it counts for a backend."""
-        login = self._logins.find(self._browser, _about(name), self._logins.now())
-        if login is None or self._server.is_logged_out(login.subject, login.since):
-            return None
-        return login.subject
-
 
 def _about(name: str) -> str:
     """Return what a login and a form are for; no query of an authorization request is like it."""
     return f"connect {name}"
+
+
+def _pass_name(*, secure: bool) -> str:
+    return "__Host-onemcp-login" if secure else "onemcp-login"
 
 
 def _path(name: str) -> str:

@@ -6,7 +6,6 @@ request's query, which is checked anew each time.
 
 from __future__ import annotations
 
-import time
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -20,7 +19,6 @@ from onemcp.auth.server import (
     AuthorizationRequest,
     AuthorizationServer,
     Form,
-    LogIn,
     OAuthError,
     RedirectedError,
     TooManyRequests,
@@ -33,6 +31,7 @@ from onemcp.web import _wording as wording
 from onemcp.web._browsing import HEADERS, STYLE, Browsing
 from onemcp.web._connecting import ComingBack, Connecting
 from onemcp.web._connections import Connections
+from onemcp.web._entering import Entering
 from onemcp.web._logins import Logins
 from onemcp.web._pages import IssuerOf
 
@@ -87,11 +86,7 @@ class _General(Browsing):
         return await self._message("There is no such page.", HTTPStatus.NOT_FOUND)
 
 
-class _Site(Browsing):
-    def __init__(self, issuer_of: IssuerOf, logins: Logins, server: AuthorizationServer) -> None:
-        super().__init__(issuer_of, logins)
-        self._server = server
-
+class _Site(Entering):
     # --- the pages ------------------------------------------------------------------------------
 
     async def authorize(self) -> Response:
@@ -105,41 +100,36 @@ class _Site(Browsing):
             return self._redirect(answer_error(error, self._issuer))
         subject = self._subject(query)
         if subject is None:
-            return await self._login_page(query, asked)
+            return await self._ask_in(query, asked)
         return await self._consent_page(query, asked, subject)
 
     async def log_in(self) -> Response:
         """Let somebody log in."""
         try:
-            form, query = await self._form()
+            form = await self._form()
+            query = form.get("request", "")
             asked = await self._asked(query)
             self._check_form(form, query)
         except (OAuthError, RedirectedError) as error:
             return await self._refused(error)
-        attempt = LogIn(
-            form.get("username", "").strip(),
-            form.get("password", ""),
-            form.get("code", "").strip(),
-            self._address,
-        )
         try:
-            subject = await self._server.log_in(attempt)
+            browser = await self._enter(form, query)
         except OAuthError as error:
-            return await self._login_page(query, asked, error, attempt.name)
-        browser = self._logins.log_in(subject, query, time.time(), secure=self._is_secure)
+            return await self._ask_in(query, asked, error=error, form=form)
         return self._with_cookie(self._redirect(f"{AUTHORIZE}?{query}"), browser)
 
     async def consent(self) -> Response:
         """Do as somebody has decided."""
         try:
-            form, query = await self._form()
+            form = await self._form()
+            query = form.get("request", "")
             asked = await self._asked(query)
             self._check_form(form, query)
         except (OAuthError, RedirectedError) as error:
             return await self._refused(error)
         subject = self._subject(query)
         if subject is None:
-            return await self._login_page(query, asked)
+            return await self._ask_in(query, asked)
         if form.get("decision") == "allow":
             scopes = parse_scopes(form.getlist("scope"))
             target = self._server.agree(asked, subject, scopes, self._address)
@@ -151,31 +141,9 @@ class _Site(Browsing):
 
     # --- what they are made of ------------------------------------------------------------------
 
-    async def _login_page(
-        self,
-        query: str,
-        asked: AuthorizationRequest,
-        error: OAuthError | None = None,
-        name: str = "",
-    ) -> Response:
-        browser = self._browser or self._logins.new_browser()
-        page = await self._page(
-            "login.html",
-            HTTPStatus.OK if error is None else HTTPStatus(error.status),
-            "'self'",
-            action=LOGIN,
-            query=query,
-            token=self._logins.form_token(browser, query),
-            client=asked.client.name,
-            issuer=self._issuer,
-            error=None if error is None else error.description,
-            name=name,
-            has_people=any(person.password for person in self._server.policy.people.values()),
-            has_code=self._server.has_code,
-        )
-        if isinstance(error, TooManyRequests):
-            page.headers["Retry-After"] = str(error.retry_after)
-        return self._with_cookie(page, browser)
+    async def _ask_in(self, query: str, asked: AuthorizationRequest, **failed: Any) -> Response:
+        name = asked.client.name
+        return await self._login_page(LOGIN, query, query=query, client=name, **failed)
 
     async def _consent_page(
         self, query: str, asked: AuthorizationRequest, subject: str
@@ -215,26 +183,3 @@ class _Site(Browsing):
             self._server.note_refusal(What.MALFORMED, self._address, error)
             raise
         return await self._server.begin(form, self._issuer, self._address)
-
-    async def _form(self) -> tuple[Any, str]:
-        form = await request.form
-        if any(len(form.getlist(name)) > 1 for name in form if name != "scope"):
-            error = OAuthError("invalid_request", "a field is given more than once")
-            self._server.note_refusal(What.MALFORMED, self._address, error)
-            raise error
-        return form, form.get("request", "")
-
-    def _subject(self, query: str) -> str | None:
-        """Tell who has logged in, so that it counts for a request."""
-        login = self._logins.find(self._browser, query, time.time())
-        if login is None or self._server.is_logged_out(login.subject, login.since):
-            return None
-        return login.subject
-
-    def _check_form(self, form: Any, query: str) -> None:
-        if not self._logins.is_form_token(form.get("token", ""), self._browser, query):
-            error = OAuthError(
-                "access_denied", "the form was not made for this browser", status=403
-            )
-            self._server.note_refusal(What.FORM_REFUSED, self._address, error)
-            raise error

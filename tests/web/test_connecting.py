@@ -37,7 +37,7 @@ class Gateway:
         password = hash_password(PASSWORD)
         names = ("alice", "bob")
         people.server = people.start(people={n: Person(name=n, password=password) for n in names})
-        self.server = people.server
+        self.server, self.audit = people.server, people.audit
         each = AuthorizationCodeLogin(per="user")
         backends = (
             Backend(name="b", transport=HttpTransport(url=URL, auth=each)),
@@ -137,6 +137,18 @@ async def test_a_form_of_another_browser_does_nothing(gateway):
     token = re.search(r'name="token" value="([^"]+)"', bob.pages[-1].text)[1]
     answer = await alice.client.post(PAGE, data={"decision": "connect", "token": token})
     assert answer.status_code == 403
+    assert gateway.world.asked == []
+
+
+async def test_a_form_that_was_forged_or_says_a_thing_twice_is_refused_and_written_down(gateway):
+    alice = await gateway.come("alice")
+    gateway.audit.clear()
+    forged = await alice.client.post(PAGE, data={"decision": "connect", "token": "forged"})
+    assert (forged.status_code, gateway.audit[-1].what) == (403, What.FORM_REFUSED)
+    token = re.search(r'name="token" value="([^"]+)"', alice.pages[-1].text)[1]
+    fields = {"decision": ["connect", "forget"], "token": token}
+    twice = await alice.client.post(PAGE, data=fields)
+    assert (twice.status_code, gateway.audit[-1].what) == (400, What.MALFORMED)
     assert gateway.world.asked == []
 
 

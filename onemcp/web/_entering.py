@@ -1,0 +1,116 @@
+"""What pages have in common that somebody has to log in for."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from quart import Response, request
+
+from onemcp.auth.server import AuthorizationServer, LogIn, OAuthError, TooManyRequests, What
+from onemcp.web._browsing import Browsing
+from onemcp.web._logins import Logins
+from onemcp.web._pages import IssuerOf
+
+
+class Entering(Browsing):
+    """The pages of one kind, and who has logged in to see them.
+
+    A login and a form are for one thing, which is named: the query of an authorization request, or
+    a backend.
+    """
+
+    def __init__(self, issuer_of: IssuerOf, logins: Logins, server: AuthorizationServer) -> None:
+        """Serve people who log in; `server` knows who they are."""
+        super().__init__(issuer_of, logins)
+        self._server = server
+
+    def _subject(self, about: str) -> str | None:
+        """Tell who has logged in, so that it counts for something."""
+        login = self._logins.find(self._browser, about, self._logins.now())
+        if login is None or self._server.is_logged_out(login.subject, login.since):
+            return None
+        return login.subject
+
+    async def _enter(self, form: Any, about: str) -> str:
+        """Let somebody in; return the browser's new id.
+
+        Raises:
+            OAuthError: It is nobody who may, or too often.
+        """
+        attempt = LogIn(
+            _name_in(form), form.get("password", ""), form.get("code", "").strip(), self._address
+        )
+        subject = await self._server.log_in(attempt)
+        return self._logins.log_in(subject, about, self._logins.now(), secure=self._is_secure)
+
+    async def _login_page(
+        self,
+        action: str,
+        about: str,
+        *,
+        query: str = "",
+        client: str | None = None,
+        error: OAuthError | None = None,
+        form: Any = None,
+    ) -> Response:
+        """Ask somebody to log in.
+
+        Args:
+            action: Where the form leads.
+            about: What the login is for.
+            query: The authorization request, where it is for one.
+            client: The program that has sent the browser, if one has.
+            error: Why the last attempt has failed, and
+            form: what was filled in there.
+        """
+        browser = self._browser or self._logins.new_browser()
+        page = await self._page(
+            "login.html",
+            HTTPStatus.OK if error is None else HTTPStatus(error.status),
+            "'self'",
+            action=action,
+            query=query,
+            token=self._logins.form_token(browser, about),
+            client=client,
+            issuer=self._issuer,
+            error=None if error is None else error.description,
+            name="" if form is None else _name_in(form),
+            has_people=any(person.password for person in self._server.policy.people.values()),
+            has_code=self._server.has_code,
+        )
+        if isinstance(error, TooManyRequests):
+            page.headers["Retry-After"] = str(error.retry_after)
+        return self._with_cookie(page, browser)
+
+    # --- forms ----------------------------------------------------------------------------------
+
+    async def _form(self) -> Any:
+        """Return what a form sends.
+
+        Raises:
+            OAuthError: It sends what forms of ours don't.
+        """
+        form = await request.form
+        if any(len(form.getlist(name)) > 1 for name in form if name != "scope"):
+            error = OAuthError("invalid_request", "a field is given more than once")
+            self._server.note_refusal(What.MALFORMED, self._address, error)
+            raise error
+        return form
+
+    def _check_form(self, form: Any, about: str) -> None:
+        """Make sure that a form was made for this browser, and for this.
+
+        Raises:
+            OAuthError: It was not.
+        """
+        if not self._logins.is_form_token(form.get("token", ""), self._browser, about):
+            error = OAuthError(
+                "access_denied", "the form was not made for this browser", status=403
+            )
+            self._server.note_refusal(What.FORM_REFUSED, self._address, error)
+            raise error
+
+
+def _name_in(form: Any) -> str:
+    return str(form.get("username", "")).strip()
