@@ -1,6 +1,7 @@
 """The one configuration file: what it may say, how it is read, and how changes to it are seen."""
 
 from onemcp.config._auth import Auth, AuthMode, Issuer, OAuthClient, User
+from onemcp.config._backend import Backend, Backoff, Instances, Protocol, Restart, Timeouts
 from onemcp.config._differences import differences
 from onemcp.config._editing import NotAnObject, insert_member, remove_member
 from onemcp.config._files import (
@@ -16,6 +17,7 @@ from onemcp.config._files import (
 from onemcp.config._json import plain_json
 from onemcp.config._limits import BackendLimits, Limits
 from onemcp.config._load import load, parse
+from onemcp.config._log import Log, LogFormat, LogLevel
 from onemcp.config._login import (
     AuthorizationCodeLogin,
     BearerLogin,
@@ -23,25 +25,7 @@ from onemcp.config._login import (
     Login,
     SigningAlgorithm,
 )
-from onemcp.config._model import (
-    Backend,
-    Backoff,
-    Configuration,
-    Control,
-    HttpTransport,
-    HttpType,
-    Instances,
-    Log,
-    LogFormat,
-    LogLevel,
-    Naming,
-    Protocol,
-    Restart,
-    StdioTransport,
-    Timeouts,
-    Tls,
-    Transport,
-)
+from onemcp.config._model import Configuration, Control, Naming
 from onemcp.config._problems import ConfigurationError, Problem
 from onemcp.config._reload import (
     ConfigurationEvent,
@@ -56,6 +40,7 @@ from onemcp.config._rules import InvalidOption, origin_of
 from onemcp.config._schema import schema
 from onemcp.config._server import Server
 from onemcp.config._telemetry import Readers, Telemetry
+from onemcp.config._transport import HttpTransport, HttpType, StdioTransport, Tls, Transport
 from onemcp.config._views import Patterns, View, WordedPatterns, Wording
 from onemcp.config._watch import watch
 

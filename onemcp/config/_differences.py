@@ -7,7 +7,8 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from onemcp.config._model import Backend, Configuration
+from onemcp.config._backend import Backend
+from onemcp.config._model import Configuration
 from onemcp.config._problems import Path, camel_case, render_path
 from onemcp.config._views import View
 

@@ -11,7 +11,7 @@ from onemcp.config._auth import Auth
 from onemcp.config._views import Flaw, View, contradictions, flaws
 
 if TYPE_CHECKING:
-    from onemcp.config._model import Backend
+    from onemcp.config._backend import Backend
 
 
 def find_flaws(backends: Iterable[Backend], views: Iterable[View], auth: Auth) -> Iterator[Flaw]:

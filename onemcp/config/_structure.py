@@ -12,28 +12,17 @@ from cattrs import AttributeValidationNote, BaseValidationError, IterableValidat
 from cattrs.gen import make_dict_structure_fn, override
 
 from onemcp.config._auth import Auth, Issuer, OAuthClient, User
+from onemcp.config._backend import Backend, Backoff, Instances, Restart, Timeouts
 from onemcp.config._flaws import find_flaws
 from onemcp.config._limits import BackendLimits, Limits
+from onemcp.config._log import Log
 from onemcp.config._login import LOGINS, Login
-from onemcp.config._model import (
-    Backend,
-    Backoff,
-    Configuration,
-    Control,
-    HttpTransport,
-    Instances,
-    Log,
-    Naming,
-    Restart,
-    StdioTransport,
-    Timeouts,
-    Tls,
-    Transport,
-)
+from onemcp.config._model import Configuration, Control, Naming
 from onemcp.config._problems import Path, camel_case
 from onemcp.config._rules import InvalidOption
 from onemcp.config._server import Server
 from onemcp.config._telemetry import Telemetry
+from onemcp.config._transport import HttpTransport, StdioTransport, Tls, Transport
 from onemcp.config._views import Patterns, View, WordedPatterns, Wording
 
 T = TypeVar("T")
