@@ -21,11 +21,9 @@ from msgspec import Raw
 from onemcp.backend import Answer, Backend, Call, Exchange, Incoming, open_call
 from onemcp.protocol import tasks, translation
 from onemcp.protocol.errors import (
-    HOP_ERRORS,
     BackendProtocolError,
     DeadlineExceeded,
     InteractionNotPossible,
-    InvalidParams,
     LocalError,
     ProtocolError,
     RemoteError,
@@ -40,9 +38,10 @@ from onemcp.protocol.methods import (
     PROGRESS,
     TASK_CHANGED,
 )
-from onemcp.protocol.questions import ASKING, URL_REQUIRED, required_urls
+from onemcp.protocol.questions import ASKING, required_urls
 from onemcp.protocol.revisions import Era
 
+from .answers import check_meant, era_of_backend, translate_result
 from .inquiry import MAX_ROUNDS, Inquiry, Origin, refusal_of
 from .rounds import Round, check_declared
 from .tasks import TaskNames
@@ -255,8 +254,7 @@ class RoutedCall:
             raise trio.EndOfChannel
 
     def _on_result(self, result: Raw) -> Incoming | None:
-        caller, server = self._call.caller, self._backend.server
-        source = Era.LEGACY if server is None else server.era
+        caller, source = self._call.caller, era_of_backend(self._backend)
         if source is Era.MODERN and translation.is_input_required(result):
             if caller.era is Era.LEGACY or self._call.method not in ASKING:
                 self._begin_round(result)
@@ -265,34 +263,8 @@ class RoutedCall:
         if self._call.task is not None and tasks.is_handle(self._call.method, result, source):
             self.handle = result
             return self._end(Response(self._origin.id, result))
-        info = None if server is None else server.info
-        method, params = self._call.method, self._call.params
-        try:
-            self._check_takes_task(result, source)
-            result = translation.translate_result(method, result, source, caller.era, info)
-            if source is Era.LEGACY and caller.era is Era.MODERN:
-                result = tasks.with_related(result, None)
-            names = self._names
-            result = tasks.rename_in_result(
-                method, params, result, source, names.to_client, made=names.made
-            )
-        except InvalidParams as error:
-            name = self._backend.name
-            raise BackendProtocolError(
-                f"backend {name!r} answered {method} with nonsense: {error}"
-            ) from error
+        result = translate_result(result, self._backend, self._call, self._names)
         return self._end(Response(self._origin.id, result))
-
-    def _check_takes_task(self, result: Raw, source: Era) -> None:
-        """Make sure that a client which gets a task has declared that it can deal with one."""
-        method, caller = self._call.method, self._call.caller
-        if source is not caller.era or caller.era is Era.LEGACY or method not in ASKING:
-            return  # in legacy revisions it means nothing at all
-        if tasks.makes_task(result) and not tasks.declares(plain(caller.capabilities)):
-            raise BackendProtocolError(
-                f"backend {self._backend.name!r} answered {method} with a task, "
-                "to a client that has not declared that it can deal with any"
-            )
 
     def _begin_round(self, result: Raw) -> None:
         if self._call.method not in ASKING:
@@ -315,26 +287,10 @@ class RoutedCall:
         lacking = None if self._inquiry is None else self._inquiry.handed_on(error)
         if lacking is not None:
             return self._fail(lacking)
-        self._check_meant(RemoteError(error))
+        check_meant(RemoteError(error), self._backend, self._call)
         uri = value_of(self._call.params, "uri", str)
         translated = translation.translate_error(method, error, caller.era, uri)
         return self._end(Failure(self._origin.id, translated), RemoteError)
-
-    def _check_meant(self, error: RemoteError) -> None:
-        """Make sure that an error means the same to the client as to the backend.
-
-        Raises:
-            BackendProtocolError: It is about how onemcp has sent the request, or has a code that
-                the client's revision forbids (2026-07-28, Overview, Error Codes).
-        """
-        server, to = self._backend.server, self._call.caller.era
-        within_legacy = to is Era.LEGACY and server is not None and server.era is Era.LEGACY
-        is_of_hop = error.code in HOP_ERRORS and not within_legacy
-        if is_of_hop or (error.code == URL_REQUIRED and to is Era.MODERN):
-            raise BackendProtocolError(
-                f"backend {self._backend.name!r} answered {self._call.method} with the error "
-                f"{error.code}, which is none of the client's: {error.message[:200]}"
-            )
 
     def _on_notification(self, note: Notification) -> Notification | None:
         if note.method == LOG_MESSAGE:
