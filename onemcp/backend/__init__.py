@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from .backend import STOPPED, Backend
+from .backend import Backend
 from .call import Call, Caller
 from .connection import Connection, ConnectionLost, HandshakeFailed, ServerDescription
 from .events import (
@@ -33,6 +33,7 @@ from .exchange import Answer, Exchange, Incoming
 from .personal import Member, PersonalBackend, Roster, check_login, user_of
 from .redaction import Redactor, redactor_for
 from .setup import BackendObserver, Identity, Setup
+from .standing import STOPPED
 from .succession import open_call, open_call_nowait
 
 __all__ = [

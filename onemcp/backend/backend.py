@@ -17,7 +17,7 @@ import attrs
 import trio
 
 from onemcp import config
-from onemcp.protocol.errors import BackendUnavailable, Overloaded, ShuttingDown
+from onemcp.protocol.errors import Overloaded
 from onemcp.protocol.jsonrpc import Notification
 from onemcp.protocol.methods import (
     PROGRESS,
@@ -47,17 +47,13 @@ from .keeping import Keeper
 from .oauth import Credentials
 from .pool import Pool
 from .setup import BackendObserver, Connect, Identity, Setup
-from .succession import Replaced
+from .standing import STOPPED, Standing
 from .upstream import Upstream
 
 SHUTDOWN: Final = 30.0
 """How long an instance may take to stop, in seconds, where nothing else is said."""
 
 _ANNOUNCED: Final = frozenset({RESOURCE_UPDATED, TASK_CHANGED, TASK_STATUS, PROGRESS})
-
-
-STOPPED: Final = "it was stopped by an operator"
-"""Why a backend is down that was told to be."""
 
 LOGIN_PAUSE: Final = 600.0
 """How long a backend that wants a login is left alone, in seconds, if not for longer."""
@@ -69,8 +65,7 @@ class Backend:
     Attributes:
         config: How it is configured.
         server: What it said about itself last, or None before the first handshake.
-        failure: Why it is not connected, or None.
-        needs_login: Whether that is for want of a login.
+        standing: Whether it takes calls.
         upstream: What is subscribed to at it.
         errands: What it is asked on nobody's behalf.
         pool: Its instances.
@@ -100,21 +95,13 @@ class Backend:
         """
         self.config = config
         self.server: ServerDescription | None = None
-        self.failure: str | None = None
-        self.needs_login = False
+        self.standing = Standing(config.name)
         self.upstream = Upstream(identity.caller, self._on_notification)
         self.errands = Errands()
         self._on_event = on_event
         self._connect = connect
         self._observer = observer
         self._caller = identity.caller
-        self._up = trio.Event()
-        self._given_up = False
-        self._has_been_up = False
-        self._draining = False
-        self._held = False
-        self._halted = False
-        self._successor: Backend | None = None
         self._keeper = Keeper(
             config,
             identity.caller,
@@ -146,6 +133,21 @@ class Backend:
         return self.pool.primary is not None
 
     @property
+    def failure(self) -> str | None:
+        """Why it is not connected, or None."""
+        return self.standing.failure
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether that is for want of a login."""
+        return self.standing.needs_login
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it is not known yet if the backend comes up at all."""
+        return self.standing.is_starting
+
+    @property
     def in_flight(self) -> int:
         """How many calls of clients wait for an answer of this backend."""
         return self.pool.in_flight
@@ -165,7 +167,7 @@ class Backend:
         pool = self.pool
         while True:
             if not self._admits_now():
-                await self._up.wait()
+                await self.standing.change()
                 continue
             leases = pool.is_to_lease(call)
             instance = await pool.acquire(call, leases=leases)
@@ -198,28 +200,12 @@ class Backend:
         Raises:
             ProtocolError: As for `open`.
         """
-        if self._draining:
-            raise self._leaving()
-        if self._halted:
-            raise BackendUnavailable(f"backend {self.name!r} is down: {STOPPED}")
         pool, limit = self.pool, self.config.limits.in_flight
-        if pool.primary is None and not self._held:
-            self._check_tried()
-        if pool.primary is None or self._held:
+        if not self.standing.admits(is_up=pool.primary is not None):
             return False
         if pool.in_flight + pool.waiting >= limit + BESIDES:
             raise Overloaded(f"backend {self.name!r} has more than {limit} calls in flight")
         return True
-
-    def _leaving(self) -> ShuttingDown:
-        if self._successor is not None:
-            return Replaced(self._successor)
-        return ShuttingDown(f"backend {self.name!r} is being removed")
-
-    def _check_tried(self) -> None:
-        if self._given_up:
-            state = "needs a login" if self.needs_login else "is down"
-            raise BackendUnavailable(f"backend {self.name!r} {state}: {self.failure}")
 
     async def wait_ready(self) -> None:
         """Wait until the backend is up, unless the supervisor gives up before.
@@ -228,33 +214,25 @@ class Backend:
             BackendUnavailable: It has been given up.
         """
         while self.pool.primary is None:
-            self._check_tried()
-            await self._up.wait()
-
-    @property
-    def is_starting(self) -> bool:
-        """Whether it is not known yet if the backend comes up at all."""
-        is_over = self._has_been_up or self._given_up or self._draining
-        return not is_over and self.failure is None
+            self.standing.check_tried()
+            await self.standing.change()
 
     async def wait_tried(self) -> None:
         """Wait until the backend has come up once, or has failed to."""
         while self.is_starting:
-            await self._up.wait()
+            await self.standing.change()
 
     def give_up(self) -> None:
         """Take note that the supervisor has stopped trying: calls fail, names vanish."""
-        self._given_up = True
         self._keeper.forget()
-        self._signal_up()
+        self.standing.give_up()
         self.pool.close(self.failure or "it was given up")
         self._observer.changed(self)
 
     async def drain(self) -> None:
         """Take no new calls, and wait for those in flight on all instances."""
-        self._draining = True
-        self._signal_up()
-        self.pool.turn_away(self._leaving())
+        self.standing.drain()
+        self.pool.turn_away(self.standing.leaving)
         await self.pool.wait_unused()
 
     async def quiesce(self, grace: float, *, stays_down: bool) -> None:
@@ -264,35 +242,36 @@ class Backend:
             grace: How long they get, in seconds.
             stays_down: Whether new calls fail; otherwise they wait for its next incarnation.
         """
-        self._halted, self._held = stays_down, not stays_down
-        self._signal_up()
+        self.standing.quiesce(stays_down=stays_down)
         if stays_down:
-            self.pool.turn_away(BackendUnavailable(f"backend {self.name!r} is down: {STOPPED}"))
+            self.pool.turn_away(self.standing.stopped)
         with trio.move_on_after(grace):
             await self.pool.wait_unused()
 
     def halt(self) -> None:
         """Take note that an operator has stopped it: its names vanish until it is started."""
-        self.failure, self.needs_login = STOPPED, False
+        self.fail(STOPPED)
+
+    def fail(self, reason: str) -> None:
+        """Take note that it isn't tried any more, and why."""
+        self.standing.go_down(reason, needs_login=False)
         self.give_up()
 
     def renew(self) -> None:
         """Take note that an operator starts it anew: what became of it before is of no matter."""
-        self.failure, self.needs_login = None, False
-        self._halted = self._held = self._given_up = False
-        self._signal_up()
+        self.standing.renew()
 
     async def wait_settled(self) -> None:
         """Wait until it is up, or it is known why it isn't."""
         while not self.is_up and self.failure is None:
-            await self._up.wait()
+            await self.standing.change()
 
     def adopt(self, other: Backend) -> None:
         """Take over what clients want of a backend that this one replaces, and what was learned.
 
         Calls that still wait for the other one are told to go on here.
         """
-        other._successor = self
+        other.standing.give_way(self)
         self.upstream.adopt(other.upstream)
         self.pool.interactivity.adopt(other.pool.interactivity)
 
@@ -301,7 +280,7 @@ class Backend:
         self.pool.fail_calls(reason)
 
     def __repr__(self) -> str:
-        state = "up" if self.is_up else "given up" if self._given_up else "connecting"
+        state = "up" if self.is_up else "given up" if self.standing.is_given_up else "connecting"
         return f"<Backend {self.name!r} {state}>"
 
     async def heed(self, exchange: Exchange, caller: Caller) -> None:
@@ -344,7 +323,7 @@ class Backend:
 
     async def _incarnate(self) -> ConnectionLost:
         """Be connected until the connection ends, and return why it has."""
-        self._given_up = self._held = self._halted = False
+        self.standing.begin()
         started = trio.current_time()
         reason: ConnectionLost | None = None
         try:
@@ -373,11 +352,10 @@ class Backend:
             nursery.start_soon(self.errands.run, connection)
 
     def _come_up(self, connection: Connection, server: ServerDescription, seconds: float) -> None:
-        self.failure, self.needs_login, self._has_been_up = None, False, True
         self.pool.set_primary(
             Instance(self.name, connection, server, self._caller, self.pool, is_primary=True)
         )
-        self._signal_up()
+        self.standing.come_up()
         counts = {kind.key: len(listing.items) for kind, listing in self.listings.items()}
         self._on_event(BackendReady(self.name, server.revision, counts, seconds))
         self._observer.changed(self)
@@ -385,14 +363,10 @@ class Backend:
     def _down(self, reason: ConnectionLost | None) -> None:
         self.pool.set_primary(None)
         if reason is not None:
-            self.failure, self.needs_login = reason.reason, isinstance(reason, LoginRequired)
+            self.standing.go_down(reason.reason, needs_login=isinstance(reason, LoginRequired))
             self._on_event(BackendDown(self.name, reason.reason, reason.detail))
-        self._signal_up()
+        self.standing.signal()
         self._observer.changed(self)
-
-    def _signal_up(self) -> None:
-        self._up.set()
-        self._up = trio.Event()
 
     def _on_fetched(self, catalogue: Catalogue, has_changed: bool) -> None:  # noqa: FBT001
         self._observer.changed(self)

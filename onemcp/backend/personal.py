@@ -25,9 +25,50 @@ from onemcp.supervision import ChildSpec, DynamicSupervisor, SupervisionError
 from .backend import Backend
 from .call import Call
 from .exchange import Exchange
+from .standing import Standing
 
 SWEEP: Final = 30.0
 """How often it is looked who has not been used for a while, in seconds, at most."""
+
+
+class _Standing(Standing):
+    """How a backend stands for one of its users."""
+
+    def __init__(self, name: str, user: str, login_url: str | None) -> None:
+        """Begin with a backend that is about to be started.
+
+        Args:
+            name: What it is called.
+            user: Whose it is.
+            login_url: Where the user can log in, or None where there is no page for that.
+        """
+        super().__init__(name)
+        self._user = user
+        self._login_url = login_url
+
+    def check_tried(self) -> None:
+        """Make sure that it is being connected to; see `Standing.check_tried`.
+
+        Raises:
+            LoginWanted: Its user has to log in first.
+        """
+        self.check_login()
+        super().check_tried()
+
+    def check_login(self) -> None:
+        """Make sure that its user has logged in, as far as is known.
+
+        Raises:
+            LoginWanted: The user has not.
+        """
+        if not (self.is_given_up and self.needs_login):
+            return
+        how = f"open {self._login_url}" if self._login_url else f"they say: {self.failure}"
+        raise LoginWanted(
+            f"backend {self._name!r} needs a login of each user, and {self._user!r} has none there "
+            f"that is good for this: {how}",
+            {"backend": self._name, "url": self._login_url},
+        )
 
 
 class PersonalBackend(Backend):
@@ -35,7 +76,7 @@ class PersonalBackend(Backend):
 
     Attributes:
         user: Who.
-        login_url: Where the user can log in, or None where there is no page for that.
+        standing: Whether it takes calls.
         on_use: Called when it is wanted.
     """
 
@@ -45,7 +86,7 @@ class PersonalBackend(Backend):
         """Describe a backend; the other arguments are those of `Backend`."""
         super().__init__(settings, **more)
         self.user = user
-        self.login_url = login_url
+        self.standing: _Standing = _Standing(settings.name, user, login_url)
         self.on_use: Callable[[], object] = lambda: None
 
     async def open(self, call: Call) -> Exchange:
@@ -68,23 +109,12 @@ class PersonalBackend(Backend):
         Raises:
             LoginWanted: The user has not.
         """
-        if not (self._given_up and self.needs_login):
-            return
-        how = f"open {self.login_url}" if self.login_url else f"they say: {self.failure}"
-        raise LoginWanted(
-            f"backend {self.name!r} needs a login of each user, and {self.user!r} has none there "
-            f"that is good for this: {how}",
-            {"backend": self.name, "url": self.login_url},
-        )
+        self.standing.check_login()
 
     async def wait_login(self) -> None:
         """Wait until it is not for want of a login that it is down."""
-        while self._given_up and self.needs_login:
-            await self._up.wait()
-
-    def _check_tried(self) -> None:
-        self.check_login()
-        super()._check_tried()
+        while self.standing.is_given_up and self.needs_login:
+            await self.standing.change()
 
 
 @attrs.define(eq=False)
@@ -143,7 +173,7 @@ class Roster:
         # One that has been let go may be stopped a little later than its place is given away.
         self.supervisor = DynamicSupervisor("users", max_children=2 * most)
         self.stand_in = stand_in
-        stand_in.failure = "each of its users has it for themselves"
+        stand_in.standing.failure = "each of its users has it for themselves"
         self._make = make
         self._most = most
         self._idle = idle
@@ -255,7 +285,7 @@ class Roster:
             if not member.is_used:
                 self._let_go(user, "another user needs its place")
                 return True
-        self.stand_in.failure = f"it serves {self._most} users, the limit; try again later"
+        self.stand_in.standing.failure = f"it serves {self._most} users, the limit; try again later"
         return False
 
     def _let_go(self, user: str, reason: str) -> None:
@@ -263,8 +293,7 @@ class Roster:
         member.is_wanted = False
         backend = member.backend
         backend.abandon(reason)
-        backend.failure, backend.needs_login = reason, False
-        backend.give_up()
+        backend.fail(reason)
         self._leaving.append(member)
         self._tell()
 
@@ -294,8 +323,7 @@ class Roster:
         try:
             await self.supervisor.start_child(member.spec)
         except SupervisionError as error:
-            member.backend.failure = str(error)
-            member.backend.give_up()
+            member.backend.fail(str(error))
         member.runs = True
 
     async def _stop(self, member: Member) -> None:

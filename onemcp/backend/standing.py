@@ -1,0 +1,151 @@
+"""How a backend stands: whether it takes calls at once, after a wait, or not at all.
+
+Theory of operation: everything that decides it is here, and `admits` is the one place where it is
+decided. In this order: one that is being removed, that an operator has stopped or that has been
+given up refuses calls at once; while one comes up, or is held by an operator, calls wait.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from onemcp.protocol.errors import BackendUnavailable, ShuttingDown
+
+from .succession import Replaced
+
+if TYPE_CHECKING:
+    from .backend import Backend
+
+STOPPED: Final = "it was stopped by an operator"
+"""Why a backend is down that was told to be."""
+
+
+class Standing:
+    """How one backend stands.
+
+    Attributes:
+        failure: Why it is not connected, or None.
+        needs_login: Whether that is for want of a login.
+        is_given_up: Whether it is not being tried to connect.
+        has_been_up: Whether it has ever been connected.
+        is_draining: Whether it is being removed.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Begin with a backend that is about to be started.
+
+        Args:
+            name: What it is called.
+        """
+        self.failure: str | None = None
+        self.needs_login = False
+        self.is_given_up = False
+        self.has_been_up = False
+        self.is_draining = False
+        self._name = name
+        self._is_held = False
+        self._is_halted = False
+        self._successor: Backend | None = None
+        self._change = trio.Event()
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it is not known yet if the backend comes up at all."""
+        is_over = self.has_been_up or self.is_given_up or self.is_draining
+        return not is_over and self.failure is None
+
+    def admits(self, *, is_up: bool) -> bool:
+        """Tell whether calls are taken by now; False where they may be after a `change`.
+
+        Args:
+            is_up: Whether the backend is connected to.
+
+        Raises:
+            BackendUnavailable: The backend is down and not being restarted.
+            Replaced: Another backend has taken its place.
+            ShuttingDown: The backend is being removed.
+        """
+        if self.is_draining:
+            raise self.leaving
+        if self._is_halted:
+            raise self.stopped
+        if not is_up and not self._is_held:
+            self.check_tried()
+        return is_up and not self._is_held
+
+    def check_tried(self) -> None:
+        """Make sure that the backend is being connected to, or is about to be.
+
+        Raises:
+            BackendUnavailable: It isn't.
+        """
+        if self.is_given_up:
+            state = "needs a login" if self.needs_login else "is down"
+            raise BackendUnavailable(f"backend {self._name!r} {state}: {self.failure}")
+
+    @property
+    def leaving(self) -> ShuttingDown:
+        """What calls fail with while the backend is being removed."""
+        if self._successor is not None:
+            return Replaced(self._successor)
+        return ShuttingDown(f"backend {self._name!r} is being removed")
+
+    @property
+    def stopped(self) -> BackendUnavailable:
+        """What calls fail with while an operator has it stopped."""
+        return BackendUnavailable(f"backend {self._name!r} is down: {STOPPED}")
+
+    async def change(self) -> None:
+        """Wait until it stands otherwise."""
+        await self._change.wait()
+
+    def signal(self) -> None:
+        """Let those look again who wait for a change."""
+        self._change.set()
+        self._change = trio.Event()
+
+    # --- what happens ------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Take note that it is being connected to."""
+        self.is_given_up = self._is_held = self._is_halted = False
+
+    def come_up(self) -> None:
+        """Take note that it is connected to."""
+        self.failure, self.needs_login, self.has_been_up = None, False, True
+        self.signal()
+
+    def go_down(self, failure: str, *, needs_login: bool) -> None:
+        """Take note that the connection has ended, or could not be made."""
+        self.failure, self.needs_login = failure, needs_login
+
+    def give_up(self) -> None:
+        """Take note that nobody tries to connect any more."""
+        self.is_given_up = True
+        self.signal()
+
+    def drain(self) -> None:
+        """Take no new calls: it is being removed."""
+        self.is_draining = True
+        self.signal()
+
+    def quiesce(self, *, stays_down: bool) -> None:
+        """Take no calls for now; refuse them where it is to stay down."""
+        self._is_halted, self._is_held = stays_down, not stays_down
+        self.signal()
+
+    def renew(self) -> None:
+        """Forget what became of it before."""
+        self.failure, self.needs_login = None, False
+        self.begin()
+        self.signal()
+
+    def give_way(self, successor: Backend) -> None:
+        """Send calls that have not begun to another backend, once it is being removed."""
+        self._successor = successor
+
+    def __repr__(self) -> str:
+        state = "draining" if self.is_draining else "given up" if self.is_given_up else "tried"
+        return f"<Standing of {self._name!r} {state} failure={self.failure!r}>"
