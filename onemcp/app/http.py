@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 import trio
@@ -23,6 +24,7 @@ from onemcp.frontend import (
     StreamSlots,
     TrustedProxies,
 )
+from onemcp.frontend.http1 import PARTING_SECONDS
 from onemcp.multiplexer import Multiplexer
 from onemcp.protocol.methods import CATALOGUES
 from onemcp.supervision import ChildSpec
@@ -36,8 +38,11 @@ from .events import AddressChanged, AddressRefused
 from .front import EventHook, Replace, deadlines_of
 from .upstream import UpstreamLogins
 
-DRAIN_POLL = 0.02
+DRAIN_POLL: Final = 0.02
 """How often the end of all calls is looked for while stopping, in seconds."""
+
+QUIET_SECONDS: Final = PARTING_SECONDS + 0.2
+"""How long nothing was called when no connection can bring another call, in seconds."""
 
 
 class HttpFront:
@@ -239,15 +244,30 @@ class HttpFront:
             listener.close()
             await ended.wait()
             return
-        self._multiplexer.stop()
-        if not self.stopping:
-            await self._wait_idle()
-            return
-        listener.close()  # who comes now is refused, rather than left waiting in its queue
+        if self.stopping:
+            listener.close()  # who comes now is refused, rather than left waiting in its queue
+        self._multiplexer.end_subscriptions()
         try:
+            await self._wait_quiet(ended)
+            self._multiplexer.stop()
             await self._wait_idle()
         finally:
-            self._multiplexer.abandon("onemcp is being stopped")
+            self._multiplexer.stop()  # where the grace period has ended before
+            if self.stopping:
+                self._multiplexer.abandon("onemcp is being stopped")
+
+    async def _wait_quiet(self, ended: trio.Event) -> None:
+        """Serve what the connections that there are still bring.
+
+        They end with their next answer. What holds one open without calling anything, such as a
+        stream of events, is not waited for.
+        """
+        last = trio.current_time()
+        while not ended.is_set() and trio.current_time() < last + QUIET_SECONDS:
+            if self._multiplexer.in_flight:
+                last = trio.current_time()
+            with trio.move_on_after(DRAIN_POLL):
+                await ended.wait()
 
     async def _wait_idle(self) -> None:
         # Stopping is too rare for the hot path to tell when the last call has ended.

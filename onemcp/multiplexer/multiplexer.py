@@ -299,6 +299,10 @@ class Multiplexer:
         """Take no new calls, nor those that wait for a place, and end all subscriptions."""
         self._stopping = True
         self.admission.turn_away(_stopping())
+        self.end_subscriptions()
+
+    def end_subscriptions(self) -> None:
+        """End the subscriptions that there are; whoever wants to can subscribe anew."""
         for view in self._all_views():
             view.end_subscriptions()
 

@@ -593,6 +593,24 @@ async def test_sessions_end_in_order_when_the_gateway_stops(autojump_clock: trio
         assert len(site.sessions) == 0
 
 
+@pytest.mark.parametrize("ticks", range(8))
+async def test_a_request_that_meets_the_end_of_a_stopped_session_gets_the_session_anew(
+    ticks: int, site: Site
+):
+    session = await site.open()
+    view = session.session.opening.view
+    site.world.multiplexer.end_subscriptions()
+    for _ in range(ticks):
+        await trio.lowlevel.checkpoint()
+    found = await site.sessions.find(session.id, "anonymous", view)
+    assert found is not None
+    found.reserve(1)
+    await trio.testing.wait_all_tasks_blocked()
+    assert found.in_flight == 1
+    assert session.session is found
+    found.end(1)
+
+
 def tasks_below(task: trio.lowlevel.Task) -> int:
     below = [child for nursery in task.child_nurseries for child in nursery.child_tasks]
     return len(below) + sum(map(tasks_below, below))

@@ -17,6 +17,6 @@ TLS, HTTP/2 and WebSockets, which its own server keeps serving.
 from __future__ import annotations
 
 from .connections import Connections
-from .server import Http1Server
+from .server import PARTING_SECONDS, Http1Server
 
-__all__ = ["Connections", "Http1Server"]
+__all__ = ["PARTING_SECONDS", "Connections", "Http1Server"]

@@ -6,6 +6,10 @@ all of them once a second; and an epoll of our own, which Trio waits for like fo
 descriptor, knows every connection from its beginning and tells, edge-triggered, when a client
 has closed its side. While nobody hangs up, nothing happens.
 
+When the server stops, answers say that the connection ends with them, and a connection that has
+just been used gets a moment to bring another request: closed at once, it would cross the one that
+its client is sending, and be lost to it.
+
 Where there is no epoll, nobody is told; :meth:`.server.Http1Server.wait_hung_up` then looks for
 itself.
 """
@@ -24,6 +28,9 @@ from hypercorn.trio.worker_context import WorkerContext
 LOOK_EVERY: Final = 1.0
 """How often deadlines are looked at, in seconds."""
 
+LOOK_PARTING: Final = 0.05
+"""The same while the server stops."""
+
 MOST_EVENTS: Final = 256
 
 
@@ -32,20 +39,18 @@ class Connection(Protocol):
 
     Attributes:
         deadline: Until when the client has to do something, by Trio's clock.
-        is_idle: Whether no request is under way.
     """
 
     deadline: float
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no request is under way."""
 
     def fileno(self) -> int:
         """Return the descriptor of the socket."""
 
     def expire(self) -> None:
         """End the connection."""
+
+    def part(self) -> None:
+        """Take note that the server stops."""
 
     def hang_up(self) -> None:
         """Take note that the client has closed its side."""
@@ -96,24 +101,27 @@ class Connections:
         """Look after the connections until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_deadlines)
-            nursery.start_soon(self._close_idle)
+            nursery.start_soon(self._part)
             if self._epoll is not None:
                 nursery.start_soon(self._watch_clients, self._epoll)
 
     async def _watch_deadlines(self) -> None:
         while True:
-            await trio.sleep(LOOK_EVERY)
-            now = trio.current_time()
-            for connection in list(self._all.values()):
-                if connection.deadline <= now:
-                    connection.deadline = math.inf
-                    connection.expire()
+            await trio.sleep(LOOK_PARTING if self._context.terminated.is_set() else LOOK_EVERY)
+            self._end_overdue()
 
-    async def _close_idle(self) -> None:
-        """End the connections that nothing goes on in, when the server stops."""
+    async def _part(self) -> None:
+        """Have the connections come to their end, when the server stops."""
         await self._context.terminated.wait()
         for connection in list(self._all.values()):
-            if connection.is_idle:
+            connection.part()
+        self._end_overdue()
+
+    def _end_overdue(self) -> None:
+        now = trio.current_time()
+        for connection in list(self._all.values()):
+            if connection.deadline <= now:
+                connection.deadline = math.inf
                 connection.expire()
 
     async def _watch_clients(self, epoll: select.epoll) -> None:

@@ -30,6 +30,10 @@ configuration says otherwise (`read_timeout`)."""
 SEND_SECONDS: Final = 30.0
 """How long a client may take to make room for more, in seconds."""
 
+PARTING_SECONDS: Final = 1.0
+"""How long after its last use a connection is kept once the server stops, in seconds. A client that
+has just been answered may be sending its next request."""
+
 LINGER_SECONDS: Final = 2.0
 """How long what a refused client still sends is read, so that it gets to see the refusal."""
 
@@ -123,6 +127,11 @@ class Http1Server(TCPServer):
         """End the connection at once."""
         self._scope.cancel()
 
+    def part(self) -> None:
+        """Take note that the server stops: the next request is the last, and has to come soon."""
+        if self.is_idle:
+            self.deadline -= self.config.keep_alive_timeout - PARTING_SECONDS
+
     def hang_up(self) -> None:
         """Take note that the client has closed its side."""
         self._hung_up.set()
@@ -149,11 +158,11 @@ class Http1Server(TCPServer):
         parser = self._parser
         if parser.requests:
             return True
-        self.deadline = trio.current_time() + self.config.keep_alive_timeout
+        is_parting = self.context.terminated.is_set()
+        patience = PARTING_SECONDS if is_parting else self.config.keep_alive_timeout
+        self.deadline = trio.current_time() + patience
         while parser.error is None and not parser.requests:
             was_idle = parser.is_idle
-            if was_idle and self.context.terminated.is_set():
-                return False
             if not await self._read():
                 return False
             if was_idle and not parser.is_idle:

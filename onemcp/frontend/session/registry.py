@@ -112,6 +112,9 @@ class Sessions:
             Overloaded: It has to be taken over, and there are too many.
         """
         session = self._sessions.get(session_id)
+        if session is not None and session.is_stopped:
+            await session.forgotten.wait()
+            session = None
         try:
             if session is None:
                 session = await self._take_over(session_id, principal, view)

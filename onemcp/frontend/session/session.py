@@ -56,6 +56,7 @@ class Session:
         record: What is noted of it.
         forgotten: Set when nothing of it is left here.
         is_over: Whether it has ended for good, rather than been stopped with the gateway.
+        is_stopped: Whether it has been stopped with the gateway, and takes nothing more.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Session:
         self.forgotten = trio.Event()
         self._grant = opening.grant
         self._caller: Caller | None = None
-        self.is_over = False
+        self.is_over = self.is_stopped = False
         self._idle = deadlines.idle
         self._in_flight: dict[RequestId, Reply | trio.CancelScope] = {}
         self._subscriber: Subscriber | None = None
@@ -149,6 +150,7 @@ class Session:
                 task_status.started(self)
                 if not self._is_closed:
                     await self._forward(self._subscriber)
+                    self.is_stopped = True
                 nursery.cancel_scope.cancel()
         finally:
             self._end()

@@ -19,7 +19,7 @@ from hypercorn.typing import LifespanState
 
 from onemcp.frontend.http1 import Connections, Http1Server
 from onemcp.frontend.http1.exchange import TELLS, WHOLE_BODY
-from onemcp.frontend.http1.server import READ_SECONDS, SEND_SECONDS
+from onemcp.frontend.http1.server import PARTING_SECONDS, READ_SECONDS, SEND_SECONDS
 from tests.frontend.site import until
 
 GET = b"GET /a%20b?q HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -507,6 +507,28 @@ async def test_idle_connections_end_with_the_server_and_others_after_their_answe
         data = await receive_all(busy)
         assert data.endswith(b"ok")
         assert b"connection: close" in data
+
+
+async def test_a_connection_that_was_just_used_may_bring_one_more_request_when_the_server_stops():
+    async with serving(echo) as served:
+        used, fresh = await served.connect(POST), await served.connect()
+        await receive(used)
+        await until(lambda: len(served.connections) == 2)
+        await served.context.terminated.set()
+        for client in (used, fresh):
+            await client.send_all(POST * 2)
+            data = await receive_all(client)
+            assert data.count(b"HTTP/1.1 200") == data.count(b"connection: close") == 1
+
+
+async def test_a_connection_that_was_not_used_for_long_ends_at_once_when_the_server_stops():
+    async with serving(echo, keep_alive_timeout=PARTING_SECONDS) as served:
+        clock, client = trio.current_time(), await served.connect(POST)
+        await receive(client)
+        [connection] = served.connections._all.values()
+        connection.deadline = clock
+        await served.context.terminated.set()
+        assert await receive_all(client) == b""
 
 
 async def test_connections_may_be_worn_out():
