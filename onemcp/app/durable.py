@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
+import trio
 
 from onemcp.backend.oauth import LoginStore
 from onemcp.state import (
@@ -47,7 +48,7 @@ class Durable:
 
 
 def open_keyring(state_directory: Path, key_file: Path | None) -> Keyring:
-    """Read the sealing keys; the arguments and errors are those of `open_durable`.
+    """Read the sealing keys; the arguments are those of `open_durable`. Blocks on the disk.
 
     Raises:
         StateError: They can't be read, trusted or made.
@@ -56,24 +57,38 @@ def open_keyring(state_directory: Path, key_file: Path | None) -> Keyring:
     return shared or load_or_create_keyring(state_directory)
 
 
-def open_durable(
-    state_directory: Path,
+async def open_durable(
+    state_directory: Path | None,
     key_file: Path | None,
     on_event: Callable[[StateUnavailable | LedgerReplaced], object],
 ) -> Durable:
-    """Read the sealing keys and open the ledger. Blocks on the disk.
+    """Read the sealing keys and open the ledger.
 
     Where there is no state directory, and none can be made, onemcp does without: then sessions and
     parked calls end with the process, and the operator is told.
 
     Args:
-        state_directory: Where onemcp keeps its state.
+        state_directory: Where onemcp keeps its state, or None to keep nothing.
         key_file: The sealing keys that are shared with other instances, or None for its own.
         on_event: Takes what the operator is to know.
 
     Raises:
         StateError: A file is there, but can't be trusted or read; or the shared one isn't.
     """
+    if state_directory is None:
+        return Durable.ephemeral()
+    events: list[StateUnavailable | LedgerReplaced] = []
+    durable = await trio.to_thread.run_sync(_open, state_directory, key_file, events.append)
+    for event in events:  # told here, not in the thread: who takes them lives in Trio's
+        on_event(event)
+    return durable
+
+
+def _open(
+    state_directory: Path,
+    key_file: Path | None,
+    on_event: Callable[[StateUnavailable | LedgerReplaced], object],
+) -> Durable:
     try:
         keyring = open_keyring(state_directory, key_file)
     except StateUnwritable as error:

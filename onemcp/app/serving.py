@@ -133,7 +133,8 @@ async def serve(
         door = await open_door(configuration, path, options.socket, environ, on_event)
         if door is not None:
             stack.callback(door.close)
-        durable = await _durable(configuration, environ, on_event)
+        key_file = configuration.server.sealing_key_file
+        durable = await open_durable(config.state_directory(environ), key_file, on_event)
         stack.callback(durable.close)
         gateway = Gateway(
             configuration,
@@ -265,17 +266,6 @@ def _check_view(configuration: Configuration, name: str | None) -> None:
 def _access(environ: Mapping[str, str], **options: Any) -> Access:
     directory = config.state_directory(environ)
     return Access(lambda: load_or_create_keys(directory), directory, **options)
-
-
-async def _durable(
-    configuration: Configuration, environ: Mapping[str, str], on_event: EventHook
-) -> Durable:
-    events: list[object] = []
-    directory, key_file = config.state_directory(environ), configuration.server.sealing_key_file
-    durable = await trio.to_thread.run_sync(open_durable, directory, key_file, events.append)
-    for event in events:
-        on_event(event)
-    return durable
 
 
 async def _logins_only(

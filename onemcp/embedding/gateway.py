@@ -15,8 +15,8 @@ import attrs
 import trio
 
 from onemcp import config
-from onemcp.app import Access, Durable, Gateway, Overrides, open_durable
-from onemcp.auth import KeyStore, SigningKey, load_or_create_keys, new_token
+from onemcp.app import Access, Gateway, Overrides, open_durable
+from onemcp.auth import KeyStore, load_or_create_keys, new_token, renewed
 from onemcp.config import Configuration, ConfigurationError, Problem
 from onemcp.control import Action
 from onemcp.supervision import TreeSnapshot
@@ -41,7 +41,11 @@ class EmbeddedGateway(Client):
     """
 
     def __init__(
-        self, gateway: Gateway, answers: Answers, broadcast: Broadcast, keys: KeyStore | None
+        self,
+        gateway: Gateway,
+        answers: Answers,
+        broadcast: Broadcast,
+        keys: Callable[[], KeyStore | None],
     ) -> None:
         """Stand for a gateway that runs; programs use `open_gateway`."""
         super().__init__(gateway.multiplexer, PROGRAM, answers)
@@ -83,9 +87,10 @@ class EmbeddedGateway(Client):
             RuntimeError: There is no listener, or ``auth.mode`` is not ``local``.
             ValueError: An argument can't be right.
         """
-        if self._keys is None:
+        keys = self._keys()
+        if keys is None:
             raise RuntimeError("without a listener with auth.mode local there are no tokens")
-        return new_token(self._keys, subject, lifetime, scope)
+        return new_token(keys, subject, lifetime, scope)
 
     # --- backends ----------------------------------------------------------------------------
 
@@ -196,8 +201,11 @@ async def open_gateway(
     known = await _read(configuration)
     directory = None if state is None else Path(state)
     broadcast = Broadcast()
-    durable = await _durable(directory, known, broadcast)
-    access = Access(_keys_in(directory), directory)
+    durable = await open_durable(directory, known.server.sealing_key_file, broadcast)
+    if directory is None:
+        access = Access(lambda: renewed(time.time()))
+    else:
+        access = Access(lambda: load_or_create_keys(directory), directory)
     if listener is not None:
         await access.prepare(known)
     try:
@@ -209,12 +217,11 @@ async def open_gateway(
             on_event=broadcast,
             open_front=NoFront if listener is None else None,
         )
-        keys = None if listener is None else access.keys.of(known)
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             await nursery.start(gateway.run)
             try:
-                yield EmbeddedGateway(gateway, answers, broadcast, keys)
+                yield EmbeddedGateway(gateway, answers, broadcast, lambda: access.keys.current)
             except Exception as error:  # noqa: BLE001 - raised below, in no group of the nursery's
                 failure = error
             finally:
@@ -224,21 +231,6 @@ async def open_gateway(
             raise failure
     finally:
         durable.close()
-
-
-def _keys_in(directory: Path | None) -> Callable[[], KeyStore]:
-    if directory is None:
-        return lambda: KeyStore([SigningKey.generate(int(time.time()))])
-    return lambda: load_or_create_keys(directory)
-
-
-async def _durable(
-    directory: Path | None, configuration: Configuration, broadcast: Broadcast
-) -> Durable:
-    if directory is None:
-        return Durable.ephemeral()
-    key_file = configuration.server.sealing_key_file
-    return await trio.to_thread.run_sync(open_durable, directory, key_file, broadcast)
 
 
 async def _read(settings: Settings) -> Configuration:

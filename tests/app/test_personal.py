@@ -91,7 +91,7 @@ async def world(folder):
         keys = load_or_create_keys(state)
         access = Access(lambda: load_or_create_keys(state), state)
         await access.prepare(configuration)
-        with contextlib.closing(open_durable(state, None, lambda _: None)) as durable:
+        with contextlib.closing(await open_durable(state, None, lambda _: None)) as durable:
             gateway = Gateway(configuration, access=access, durable=durable)
             with trio.fail_after(LIMIT):
                 async with trio.open_nursery() as nursery:

@@ -3,19 +3,23 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
+import jwt
 import pytest
 import trio
 
 import onemcp
+from onemcp.auth import KEYS_FILE, change_keys, renewed
 from onemcp.backend import BackendReady
 from onemcp.config import ConfigurationError
 from onemcp.supervision import ChildState
 from tests.crossfire.test_crossfire import talker
+from tests.support.eventually import eventually
 from tests.support.process_tree import alive, descendants
 
 ROOT = Path(__file__).parents[2]
@@ -190,6 +194,18 @@ async def test_clients_come_by_the_listener_of_the_program(tmp_path):
             assert (await client.get(gateway.url, headers=headers)).status_code == 405
         assert listener.fileno() > 0
         listener.getsockname()  # still open
+
+
+async def test_tokens_are_signed_with_the_keys_that_are_in_use_now(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with onemcp.open_gateway(ONE, listener=listener, state=tmp_path) as gateway:
+            keys = change_keys(tmp_path / KEYS_FILE, lambda _: renewed(time.time()))
+
+            def uses_the_new_key() -> bool:
+                token = gateway.issue_token("me", lifetime=60)
+                return bool(jwt.get_unverified_header(token)["kid"] == keys.newest.key_id)
+
+            await eventually(uses_the_new_key, "new tokens are signed with the new key")
 
 
 async def test_without_a_listener_there_are_no_tokens():
