@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -10,6 +9,8 @@ from typing import Any, Final, Protocol
 import attrs
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from onemcp.state import listed_keys
 
 ALGORITHMS: Final = frozenset(
     {"EdDSA", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"}
@@ -82,13 +83,7 @@ def parse_jwks(data: bytes) -> tuple[TrustedKey, ...]:
     """
     if len(data) > MAX_JWKS_BYTES:
         raise ValueError(f"it is larger than {MAX_JWKS_BYTES} bytes")
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ValueError("it is not JSON") from None
-    listed = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(listed, list):
-        raise ValueError('it has no list of "keys"')  # noqa: TRY004  (one kind of error for a file)
+    listed = listed_keys(data)
     if len(listed) > MAX_KEYS:
         raise ValueError(f"it has more than {MAX_KEYS} keys")
     keys = {key.key_id: key for key in map(_parse_key, listed) if key is not None}

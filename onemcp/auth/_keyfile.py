@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Callable
@@ -11,8 +10,17 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from onemcp.auth._keys import KeyStore, SigningKey, encode, public_jwk, public_member
-from onemcp.state import StateError, read_or_create, read_private, update
+from onemcp.auth._keys import KeyStore, SigningKey, public_jwk, public_member
+from onemcp.auth._rotation import renewed
+from onemcp.state import (
+    StateError,
+    from_base64url,
+    listed_keys,
+    read_or_create,
+    read_shared,
+    to_base64url,
+    update,
+)
 
 FILE_NAME: Final = "keys.json"
 MAX_KEY_ID_CHARACTERS: Final = 128
@@ -31,7 +39,7 @@ def load_or_create_keys(state_directory: Path) -> KeyStore:
         StateError: The keys cannot be read, trusted or written.
     """
     path = state_directory / FILE_NAME
-    return _parsed(path, read_or_create(path, lambda: _dump(_first())))
+    return _parsed(path, read_or_create(path, lambda: _dump(renewed(time.time()))))
 
 
 def load_keys(path: Path) -> KeyStore:
@@ -42,13 +50,7 @@ def load_keys(path: Path) -> KeyStore:
     Raises:
         StateError: It is not there, or cannot be read or trusted.
     """
-    data = read_private(path)
-    if data is None:
-        raise StateError(
-            f"There is no {path}, which is to hold the keys that tokens are signed with. Copy "
-            f"{FILE_NAME} there from a backup, or from the state directory of the instance to "
-            "share it with (auth.keyFile), and keep it as secret."
-        )
+    data = read_shared(path, FILE_NAME, "auth.keyFile")
     return _parsed(path, data)
 
 
@@ -71,14 +73,10 @@ def change_keys(path: Path, change: Callable[[KeyStore], KeyStore]) -> KeyStore:
 
     def change_file(data: bytes | None) -> tuple[bytes | None, KeyStore]:
         old = None if data is None else _parsed(path, data)
-        new = change(old or _first())
+        new = change(old or renewed(time.time()))
         return (None if new is old else _dump(new)), new
 
     return update(path, change_file)
-
-
-def _first() -> KeyStore:
-    return KeyStore([SigningKey.generate(int(time.time()))])
 
 
 def _parsed(path: Path, data: bytes) -> KeyStore:
@@ -98,7 +96,7 @@ def _dump(keys: KeyStore) -> bytes:
             {
                 **public_jwk(key),
                 "iat": key.created,
-                "d": encode(key.private.private_bytes_raw()),
+                "d": to_base64url(key.private.private_bytes_raw()),
             }
             for key in keys.keys
         ]
@@ -107,13 +105,7 @@ def _dump(keys: KeyStore) -> bytes:
 
 
 def _parse(data: bytes) -> KeyStore:
-    try:
-        jwks = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ValueError("it is not JSON") from None
-    if not isinstance(jwks, dict) or not isinstance(jwks.get("keys"), list):
-        raise ValueError('it has no list of "keys"')  # noqa: TRY004  (one kind of error for a file)
-    return KeyStore(_parse_key(jwk, f"key {number}") for number, jwk in enumerate(jwks["keys"], 1))
+    return KeyStore(_parse_key(jwk, f"key {n}") for n, jwk in enumerate(listed_keys(data), 1))
 
 
 def _parse_key(jwk: object, what: str) -> SigningKey:
@@ -125,15 +117,9 @@ def _parse_key(jwk: object, what: str) -> SigningKey:
     if type(created) is not int or created < 0:
         raise ValueError(f'{what} has no proper "iat"')
     try:
-        private = Ed25519PrivateKey.from_private_bytes(_decode(jwk.get("d")))
+        private = Ed25519PrivateKey.from_private_bytes(from_base64url(jwk.get("d")))
     except ValueError:
         raise ValueError(f'{what} has no proper "d"') from None
     if jwk.get("x") != public_member(private):
         raise ValueError(f'"x" and "d" of {what} do not belong together')
     return SigningKey(key_id, created, private)
-
-
-def _decode(text: object) -> bytes:
-    if not isinstance(text, str):
-        raise ValueError("not a string")  # noqa: TRY004  (likewise)
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

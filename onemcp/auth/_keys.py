@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,8 @@ from typing import Any, Final
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from onemcp.state import to_base64url
 
 MAX_KEYS: Final = 32
 
@@ -44,7 +45,7 @@ class SigningKey:
         private = Ed25519PrivateKey.generate()
         members = {"crv": "Ed25519", "kty": "OKP", "x": public_member(private)}
         canonical = json.dumps(members, separators=(",", ":"), sort_keys=True)
-        return cls(encode(hashlib.sha256(canonical.encode()).digest()), created, private)
+        return cls(to_base64url(hashlib.sha256(canonical.encode()).digest()), created, private)
 
 
 def _as_tuple(keys: Iterable[SigningKey]) -> tuple[SigningKey, ...]:
@@ -113,8 +114,4 @@ def public_jwk(key: SigningKey) -> dict[str, Any]:
 
 
 def public_member(private: Ed25519PrivateKey) -> str:
-    return encode(private.public_key().public_bytes_raw())
-
-
-def encode(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    return to_base64url(private.public_key().public_bytes_raw())

@@ -108,6 +108,26 @@ def update(
     return result
 
 
+def read_shared(path: Path, original: str, option: str) -> bytes:
+    """Read a secret file that is shared with other instances, and made by nobody here.
+
+    Args:
+        path: The file.
+        original: What it is called in the state directory of an instance.
+        option: The option of the configuration that names it.
+
+    Raises:
+        StateError: It is not there, or cannot be read or trusted.
+    """
+    data = read_private(path)
+    if data is None:
+        raise StateError(
+            f"There is no {path}, which {option} names. Copy {original} there from a backup, or "
+            "from the state directory of the instance to share it with, and keep it as secret."
+        )
+    return data
+
+
 def read_private(path: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes | None:
     """Read a file that is its owner's only.
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
 from typing import Final
 
 from onemcp.state._errors import StateError
-from onemcp.state._files import read_or_create, read_private
+from onemcp.state._files import read_or_create, read_shared
+from onemcp.state._jwks import from_base64url, listed_keys, to_base64url
 from onemcp.state._sealing import KEY_BYTES, Keyring
 
 FILE_NAME: Final = "sealing.json"
@@ -41,17 +41,12 @@ def load_keyring(path: Path) -> Keyring:
     Raises:
         StateError: It is not there, or cannot be read or trusted.
     """
-    data = read_private(path)
-    if data is None:
-        raise StateError(
-            f"There is no {path}, which server.sealingKeyFile names. Copy {FILE_NAME} there from "
-            "the state directory of the instance to share it with, and keep it as secret."
-        )
+    data = read_shared(path, FILE_NAME, "server.sealingKeyFile")
     return _parse(path, data)
 
 
 def _new_file() -> bytes:
-    key = urlsafe_b64encode(os.urandom(KEY_BYTES)).rstrip(b"=").decode()
+    key = to_base64url(os.urandom(KEY_BYTES))
     jwk = {"kty": "oct", "use": "enc", "iat": int(time.time()), "k": key}
     return json.dumps({"keys": [jwk]}, indent=2).encode() + b"\n"
 
@@ -68,13 +63,7 @@ def _parse(path: Path, data: bytes) -> Keyring:
 
 
 def _keyring(data: bytes) -> Keyring:
-    try:
-        jwks = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ValueError("it is not JSON") from None
-    if not isinstance(jwks, dict) or not isinstance(jwks.get("keys"), list):
-        raise ValueError('it has no list of "keys"')  # noqa: TRY004  (one kind of error for a file)
-    keys = [_key(jwk, f"key {number}") for number, jwk in enumerate(jwks["keys"], 1)]
+    keys = [_key(jwk, f"key {number}") for number, jwk in enumerate(listed_keys(data), 1)]
     if not 1 <= len(keys) <= MAX_KEYS:
         raise ValueError(f"it must hold 1 to {MAX_KEYS} keys")
     # Of equals the one that stands last is the newest, as for the signing keys.
@@ -95,7 +84,7 @@ def _key(jwk: object, what: str) -> tuple[int, bytes]:
     if not isinstance(text, str) or len(text) > 10 * KEY_BYTES:
         raise ValueError(f'{what} has no proper "k"')
     try:
-        key = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        key = from_base64url(text)
     except ValueError:
         raise ValueError(f'{what} has no proper "k"') from None
     if len(key) < KEY_BYTES:
