@@ -27,6 +27,7 @@ Stopping goes bottom-up: the frontend drains first, the backends and their guard
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -35,7 +36,7 @@ import trio
 
 from onemcp import config
 from onemcp.admission import Admission
-from onemcp.backend import Backend, Identity, Roster, redactor_for
+from onemcp.backend import Backend, Identity, Roster, StartQueue, redactor_for
 from onemcp.backend.oauth import connect_at
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
@@ -67,12 +68,12 @@ from .events import ReloadApplied
 from .front import EventHook, OpenFront
 from .http import HttpFront
 from .identity import NAME, VERSION
-from .limits import admission_limits, describe, parking_limits
+from .limits import admission_limits, describe, parking_limits, start_limit
 from .listener import origin_for_browsers
 from .logins import credentials_for
 from .operating import BackendOperator
 from .personal import PersonalBackends
-from .trees import supervise
+from .trees import ready, runs_program, supervise
 
 
 class Gateway:
@@ -85,6 +86,7 @@ class Gateway:
         reloader: What reads the configuration file, if there is one.
         operator: Who stops, starts and restarts backends.
         control: What operators may ask for.
+        starts: Where programs wait for their turns to start.
         tree: The root of the supervision tree.
         monitor: Tells how it is.
     """
@@ -127,6 +129,7 @@ class Gateway:
         self._instance = ProcessInstance()
         self._logins = durable.logins
         self._connector = Connector(self._instance, self._identity)
+        self.starts = StartQueue(start_limit(configuration))
         self._backends: dict[str, Backend] = {}
         self._rosters: dict[str, Roster] = {}
         self._specs: dict[str, ChildSpec] = {}
@@ -312,6 +315,7 @@ class Gateway:
             on_event=redact.passing_on(self._on_event),
             credentials=credentials,
             shutdown=stop_seconds(settings.timeouts),
+            starts=self.starts if runs_program(settings) else None,
         )
         supervisor = supervise(settings.name, backend, credentials)
         self._backends.setdefault(settings.name, backend)
@@ -320,7 +324,7 @@ class Gateway:
             version=settings,
             coexists=True,
             ready=lambda: self._take_over(backend),
-            ready_timeout=settings.timeouts.start,
+            ready_timeout=math.inf,
             drain=backend.drain,
             drain_timeout=settings.timeouts.call,
         )
@@ -336,7 +340,7 @@ class Gateway:
 
     async def _take_over(self, backend: Backend) -> None:
         """Let a new backend take the place of the one of the same name, once it is up."""
-        await backend.wait_ready()
+        await ready(backend)
         self._backends[backend.name] = backend
         self._show()
 
@@ -400,6 +404,7 @@ class Gateway:
             describe(new), separator=new.naming.separator, limits=admission_limits(new)
         )
         self.multiplexer.parking.limits = parking_limits(new)
+        self.starts.limit = start_limit(new)
         self._front.reconfigure(new)
 
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from typing import Final
+
 from onemcp.admission import Limits
 from onemcp.config import Configuration
 from onemcp.multiplexer import ParkingLimits, SelfDescription
 
 from .identity import VERSION
+
+STARTS_PER_CORE: Final = 4
+"""How many programs are started at a time where nothing is said: most wait now and then."""
+
+
+def start_limit(configuration: Configuration) -> int:
+    """Return how many programs may be started at a time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return configuration.limits.starts or STARTS_PER_CORE * (cores or 1)
 
 
 def describe(configuration: Configuration) -> SelfDescription:

@@ -6,8 +6,10 @@ from functools import partial
 
 import trio
 
+from onemcp import config
 from onemcp.backend import Backend, ConnectionLost
 from onemcp.backend.oauth import Credentials
+from onemcp.protocol.errors import BackendUnavailable
 from onemcp.supervision import (
     Backoff,
     ChildSpec,
@@ -46,6 +48,25 @@ def supervise(name: str, backend: Backend, credentials: Credentials | None) -> S
         # Not found by its name, which a backend shares with the one that is to replace it.
         on_event=partial(_give_up_when_paused, backend),
     )
+
+
+def runs_program(settings: config.Backend) -> bool:
+    """Tell whether to start a backend is to start a program, which takes what others need."""
+    return isinstance(settings.transport, config.StdioTransport)
+
+
+async def ready(backend: Backend) -> None:
+    """Wait until a backend is up; how long it waits for its turn to start does not count.
+
+    Raises:
+        BackendUnavailable: It isn't within its time, or has been given up.
+    """
+    await backend.starter.wait_begun()
+    seconds = backend.config.timeouts.start
+    with trio.move_on_after(seconds):
+        await backend.wait_ready()
+    if not backend.is_up:
+        raise BackendUnavailable(f"it was not ready within {seconds:g} s")
 
 
 async def _serve(

@@ -34,6 +34,7 @@ from .personal import Member, PersonalBackend, Roster, check_login, user_of
 from .redaction import Redactor, redactor_for
 from .setup import BackendObserver, Identity, Setup
 from .standing import STOPPED
+from .starting import StartQueue
 from .succession import open_call, open_call_nowait
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "SecretExposed",
     "ServerDescription",
     "Setup",
+    "StartQueue",
     "TokenNotRenewed",
     "ToolWithheld",
     "UserConnected",

@@ -48,6 +48,7 @@ from .oauth import Credentials
 from .pool import Pool
 from .setup import BackendObserver, Connect, Identity, Setup
 from .standing import STOPPED, Standing
+from .starting import Starter, StartQueue, Turn
 from .upstream import Upstream
 
 SHUTDOWN: Final = 30.0
@@ -69,6 +70,7 @@ class Backend:
         upstream: What is subscribed to at it.
         errands: What it is asked on nobody's behalf.
         pool: Its instances.
+        starter: Starts its first instance.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Backend:
         on_event: Callable[[BackendEvent], object],
         credentials: Credentials | None = None,
         shutdown: float = SHUTDOWN,
+        starts: StartQueue | None = None,
     ) -> None:
         """Describe a backend; `serve` brings it up.
 
@@ -92,6 +95,7 @@ class Backend:
             on_event: Takes what happens.
             credentials: How onemcp logs in at it, if it does.
             shutdown: How long an instance of it may take to stop, in seconds.
+            starts: Where its starts wait for their turns; by default they don't wait.
         """
         self.config = config
         self.server: ServerDescription | None = None
@@ -110,11 +114,17 @@ class Backend:
             on_event=on_event,
         )
         self._credentials = credentials
+        self.starter = Starter(starts or StartQueue(), required=config.required)
         self._setup = Setup(
             config, EraMemory(), self._on_notification, self._keeper, on_event, credentials
         )
         self.pool = Pool(
-            config, self._connect_more, identity.caller, shutdown=shutdown, on_event=on_event
+            config,
+            self._connect_more,
+            identity.caller,
+            shutdown=shutdown,
+            starts=self.starter.queue,
+            on_event=on_event,
         )
 
     @property
@@ -167,7 +177,8 @@ class Backend:
         pool = self.pool
         while True:
             if not self._admits_now():
-                await self.standing.change()
+                with self.starter.wanted():
+                    await self.standing.change()
                 continue
             leases = pool.is_to_lease(call)
             instance = await pool.acquire(call, leases=leases)
@@ -213,14 +224,16 @@ class Backend:
         Raises:
             BackendUnavailable: It has been given up.
         """
-        while self.pool.primary is None:
-            self.standing.check_tried()
-            await self.standing.change()
+        with self.starter.wanted():
+            while self.pool.primary is None:
+                self.standing.check_tried()
+                await self.standing.change()
 
     async def wait_tried(self) -> None:
         """Wait until the backend has come up once, or has failed to."""
-        while self.is_starting:
-            await self.standing.change()
+        with self.starter.wanted():
+            while self.is_starting:
+                await self.standing.change()
 
     def give_up(self) -> None:
         """Take note that the supervisor has stopped trying: calls fail, names vanish."""
@@ -259,6 +272,7 @@ class Backend:
 
     def renew(self) -> None:
         """Take note that an operator starts it anew: what became of it before is of no matter."""
+        self.starter.forget()
         self.standing.renew()
 
     async def wait_settled(self) -> None:
@@ -324,20 +338,21 @@ class Backend:
     async def _incarnate(self) -> ConnectionLost:
         """Be connected until the connection ends, and return why it has."""
         self.standing.begin()
-        started = trio.current_time()
         reason: ConnectionLost | None = None
         try:
-            await self._serve(started)
+            async with self.starter.turn() as turn:
+                await self._serve(turn)
         except* ConnectionLost as group:
             reason = first_loss(group)
         finally:
             self._down(reason)
         return reason or ConnectionLost("it ended")
 
-    async def _serve(self, started: float) -> None:
+    async def _serve(self, turn: Turn) -> None:
         connection = self._connect(self._setup)
         self._keeper.begin()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(turn.expire)
             with trio.move_on_after(self.config.timeouts.start) as patience:
                 server = await nursery.start(connection.run)
                 self.server = server
@@ -347,7 +362,8 @@ class Backend:
                 raise HandshakeFailed.too_slow(connection, self.config.timeouts.start)
             if connection.server is None:
                 await trio.sleep_forever()  # it was lost meanwhile: its task is about to say why
-            self._come_up(connection, server, trio.current_time() - started)
+            turn.came_up()
+            self._come_up(connection, server, turn.up - turn.began)
             nursery.start_soon(self._keeper.keep_current, connection, server)
             nursery.start_soon(self.errands.run, connection)
 

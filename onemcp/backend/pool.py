@@ -40,6 +40,7 @@ from .exchange import Exchange
 from .instance import Instance
 from .interactivity import Interactivity
 from .spares import Spares
+from .starting import StartQueue
 
 
 @attrs.define(eq=False)
@@ -81,6 +82,7 @@ class Pool:
         *,
         shutdown: float,
         on_event: Callable[[BackendEvent], object],
+        starts: StartQueue | None = None,
     ) -> None:
         """Begin without any.
 
@@ -89,6 +91,7 @@ class Pool:
             connect: Makes a connection for an instance other than the primary.
             caller: Onemcp as a client.
             shutdown: How long an instance may take to stop, in seconds.
+            starts: Where starts of instances wait for their turns; by default they don't wait.
             on_event: Takes what happens.
         """
         self.interactivity = Interactivity(settings.interactive)
@@ -96,7 +99,15 @@ class Pool:
         self._bounds = settings.instances
         self._on_event = on_event
         self._primary: Instance | None = None
-        self._spares = Spares(settings, connect, caller, self, shutdown=shutdown, on_event=on_event)
+        self._spares = Spares(
+            settings,
+            connect,
+            caller,
+            self,
+            shutdown=shutdown,
+            starts=starts or StartQueue(),
+            on_event=on_event,
+        )
         self._queue: list[_Waiter] = []
         self._unused = trio.Event()
 

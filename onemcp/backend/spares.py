@@ -24,6 +24,7 @@ from .call import Caller
 from .connection import Connection, ConnectionLost, HandshakeFailed, first_loss
 from .events import BackendEvent, InstanceLost, InstanceReady, InstanceRetired
 from .instance import Instance, InstanceObserver
+from .starting import Rank, StartQueue, Turn
 
 START: Final = 5.0
 """How long the supervisor may take to begin to start an instance, in seconds."""
@@ -73,6 +74,7 @@ class Spares:
         observer: SparesObserver,
         *,
         shutdown: float,
+        starts: StartQueue,
         on_event: Callable[[BackendEvent], object],
     ) -> None:
         """Begin without any.
@@ -83,6 +85,7 @@ class Spares:
             caller: Onemcp as a client.
             observer: Whom to tell what happens on them, and to them.
             shutdown: How long one may take to stop, in seconds.
+            starts: Where starts wait for their turns.
             on_event: Takes what happens, for the operator.
         """
         # One that has ended may be forgotten a little later than its place is given away.
@@ -96,6 +99,7 @@ class Spares:
         self._caller = caller
         self._observer = observer
         self._shutdown = shutdown
+        self._starts = starts
         self._on_event = on_event
         self._slots: dict[int, _Slot] = {}
         self._numbers = itertools.count(2)
@@ -157,16 +161,18 @@ class Spares:
         reason: ConnectionLost | None = None
         try:
             with slot.scope:
-                await self._live(slot)
+                async with Turn(self._starts, lambda: Rank.WANTED) as turn:
+                    await self._live(slot, turn)
         except* ConnectionLost as group:
             reason = first_loss(group)
         finally:
             self._gone(number, slot, reason)
 
-    async def _live(self, slot: _Slot) -> None:
-        settings, started = self._settings, trio.current_time()
+    async def _live(self, slot: _Slot, turn: Turn) -> None:
+        settings = self._settings
         connection = self._connect()
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(turn.expire)
             with trio.move_on_after(settings.timeouts.start) as patience:
                 server = await nursery.start(connection.run)
             if patience.cancelled_caught:
@@ -177,8 +183,8 @@ class Spares:
                 settings.name, connection, server, self._caller, self._observer, is_primary=False
             )
             self.failure = None
-            seconds = trio.current_time() - started
-            self._on_event(InstanceReady(settings.name, 1 + len(self), seconds))
+            turn.came_up()
+            self._on_event(InstanceReady(settings.name, 1 + len(self), turn.up - turn.began))
             self._observer.changed()
             await self._until_unused(instance)
             instance.is_retired = True

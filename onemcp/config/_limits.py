@@ -38,6 +38,7 @@ class Limits:
         parked_per_principal: How many of them may be one client's.
         parked_per_backend: How many of them may be one backend's.
         parked_for: Seconds that each of them waits.
+        starts: Programs of backends started at once; None for four a core.
     """
 
     body_bytes: int = attrs.field(default=4_194_304, validator=rules.at_least(1024))
@@ -53,3 +54,6 @@ class Limits:
     parked_per_principal: int = attrs.field(default=32, validator=rules.at_least(1))
     parked_per_backend: int = attrs.field(default=64, validator=rules.at_least(1))
     parked_for: float = attrs.field(default=600.0, validator=rules.positive)
+    starts: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(rules.at_least(1))
+    )
