@@ -1,22 +1,14 @@
 """HTTP as the transports need it: requests to one origin, and responses read piece by piece.
 
-It drives httpx' transport rather than its client, which would keep cookies without bound, log
-URLs (where some services want their key) and spend time on what is not needed here. Proxies of
-the environment are ignored. Redirects are followed within the origin only.
-
-The pool of httpx takes time that grows with the square of its idle connections, milliseconds for
-each request at two hundred of them. So connections are spread over many small pools, of which the
-first with room is taken: while little is under way, the others are left alone.
+Nothing that a backend sends is kept, such as cookies. Proxies of the environment are ignored.
+Redirects are followed within the origin only.
 """
 
 from __future__ import annotations
 
 import base64
-import os
-import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -24,6 +16,7 @@ import attrs
 import httpx
 import trio
 
+from onemcp.backend import http1
 from onemcp.backend.oauth import Challenge, Credentials, NotNow, OAuthError, read_challenge
 from onemcp.backend.redaction import Redactor, redactor_for
 from onemcp.backend.tracing import ONEMCP, SERVER, Trace
@@ -32,23 +25,16 @@ from onemcp.config import BackendLimits, HttpTransport, Timeouts
 from onemcp.protocol.errors import BackendProtocolError, BackendUnavailable
 
 from ._problems import FORBIDDEN, REDIRECTS, SEE_OTHER, UNAUTHORIZED, Problem, translate
-from ._reply import CLOSE_TIMEOUT, Reply
+from ._reply import Reply
 
 HeaderList = list[tuple[bytes, bytes]]
-
-CONNECT_TIMEOUT: Final = 10.0
-"""How long making one TCP and TLS connection may take, in seconds."""
-
-KEEPALIVE: Final = 4.0
-"""How long an idle connection is kept, in seconds: less than servers usually do, which is 5."""
 
 SPARE_CONNECTIONS: Final = 8
 """Connections over those for requests in flight: for the standalone stream and for answers."""
 
-POOL_SIZE: Final = 8
-"""How many connections one pool holds."""
-
 MAX_REDIRECTS: Final = 3
+
+_PORTS: Final = {"http": 80, "https": 443}
 
 _OWN: Final = frozenset(
     {
@@ -66,8 +52,6 @@ _OWN: Final = frozenset(
     }
 )
 """Headers that the transport writes itself, whatever the configuration says."""
-
-_TIMEOUT: Final = httpx.Timeout(None, connect=CONNECT_TIMEOUT).as_dict()
 
 
 @attrs.frozen
@@ -118,7 +102,7 @@ def same_origin(one: httpx.URL, other: httpx.URL) -> bool:
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
+    return url.scheme, url.host, url.port or _PORTS.get(url.scheme)
 
 
 def show(url: httpx.URL, redact: Callable[[str], str] = str) -> str:
@@ -136,7 +120,7 @@ def _challenge_of(reply: Reply) -> Challenge | None:
     """Return what a response wants, or None where it is no matter of tokens."""
     if reply.status not in {UNAUTHORIZED, FORBIDDEN}:
         return None
-    challenge = read_challenge(", ".join(reply.headers.get_list("www-authenticate")))
+    challenge = read_challenge(", ".join(reply.headers(b"www-authenticate")))
     return challenge if reply.status == UNAUTHORIZED or challenge.lacks_scope else None
 
 
@@ -144,35 +128,6 @@ def _without_token(error: OAuthError, status: int) -> Problem:
     if isinstance(error, NotNow):
         return Problem(BackendUnavailable(f"there is no token for it: {error}"), unreachable=True)
     return Problem(BackendUnavailable(f"it wants a login: {error}"), status, doubtful=True)
-
-
-class _Pool:
-    """A few connections.
-
-    Attributes:
-        transport: What they are used through.
-        used: How many requests use them.
-    """
-
-    __slots__ = ("transport", "used")
-
-    def __init__(self, ssl_context: ssl.SSLContext, socket: Path | None) -> None:
-        """Make no connection yet."""
-        self.used = 0
-        self.transport = httpx.AsyncHTTPTransport(
-            verify=ssl_context,
-            trust_env=False,
-            uds=None if socket is None else os.fspath(socket),
-            limits=httpx.Limits(
-                max_connections=POOL_SIZE,
-                max_keepalive_connections=POOL_SIZE,
-                keepalive_expiry=KEEPALIVE,
-            ),
-        )
-
-    def release(self) -> None:
-        """Take note that a request uses its connection no longer."""
-        self.used -= 1
 
 
 class HttpClient:
@@ -188,9 +143,8 @@ class HttpClient:
         self.peer = peer
         self.url = httpx.URL(peer.transport.url).copy_with(username=None, password=None)
         self._static = static_headers(peer.transport)
-        self._ssl_context: ssl.SSLContext | None = None
-        self._max_pools = -(-connections // POOL_SIZE)
-        self._pools: list[_Pool] = []
+        self._connections = connections
+        self._pool: http1.Pool | None = None
 
     async def __aenter__(self) -> Self:
         """Read the authorities to trust.
@@ -198,10 +152,20 @@ class HttpClient:
         Raises:
             HandshakeFailed: That isn't possible.
         """
-        if self.url.scheme == "https":
+        url, context = self.url, None
+        if url.scheme == "https":
             # Reading them takes tens of milliseconds.
-            self._ssl_context = await trio.to_thread.run_sync(trusting, self.peer.transport.tls)
+            context = await trio.to_thread.run_sync(trusting, self.peer.transport.tls)
+            context.set_alpn_protocols(["http/1.1"])
         await trio.lowlevel.checkpoint()
+        origin = http1.Origin(
+            url.raw_host.decode("ascii"),
+            url.port or _PORTS[url.scheme],
+            url.netloc,
+            context,
+            self.peer.transport.socket,
+        )
+        self._pool = http1.Pool(origin, self._connections)
         return self
 
     async def __aexit__(
@@ -210,9 +174,8 @@ class HttpClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
-            for pool in self._pools:
-                await pool.transport.aclose()
+        if self._pool is not None:
+            self._pool.close()
 
     @asynccontextmanager
     async def send(
@@ -237,7 +200,7 @@ class HttpClient:
         try:
             yield reply
         finally:
-            await reply.aclose()
+            reply.close()
 
     async def _authorized(
         self, method: str, headers: HeaderList, content: bytes | None, url: httpx.URL | None
@@ -258,13 +221,13 @@ class HttpClient:
         try:
             renewed = await credentials.renew(token, challenge)
         except OAuthError as error:
-            await reply.aclose()
+            reply.close()
             raise _without_token(error, reply.status) from error
         except BaseException:
-            await reply.aclose()
+            reply.close()
             raise
         if renewed:
-            await reply.aclose()
+            reply.close()
             token = await credentials.token()
             reply = await self._follow(method, _with_token(headers, token), content, url)
         reply.remedy = credentials.remedy(_challenge_of(reply) or Challenge())
@@ -278,7 +241,7 @@ class HttpClient:
             reply = await self._send(method, target, headers, content)
             if reply.status not in REDIRECTS:
                 return reply
-            await reply.aclose()
+            reply.close()
             target, hops = self._redirected(reply, target), hops + 1
             if hops > MAX_REDIRECTS:
                 raise Problem(BackendProtocolError("it redirects in circles"), reply.status)
@@ -288,37 +251,19 @@ class HttpClient:
     async def _send(
         self, method: str, url: httpx.URL, headers: HeaderList, content: bytes | None
     ) -> Reply:
-        extensions = {"timeout": _TIMEOUT}
-        request = httpx.Request(
-            method, url, headers=headers, content=content, extensions=extensions
-        )
+        if self._pool is None:
+            raise Problem(BackendUnavailable("the connection is not up"))
         if self.peer.trace is not None:
             self.peer.trace(ONEMCP, f"{method} {show(url)} ".encode() + (content or b""))
-        pool = self._pool()
-        pool.used += 1
-        response = None
         try:
-            response = await pool.transport.handle_async_request(request)
-        except httpx.HTTPError as error:
+            response = await self._pool.request(method.encode(), url.raw_path, headers, content)
+        except http1.HttpError as error:
             raise translate(error) from error
-        finally:
-            if response is None:
-                pool.release()
+        reply = Reply(response)
         if self.peer.trace is not None:
-            kind = response.headers.get("content-type", "no content")
-            self.peer.trace(SERVER, f"{response.status_code} {kind}")
-        return Reply(response, pool.release)
-
-    def _pool(self) -> _Pool:
-        for pool in self._pools:
-            if pool.used < POOL_SIZE:
-                return pool
-        if len(self._pools) < self._max_pools:
-            # Without TLS there is nothing to trust, and redirects don't leave the origin.
-            context = self._ssl_context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            self._pools.append(_Pool(context, self.peer.transport.socket))
-            return self._pools[-1]
-        return min(self._pools, key=lambda pool: pool.used)
+            kind = reply.header(b"content-type") or "no content"
+            self.peer.trace(SERVER, f"{reply.status} {kind}")
+        return reply
 
     def _redirected(self, reply: Reply, url: httpx.URL) -> httpx.URL:
         """Return where a response points, if that is allowed.
@@ -327,7 +272,7 @@ class HttpClient:
             Problem: It is another origin, or the method would change.
         """
         try:
-            target = url.join(reply.headers.get("location", ""))
+            target = url.join(reply.header(b"location"))
         except (httpx.InvalidURL, ValueError):
             raise Problem(BackendProtocolError("it redirects to no URL"), reply.status) from None
         if reply.status == SEE_OTHER or target == url or not same_origin(target, url):

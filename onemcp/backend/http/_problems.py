@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 import attrs
-import httpx
 
+from onemcp.backend import http1
 from onemcp.backend.connection import ConnectionLost, HandshakeFailed, LoginRequired
 from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import (
@@ -139,21 +139,18 @@ def as_loss(problem: Problem) -> ConnectionLost:
     return problem.ends or HandshakeFailed(problem.reason)
 
 
-_TABLE: Final[tuple[tuple[type[httpx.HTTPError], type[LocalError], str], ...]] = (
-    (httpx.ConnectTimeout, BackendUnavailable, "it doesn't take connections (timeout)"),
-    (httpx.ConnectError, BackendUnavailable, "it can't be reached"),
-    (httpx.PoolTimeout, Overloaded, "all connections to it are in use"),
-    (httpx.UnsupportedProtocol, InternalError, "its URL is not one of HTTP"),
-    (httpx.LocalProtocolError, InternalError, "the request can't be written as HTTP"),
-    (httpx.TimeoutException, BackendLost, "the connection to it stalled"),
-    (httpx.RemoteProtocolError, BackendLost, "it broke off, or sent something other than HTTP"),
-    (httpx.HTTPError, BackendLost, "the connection to it broke"),
+_TABLE: Final[tuple[tuple[type[http1.HttpError], type[LocalError], str], ...]] = (
+    (http1.ConnectTimeout, BackendUnavailable, "it doesn't take connections (timeout)"),
+    (http1.ConnectError, BackendUnavailable, "it can't be reached"),
+    (http1.LocalProtocolError, InternalError, "the request can't be written as HTTP"),
+    (http1.RemoteProtocolError, BackendLost, "it broke off, or sent something other than HTTP"),
+    (http1.HttpError, BackendLost, "the connection to it broke"),
 )
-"""What an exception of httpx means, the most special first."""
+"""What an exception of the HTTP client means, the most special first."""
 
 
-def translate(error: httpx.HTTPError) -> Problem:
-    """Translate an exception of httpx."""
+def translate(error: http1.HttpError) -> Problem:
+    """Translate an exception of the HTTP client."""
     local, text = next((local, text) for kind, local, text in _TABLE if isinstance(error, kind))
     cause = _cause(error) if local is BackendUnavailable else ""
     return Problem(local(text + cause), unreachable=local is BackendUnavailable)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
-import httpx
 import trio
 
+from onemcp.backend import http1
 from onemcp.protocol.errors import BackendProtocolError, MessageTooLarge
 
 from ._problems import Problem, Refusal, translate
@@ -24,35 +24,39 @@ EVENT_STREAM: Final = "text/event-stream"
 
 _OK: Final = range(200, 300)
 
-CLOSE_TIMEOUT: Final = 2.0
-"""How long closing connections may take, in seconds."""
-
 
 class Reply:
     """A response whose body is read piece by piece.
 
     Attributes:
         status: Its HTTP status.
-        headers: Its headers.
         kind: Its media type in lower case, without parameters.
         remedy: What somebody can do about its being a refusal, if that is known.
     """
 
-    def __init__(self, response: httpx.Response, release: Callable[[], None]) -> None:
-        """Read `response`, which came from a transport; call `release` once it is closed."""
-        self.status = response.status_code
-        self.headers = response.headers
-        self.kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        self.remedy = ""
+    __slots__ = ("_response", "kind", "remedy", "status")
+
+    def __init__(self, response: http1.Response) -> None:
+        """Read `response`, which is closed with this."""
         self._response = response
-        self._release = release
-        self._chunks = aiter(response.stream)  # type: ignore[arg-type]  # httpx types both kinds
-        self._ended = False
+        self.status = response.status
+        self.kind = _kind_of(self.header(b"content-type"))
+        self.remedy = ""
 
     @property
     def ok(self) -> bool:
         """Whether the request was taken."""
         return self.status in _OK
+
+    def header(self, name: bytes) -> str:
+        """Return the first value of a header, named in lower case; empty where there is none."""
+        return next(
+            (value.decode("latin-1") for key, value in self._response.headers if key == name), ""
+        )
+
+    def headers(self, name: bytes) -> list[str]:
+        """Return all values of a header."""
+        return [value.decode("latin-1") for key, value in self._response.headers if key == name]
 
     async def chunk(self) -> bytes:
         """Return the next piece of the body; nothing means that it is complete.
@@ -61,12 +65,8 @@ class Reply:
             Problem: The connection broke.
         """
         try:
-            return await anext(self._chunks)
-        except StopAsyncIteration:
-            self._ended = True
-            return b""
-        except httpx.HTTPError as error:
-            self._ended = True
+            return await self._response.part()
+        except http1.HttpError as error:
             raise translate(error) from error
 
     async def body(self, limit: int) -> bytes:
@@ -76,7 +76,7 @@ class Reply:
             Problem: It is larger than `limit` bytes, or the connection broke.
         """
         self.check_encoding()
-        announced = self.headers.get("content-length", "0")
+        announced = self.header(b"content-length")
         if announced.isdigit() and int(announced[:20]) > limit:
             raise Problem(too_large(limit), self.status)
         parts, size = [], 0
@@ -107,27 +107,14 @@ class Reply:
         Raises:
             Problem: It is.
         """
-        encoding = self.headers.get("content-encoding", "identity").strip().lower()
+        encoding = self.header(b"content-encoding").strip().lower()
         if encoding not in {"", "identity"}:
             error = BackendProtocolError("it compressed its answer, which it was asked not to")
             raise Problem(error, self.status)
 
-    async def aclose(self) -> None:
-        """Give the connection back, or close it where the body was not read to its end.
-
-        A body that was given up leaves generators of httpx behind, which Trio wants ended and
-        httpx doesn't end: a read that is cancelled at once does.
-        """
-        try:
-            with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
-                if not self._ended:
-                    with trio.CancelScope() as scope:
-                        scope.cancel()
-                        while await self.chunk_or_nothing():
-                            pass
-                await self._response.aclose()
-        finally:
-            self._release()
+    def close(self) -> None:
+        """Give the connection back, or close it where the body was not read to its end."""
+        self._response.close()
 
     async def chunk_or_nothing(self) -> bytes:
         """Return the next piece of the body, or nothing where there is no more to be had."""
@@ -135,6 +122,11 @@ class Reply:
             return await self.chunk()
         except Problem:
             return b""
+
+
+@lru_cache(maxsize=64)
+def _kind_of(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def too_large(limit: int) -> MessageTooLarge:

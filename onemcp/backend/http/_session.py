@@ -83,7 +83,7 @@ class Session:
         Raises:
             Problem: It is malformed.
         """
-        found = reply.headers.get("mcp-session-id")
+        found = reply.header(b"mcp-session-id") or None
         if found is not None and not _SESSION_ID.fullmatch(found):
             error = BackendProtocolError("its session id has characters that headers may not have")
             raise Problem(error, reply.status)

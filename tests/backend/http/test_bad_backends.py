@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import trio
 
+from onemcp.backend import http1
 from onemcp.backend.connection import ConnectionLost, HandshakeFailed, LoginRequired
 from onemcp.backend.handshake import answer_of
 from onemcp.backend.http import _courier as courier_module
 from onemcp.backend.http import _reply as reply_module
+from onemcp.backend.http._problems import translate
 from onemcp.config import BackendLimits
 from onemcp.protocol.errors import (
     BackendLost,
@@ -340,28 +341,20 @@ async def test_nothing_is_left_open() -> None:
             for exchange in exchanges:
                 exchange.close()
             await live.result("tools/list")
-            pools = live.connection._current._client._pools  # type: ignore[attr-defined]
-        assert [pool.used for pool in pools] == [0] * len(pools)
-        assert [pool.transport._pool.connections for pool in pools] == [[]] * len(pools)
+            pool = live.connection._current._client._pool  # type: ignore[attr-defined]
+        assert repr(pool).endswith(" in_use=0 idle=0>")
         assert live.connection.inbound.in_flight == 0
         before = before or _descriptors()
         assert _descriptors() == before
 
 
-def test_every_exception_of_httpx_is_translated() -> None:
-    from onemcp.backend.http._problems import translate  # noqa: PLC0415
-
+def test_every_exception_of_the_http_client_is_translated() -> None:
     expected = {
-        httpx.ConnectError: BackendUnavailable,
-        httpx.ConnectTimeout: BackendUnavailable,
-        httpx.PoolTimeout: Overloaded,
-        httpx.ReadTimeout: BackendLost,
-        httpx.WriteError: BackendLost,
-        httpx.CloseError: BackendLost,
-        httpx.RemoteProtocolError: BackendLost,
-        httpx.LocalProtocolError: InternalError,
-        httpx.UnsupportedProtocol: InternalError,
-        httpx.ProxyError: BackendLost,
+        http1.ConnectError: BackendUnavailable,
+        http1.ConnectTimeout: BackendUnavailable,
+        http1.RemoteProtocolError: BackendLost,
+        http1.ConnectionBroke: BackendLost,
+        http1.LocalProtocolError: InternalError,
     }
     for kind, local in expected.items():
         problem = translate(kind("secret words"))
