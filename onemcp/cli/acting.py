@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from onemcp.cli import instance
+from onemcp.cli import completion, instance
 from onemcp.cli.failures import ExitCode, Failure
 
 
 @click.command()
-@click.argument("backend")
+@click.argument("backend", shell_complete=completion.backends)
 @instance.as_json_option
 @instance.options
 def restart(backend: str, config_path: Path | None, socket: Path | None, *, as_json: bool) -> None:
@@ -26,7 +26,7 @@ def restart(backend: str, config_path: Path | None, socket: Path | None, *, as_j
 
 
 @click.command()
-@click.argument("backend")
+@click.argument("backend", shell_complete=completion.backends)
 @instance.as_json_option
 @instance.options
 def start(backend: str, config_path: Path | None, socket: Path | None, *, as_json: bool) -> None:
@@ -39,7 +39,7 @@ def start(backend: str, config_path: Path | None, socket: Path | None, *, as_jso
 
 
 @click.command()
-@click.argument("backend")
+@click.argument("backend", shell_complete=completion.backends)
 @instance.as_json_option
 @instance.options
 def stop(backend: str, config_path: Path | None, socket: Path | None, *, as_json: bool) -> None:

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 import httpx
 
+from onemcp.cli import forms
 from onemcp.cli.failures import Failure
 from onemcp.cli.instance import Instance
 from onemcp.protocol import headers as mcp_headers
 from onemcp.protocol import meta
+from onemcp.protocol.errors import InteractionNotPossible, MissingClientCapability
 from onemcp.protocol.methods import NAMED
+from onemcp.protocol.questions import INPUT_RESPONSES, REQUEST_STATE
 from onemcp.protocol.revisions import LATEST_MODERN
+
+Answer: TypeAlias = Callable[[str, str, Mapping[str, Any]], Mapping[str, Any]]
 
 PATH: Final = "/mcp"
 MOST_PAGES: Final = 1000
 ACCEPT: Final = "application/json, text/event-stream"
+MOST_ROUNDS: Final = 100
+"""How often a server may ask something in the course of one request."""
+
+PAUSE: Final = 1.0
+"""How long to wait before a request is sent again that nothing was asked for, in seconds."""
+
+UNASKABLE: Final = (
+    "The server asks its client for what a shell doesn't have, such as a model: use another client."
+)
+_UNASKED: Final = frozenset({MissingClientCapability.code, InteractionNotPossible.code})
 
 
 class Refused(Failure):
@@ -31,7 +47,9 @@ class Refused(Failure):
 
     def __init__(self, error: Mapping[str, Any]) -> None:
         """Tell what the answer says."""
-        super().__init__(f"{error.get('message', 'no message')} ({error.get('code')})")
+        said, code = error.get("message", "no message"), error.get("code")
+        hint = f". {UNASKABLE}" if code in _UNASKED else ""
+        super().__init__(f"{said} ({code}){hint}")
         self.error = error
 
 
@@ -42,10 +60,13 @@ class Asker:
     Attributes:
         instance: Where.
         view: The named view, or the server, to ask; None for everything.
+        answer: Answers what servers ask in the course of a request: is given who asks, the method
+            and the parameters, and returns the result.
     """
 
     instance: Instance
     view: str | None = None
+    answer: Answer = forms.answer
     _ids: count[int] = attrs.field(init=False, factory=lambda: count(1))
 
     def ask(
@@ -53,7 +74,8 @@ class Asker:
     ) -> dict[str, Any]:
         """Send a request, and return the result.
 
-        It declares no capability: nobody is there to be asked anything.
+        What is asked meanwhile is answered, and the request sent again with that (2026-07-28,
+        Multi Round-Trip Requests).
 
         Args:
             method: The method.
@@ -64,8 +86,37 @@ class Asker:
             Refused: The answer is an error.
             Failure: There is no answer, or one that can't be used.
         """
+        given: dict[str, Any] = {}
+        for _ in range(MOST_ROUNDS):
+            result = self._send(method, {**params, **given}, more)
+            if result.get("resultType") != "input_required":
+                return result
+            given = self._answers(result, str(params.get("name") or params.get("uri") or "It"))
+        raise Failure(f"it has asked {MOST_ROUNDS} times, and asks again")
+
+    def _answers(self, result: Mapping[str, Any], asker: str) -> dict[str, Any]:
+        """Answer all questions; return what the next request is to have besides its parameters."""
+        given: dict[str, Any] = {}
+        asked = result.get("inputRequests")
+        if isinstance(asked, dict) and asked:
+            given[INPUT_RESPONSES] = {
+                key: self.answer(asker, str(each.get("method")), each.get("params") or {})
+                for key, each in asked.items()
+            }
+        else:
+            time.sleep(PAUSE)
+        if REQUEST_STATE in result:
+            given[REQUEST_STATE] = result[REQUEST_STATE]
+        return given
+
+    def _send(
+        self, method: str, params: Mapping[str, Any], more: Sequence[tuple[str, str]]
+    ) -> dict[str, Any]:
         number = next(self._ids)
-        members = {meta.PROTOCOL_VERSION: LATEST_MODERN, meta.CLIENT_CAPABILITIES: {}}
+        members = {
+            meta.PROTOCOL_VERSION: LATEST_MODERN,
+            meta.CLIENT_CAPABILITIES: forms.CAPABILITIES,
+        }
         message = {
             "jsonrpc": "2.0",
             "id": number,
@@ -122,8 +173,6 @@ def _result(answer: httpx.Response, number: int) -> dict[str, Any]:
     result = message.get("result")
     if not isinstance(result, dict):
         raise Failure(f"onemcp answered with status {answer.status_code}, and no result")
-    if result.get("resultType") == "input_required":
-        raise Failure("it asks its client something, which this command can't answer")
     return result
 
 

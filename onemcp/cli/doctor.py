@@ -15,6 +15,7 @@ import click
 import trio
 
 from onemcp import app, config
+from onemcp.cli import completion
 from onemcp.cli.failures import ConfigurationUnusable, ExitCode, StateUnusable, leaves
 from onemcp.config import Configuration, ConfigurationError
 from onemcp.state import StateError
@@ -26,7 +27,7 @@ _ARROWS: Final = {"onemcp": "->", "server": "<-", "stderr": " !"}
 
 
 @click.command()
-@click.argument("backends", nargs=-1, metavar="[BACKEND]...")
+@click.argument("backends", nargs=-1, metavar="[BACKEND]...", shell_complete=completion.configured)
 @click.option(
     "--config",
     "config_path",

@@ -59,10 +59,13 @@ class Instance:
 
     Attributes:
         path: Its control socket.
+        patience: How long anything may take, in seconds; None for as long as it takes, but for
+            what it can tell at once.
     """
 
     path: Path
     _client: httpx.Client = attrs.field(repr=False)
+    patience: float | None = None
 
     def ask(self, path: str, **query: str | int) -> Any:
         """Ask for something, and return what JSON has.
@@ -70,7 +73,7 @@ class Instance:
         Raises:
             Failure: It refuses, or is not there any more.
         """
-        return self._answer("GET", path, params=query, timeout=SECONDS)
+        return self._answer("GET", path, params=query, timeout=self.patience or SECONDS)
 
     def tell(self, path: str) -> Any:
         """Have something done, and return what came of it; takes as long as it takes.
@@ -78,7 +81,7 @@ class Instance:
         Raises:
             Failure: It refuses, or is not there any more.
         """
-        return self._answer("POST", path, timeout=None)
+        return self._answer("POST", path, timeout=self.patience)
 
     def follow(self, path: str, **query: str | int) -> Iterator[dict[str, Any]]:
         """Yield events as they happen, until onemcp ends.
@@ -105,7 +108,7 @@ class Instance:
             Failure: It is not there any more.
         """
         with self._guarded():
-            return self._client.post(path, content=body, headers=headers, timeout=None)
+            return self._client.post(path, content=body, headers=headers, timeout=self.patience)
 
     def _answer(self, method: str, path: str, **more: Any) -> Any:
         with self._guarded():
@@ -125,12 +128,15 @@ class Instance:
 
 
 @contextlib.contextmanager
-def reached(socket: Path | None, config_path: Path | None) -> Iterator[Instance]:
+def reached(
+    socket: Path | None, config_path: Path | None, patience: float | None = None
+) -> Iterator[Instance]:
     """Reach a running onemcp for as long as the block runs.
 
     Args:
         socket: Its control socket, if that is known.
         config_path: The configuration file that it runs with, if that is known.
+        patience: See `Instance`.
 
     Raises:
         NotRunning: There is none.
@@ -146,7 +152,7 @@ def reached(socket: Path | None, config_path: Path | None) -> Iterator[Instance]
         raise NotRunning(f"No onemcp listens on {path}. Start it with `onemcp run`.")
     transport = httpx.HTTPTransport(uds=os.fspath(path))
     with httpx.Client(transport=transport, base_url=HOST, trust_env=False) as client:
-        yield Instance(path, client)
+        yield Instance(path, client, patience)
 
 
 def find(config_path: Path | None) -> Path:

@@ -10,13 +10,14 @@ import trio
 
 from onemcp import app
 from onemcp.backend.oauth import OAuthError
+from onemcp.cli import completion
 from onemcp.cli.failures import ConfigurationUnusable, Failure, StateUnusable
 from onemcp.config import ConfigurationError
 from onemcp.state import StateError
 
 
 @click.command()
-@click.argument("backend")
+@click.argument("backend", shell_complete=completion.configured)
 @click.option(
     "--config",
     "config_path",

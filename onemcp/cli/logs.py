@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from onemcp.cli import instance
+from onemcp.cli import completion, instance
 
 _TOLD_APART = frozenset({"time", "event", "backend", "supervisor", "child", "generation"})
 
 
 @click.command()
-@click.argument("backend")
+@click.argument("backend", shell_complete=completion.backends)
 @click.option("-f", "--follow", is_flag=True, help="Go on, until interrupted.")
 @click.option(
     "-n",

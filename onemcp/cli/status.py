@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 import click
 
 from onemcp.cli import instance
 
-INTERVAL: Final = 1.0
-"""How often the state is asked for while it is watched, in seconds."""
-
 
 @click.command()
-@click.option("--watch", is_flag=True, help="Go on showing it, until interrupted.")
+@click.option("--watch", is_flag=True, help="Show it again after each event, until interrupted.")
 @instance.as_json_option
 @instance.options
 def command(config_path: Path | None, socket: Path | None, *, watch: bool, as_json: bool) -> None:
@@ -26,34 +23,24 @@ def command(config_path: Path | None, socket: Path | None, *, watch: bool, as_js
     here, or else the only one that runs.
     """
     with instance.reached(socket, config_path) as running:
+        states = running.follow("/status", follow=1) if watch else [running.ask("/status")]
         if as_json:
-            _print_json(running, watch=watch)
+            for state in states:
+                click.echo(json.dumps(state, indent=None if watch else 2))
         else:
-            _draw(running, watch=watch)
+            _draw(states, watch=watch)
 
 
-def _print_json(running: instance.Instance, *, watch: bool) -> None:
-    click.echo(json.dumps(running.ask("/status"), indent=None if watch else 2))
-    while watch:
-        time.sleep(INTERVAL)
-        click.echo(json.dumps(running.ask("/status")))
-
-
-def _draw(running: instance.Instance, *, watch: bool) -> None:
+def _draw(states: Iterable[dict[str, Any]], *, watch: bool) -> None:
     from rich.live import Live  # noqa: PLC0415 - only where something is drawn
 
     from onemcp.cli.picture import new_console, picture  # noqa: PLC0415 - likewise
 
     console = new_console()
     if not watch or not console.is_terminal:
-        console.print(picture(running.ask("/status")))
-    if watch and not console.is_terminal:
-        while True:
-            time.sleep(INTERVAL)
-            console.print()
-            console.print(picture(running.ask("/status")))
-    if watch:
-        with Live(picture(running.ask("/status")), console=console, auto_refresh=False) as live:
-            while True:
-                time.sleep(INTERVAL)
-                live.update(picture(running.ask("/status")), refresh=True)
+        for state in states:
+            console.print(picture(state))
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        for state in states:
+            live.update(picture(state), refresh=True)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from onemcp.cli import instance
+from onemcp.cli import completion, instance
 from onemcp.cli.asking import Asker, Refused
 from onemcp.cli.failures import ExitCode, Failure
 
@@ -29,7 +29,7 @@ _view_option = click.option(
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.tools)
 @_view_option
 @instance.as_json_option
 @instance.options
@@ -52,7 +52,7 @@ def tools(
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.tools)
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE...|JSON|-]")
 @_view_option
 @instance.as_json_option
@@ -72,7 +72,8 @@ def call(
 
     Arguments are KEY=VALUE, where the tool's schema tells text from other values; or one JSON
     object; or `-` for a JSON object on stdin. Text is printed as it is; --json prints the whole
-    result. Ends with exit code 1 if the tool says that it has failed.
+    result. What the server asks meanwhile is asked at the terminal, on stderr; where there is none,
+    it is declined. Ends with exit code 1 if the tool says that it has failed.
     """
     with _asking(socket, config_path, view) as asker:
         tool = _named(asker.list("tools/list", "tools"), name, "tool")
@@ -87,7 +88,7 @@ def call(
 
 
 @click.command()
-@click.argument("uri", required=False)
+@click.argument("uri", required=False, shell_complete=completion.resources)
 @_view_option
 @instance.as_json_option
 @instance.options
@@ -119,7 +120,7 @@ def read(
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.prompts)
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE...|JSON|-]")
 @_view_option
 @instance.as_json_option

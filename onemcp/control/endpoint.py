@@ -4,7 +4,8 @@
 request                                      answer
 ===========================================  =====================================================
 ``GET /control``                             which onemcp this is
-``GET /control/status``                      everything: configuration, backends, supervision tree
+``GET /control/status``                      everything: configuration, backends, supervision tree;
+                                             ``?follow=1``: again after each event
 ``GET /control/backends``                    all backends
 ``GET /control/backends/NAME``               one of them
 ``GET /control/backends/NAME/logs``          its last events; ``?lines=N``, ``?follow=1``
@@ -16,7 +17,7 @@ request                                      answer
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -35,6 +36,13 @@ LINES: Final = 100
 
 STREAMS: Final = 32
 """How many may follow events at once."""
+
+STATUS_AGE: Final = 2.0
+"""After so many seconds the status is told to who follows it though nothing has happened: not all
+that it counts makes events."""
+
+STATUS_PAUSE: Final = 0.1
+"""For so many seconds events are gathered, before the status after them is told."""
 
 KEEP_ALIVE: Final = 15.0
 """How often a silent stream says that it is alive, in seconds."""
@@ -69,6 +77,8 @@ class Endpoint:
         match scope["method"], parts:
             case "GET", ["events"]:
                 await self._follow(wire, query.text("backend"), [])
+            case "GET", ["status"] if query.flag("follow"):
+                await self._follow(wire, None, [self.control.status()], self._tell_status)
             case "GET", ["backends", name, "logs"] if query.flag("follow"):
                 await self._follow(wire, name, self.control.logs(name, query.number("lines")))
             case "GET", _:
@@ -96,12 +106,26 @@ class Endpoint:
                 return self.control.logs(name, query.number("lines"))
         raise _unknown("/".join(parts))
 
-    async def _follow(self, wire: Wire, backend: str | None, first: Iterable[Entry]) -> None:
+    async def _follow(
+        self,
+        wire: Wire,
+        backend: str | None,
+        first: Iterable[Entry],
+        tell: Callable[[Wire, Listener], Awaitable[None]] | None = None,
+    ) -> None:
         if not self._slots.free:
             raise ControlError(503, "overloaded", f"{STREAMS} follow events already, the limit")
         with self._slots.slot(), self.control.listening(backend) as listener:
             await start_stream(wire.send, b"".join(map(_event, first)) or b": hello\n\n")
-            await wire.while_connected(lambda: _tell(wire, listener))
+            await wire.while_connected(lambda: (tell or _tell)(wire, listener))
+
+    async def _tell_status(self, wire: Wire, listener: Listener) -> None:
+        while True:
+            with trio.move_on_after(STATUS_AGE):
+                await listener.next()
+                await trio.sleep(STATUS_PAUSE)
+                listener.pass_over()
+            await send_part(wire.send, _event(self.control.status()))
 
 
 async def _tell(wire: Wire, listener: Listener) -> None:

@@ -68,6 +68,11 @@ class Listener:
             self._missed += 1
         self._news.set()
 
+    def pass_over(self) -> None:
+        """Forget what has not been taken yet."""
+        self._waiting.clear()
+        self._missed = 0
+
     async def next(self) -> list[Entry]:
         """Wait for events; the last one may tell how many were missed."""
         while not self._waiting:
