@@ -14,7 +14,8 @@ from tests.conformance.client_runs import CLIENTS, run_all
 from tests.conformance.client_scenarios import EXCEPTIONS, SCENARIOS
 
 if TYPE_CHECKING:
-    from tests.conformance.client_runs import Key, Report
+    from tests.conformance.client_mode import Report
+    from tests.conformance.client_runs import Key
 
 pytestmark = pytest.mark.conformance
 

@@ -14,7 +14,7 @@ from tests.conformance.login_runs import run_logins
 from tests.conformance.login_scenarios import EXTENSIONS, LOGINS, NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
-    from tests.conformance.client_runs import Report
+    from tests.conformance.client_mode import Report
     from tests.conformance.login_runs import Key
 
 pytestmark = pytest.mark.conformance
