@@ -24,7 +24,6 @@ from onemcp.protocol.methods import (
     RESOURCE_UPDATED,
     TASK_CHANGED,
     TASK_STATUS,
-    Catalogue,
 )
 
 from .call import Call, Caller
@@ -110,7 +109,7 @@ class Backend:
             config,
             identity.caller,
             hears_of=self.upstream.hears_of,
-            on_fetched=self._on_fetched,
+            on_fetched=lambda: self._observer.changed(self),
             on_event=on_event,
         )
         self._credentials = credentials
@@ -383,11 +382,6 @@ class Backend:
             self._on_event(BackendDown(self.name, reason.reason, reason.detail))
         self.standing.signal()
         self._observer.changed(self)
-
-    def _on_fetched(self, catalogue: Catalogue, has_changed: bool) -> None:  # noqa: FBT001
-        self._observer.changed(self)
-        if has_changed:
-            self._observer.announced(self, Notification(catalogue.changed))
 
     def _on_notification(self, note: Notification) -> None:
         self._keeper.announced(note.method)

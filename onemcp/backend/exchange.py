@@ -17,7 +17,7 @@ from typing import Final, Protocol, TypeAlias
 import trio
 from msgspec import Raw
 
-from onemcp.protocol.errors import ProtocolError
+from onemcp.protocol.errors import LocalError, ProtocolError
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, Response
 
 from .call import Call
@@ -49,6 +49,7 @@ class Exchange:
         id: The request's id on the connection, which is also its progress token there.
         call: What was asked.
         progress_token: The caller's own progress token, undecoded, or None.
+        failure: What onemcp itself has ended it with, or None.
         dropped: How many notifications were dropped because nobody received them in time.
         scope: Where a task of the connection serves this exchange alone, its cancel scope.
         backend: The name of the backend, for errors that clients see, or None.
@@ -65,6 +66,7 @@ class Exchange:
         "backend",
         "call",
         "dropped",
+        "failure",
         "id",
         "on_abandon",
         "on_end",
@@ -79,6 +81,7 @@ class Exchange:
         self.id = request_id
         self.call = call
         self.progress_token = progress_token
+        self.failure: LocalError | None = None
         self.dropped = 0
         self.scope: trio.CancelScope | None = None
         self.backend: str | None = None
@@ -143,9 +146,16 @@ class Exchange:
             self._end()
 
     def fail(self, error: ProtocolError) -> None:
-        """End the exchange with an error of onemcp's own."""
+        """End the exchange for want of an answer.
+
+        Args:
+            error: Why; where it is onemcp's own, it is kept as the `failure`.
+        """
+        if self._finished:
+            return
         if self.backend is not None:
             error = error.about(self.backend)
+        self.failure = error if isinstance(error, LocalError) else None
         self.finish(Failure(self.id, error.error))
 
     def reply(self, answer: Answer) -> None:

@@ -47,12 +47,10 @@ class _Turn:
 
     Attributes:
         due: Set when there is a reason for it.
-        announced: Whether the reason is that the backend announced a change.
         over: Set when it has been fetched, or is not going to be.
     """
 
     due: trio.Event = attrs.field(factory=trio.Event)
-    announced: bool = False
     over: trio.Event = attrs.field(factory=trio.Event)
 
 
@@ -69,7 +67,7 @@ class Keeper:
         caller: Caller,
         *,
         hears_of: Callable[[Catalogue], bool],
-        on_fetched: Callable[[Catalogue, bool], object],
+        on_fetched: Callable[[], object],
         on_event: Callable[[BackendEvent], object],
     ) -> None:
         """Know of nothing yet.
@@ -78,8 +76,7 @@ class Keeper:
             settings: How the backend is configured.
             caller: Who asks for the lists.
             hears_of: Tells whether a modern backend has agreed to announce changes of a list.
-            on_fetched: Told when a list has been fetched again, and whether it has changed or
-                was announced to have.
+            on_fetched: Told when a list has been fetched again.
             on_event: Takes what goes wrong.
         """
         self.listings: Listings = catalogues.NOTHING
@@ -114,9 +111,7 @@ class Keeper:
         """Take note of a notification, which may say that a list has changed."""
         for catalogue in CATALOGUES:
             if catalogue.changed == method:
-                turn = self._turns[catalogue]
-                turn.announced = True
-                turn.due.set()
+                self._turns[catalogue].due.set()
 
     async def relist_tools(self) -> None:
         """Have the tools listed again, and wait until they have been.
@@ -156,13 +151,11 @@ class Keeper:
                 await turn.due.wait()
             # Whatever is announced from here on wants another turn.
             self._turns[catalogue] = _Turn()
-            before = self.listings[catalogue]
             try:
                 await self.fetch(connection, server, [catalogue])
             finally:
                 turn.over.set()
-            changed = self.listings[catalogue].items != before.items
-            self._on_fetched(catalogue, changed or turn.announced)
+            self._on_fetched()
             await trio.sleep(SETTLE)
 
     def _patience(self, server: ServerDescription, catalogue: Catalogue) -> float:

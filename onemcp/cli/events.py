@@ -50,6 +50,7 @@ from onemcp.frontend import (
 )
 from onemcp.multiplexer import (
     CallParked,
+    CallRepeated,
     CallResumed,
     ConflictsChanged,
     ParkedCallExpired,
@@ -67,28 +68,18 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log = LogEvents(logger)
     log.told_otherwise(ConnectionLost)
     log.limit(
-        QuestionOfNobody, RequestDenied, RequestFailed, RetryRefused, SessionUnknown, TaskRefused
+        CallRepeated,
+        QuestionOfNobody,
+        RequestDenied,
+        RequestFailed,
+        RetryRefused,
+        SessionUnknown,
+        TaskRefused,
     )
-    log.register(BackendReady, "info")
-    log.register(BackendDown, "warning")
-    log.register(BackendStderr, "info")
-    log.register(ItemRejected, "warning")
-    log.register(ToolWithheld, "warning", "Modern clients over HTTP don't get to see the tool")
-    log.register(ListFailed, "warning")
-    log.register(InstanceReady, "debug")
-    log.register(InstanceLost, "warning")
-    log.register(InstanceRetired, "debug")
-    log.register(InteractiveFound, _of_interactive)
-    log.register(QuestionOfNobody, "info")
-    log.register(LoginNoticed, "info")
-    log.register(UserConnected, "info")
-    log.register(UserDisconnected, "info")
-    log.register(TokenNotRenewed, "warning", "A backend's access token could not be renewed")
-    log.register(
-        SecretExposed, "warning", "Any user of this machine may use this secret: chmod 600"
-    )
+    _register_backends(log)
     log.register(ConflictsChanged, _of_conflicts)
     log.register(UnmatchedPattern, "warning", "No MCP server offers anything that it matches")
+    log.register(CallRepeated, "info")
     log.register(CallParked, "debug")
     log.register(CallResumed, "debug")
     log.register(ParkedCallExpired, "info")
@@ -126,6 +117,27 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(AddressChanged, "info")
     log.register(AddressRefused, "error", "onemcp goes on listening where it did")
     return log
+
+
+def _register_backends(log: LogEvents) -> None:
+    log.register(BackendReady, "info")
+    log.register(BackendDown, "warning")
+    log.register(BackendStderr, "info")
+    log.register(ItemRejected, "warning")
+    log.register(ToolWithheld, "warning", "Modern clients over HTTP don't get to see the tool")
+    log.register(ListFailed, "warning")
+    log.register(InstanceReady, "debug")
+    log.register(InstanceLost, "warning")
+    log.register(InstanceRetired, "debug")
+    log.register(InteractiveFound, _of_interactive)
+    log.register(QuestionOfNobody, "info")
+    log.register(LoginNoticed, "info")
+    log.register(UserConnected, "info")
+    log.register(UserDisconnected, "info")
+    log.register(TokenNotRenewed, "warning", "A backend's access token could not be renewed")
+    log.register(
+        SecretExposed, "warning", "Any user of this machine may use this secret: chmod 600"
+    )
 
 
 def _of_interactive(event: InteractiveFound) -> LogLevel:

@@ -27,6 +27,7 @@ from onemcp.config._login import (
 )
 from onemcp.config._model import Configuration, Control, Naming
 from onemcp.config._problems import ConfigurationError, Problem
+from onemcp.config._recovery import Repeatable, Retry
 from onemcp.config._reload import (
     ConfigurationEvent,
     ConfigurationRejected,
@@ -82,7 +83,9 @@ __all__ = [
     "ReloadSuspended",
     "Reloaded",
     "Reloader",
+    "Repeatable",
     "Restart",
+    "Retry",
     "Server",
     "SigningAlgorithm",
     "StdioTransport",

@@ -7,6 +7,7 @@ import attrs
 from onemcp.config import _rules as rules
 from onemcp.config._limits import BackendLimits
 from onemcp.config._login import AuthorizationCodeLogin
+from onemcp.config._recovery import Retry
 from onemcp.config._rules import InvalidOption
 from onemcp.config._transport import HttpTransport, Transport
 from onemcp.config._views import Patterns
@@ -103,6 +104,7 @@ class Backend:
         protocol: The revision or era to speak with it; "auto" finds out.
         timeouts: How long it may take.
         restart: How often it is restarted.
+        retry: Which calls are made again when it went away with them.
         limits: What it may use.
         interactive: Whether its calls ask their clients something; None to find out.
         instances: How many instances there may be for those that do.
@@ -123,6 +125,7 @@ class Backend:
     protocol: Protocol = attrs.field(default="auto", validator=rules.one_of(get_args(Protocol)))
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     restart: Restart = attrs.field(factory=Restart)
+    retry: Retry = attrs.field(factory=Retry)
     limits: BackendLimits = attrs.field(factory=BackendLimits)
     interactive: bool | None = None
     instances: Instances = attrs.field(factory=Instances)

@@ -19,6 +19,7 @@ from onemcp.config._log import Log
 from onemcp.config._login import LOGINS, Login
 from onemcp.config._model import Configuration, Control, Naming
 from onemcp.config._problems import Path, camel_case
+from onemcp.config._recovery import Retry
 from onemcp.config._rules import InvalidOption
 from onemcp.config._server import Server
 from onemcp.config._telemetry import Telemetry
@@ -32,6 +33,7 @@ INNER: Final = (
     Backoff,
     Timeouts,
     Restart,
+    Retry,
     BackendLimits,
     Instances,
     StdioTransport,

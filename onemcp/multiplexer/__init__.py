@@ -10,6 +10,7 @@ from .description import SelfDescription
 from .endpoint import Arrangement, Endpoint
 from .events import (
     CallParked,
+    CallRepeated,
     CallResumed,
     ConflictsChanged,
     MultiplexerEvent,
@@ -37,6 +38,7 @@ __all__ = [
     "NOTHING",
     "Arrangement",
     "CallParked",
+    "CallRepeated",
     "CallResumed",
     "Conflict",
     "ConflictsChanged",

@@ -22,6 +22,21 @@ class ConflictsChanged:
 
 
 @attrs.frozen
+class CallRepeated:
+    """A call is made again, because the backend went away before it had answered.
+
+    Attributes:
+        backend: The backend.
+        method: What is called.
+        reason: What the call had failed with.
+    """
+
+    backend: str
+    method: str
+    reason: str
+
+
+@attrs.frozen
 class CallParked:
     """A call waits for its client to come back with answers.
 
@@ -123,7 +138,7 @@ class QuestionRefused:
 
 
 InteractionEvent: TypeAlias = (
-    CallParked | CallResumed | ParkedCallExpired | RetryRefused | QuestionRefused
+    CallParked | CallRepeated | CallResumed | ParkedCallExpired | RetryRefused | QuestionRefused
 )
 
 TaskEvent: TypeAlias = TaskRefused | TasksNotNoted

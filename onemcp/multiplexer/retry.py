@@ -14,13 +14,13 @@ import attrs
 from onemcp.backend import Backend, Call, Caller
 from onemcp.protocol import meta, questions
 from onemcp.protocol.errors import BackendLost, InteractionNotPossible, ProtocolError
-from onemcp.protocol.fields import Fields, plain, split, value_of
-from onemcp.protocol.methods import TOOLS, TOOLS_CALL
+from onemcp.protocol.fields import Fields, split, value_of
 from onemcp.protocol.revisions import Era
 from onemcp.state import is_sealed
 
 from .inquiry import Origin
 from .parking import INVALID, USED, Parking
+from .repeating import is_safe
 from .requeststate import State
 from .routed import RoutedCall
 from .terms import Admit
@@ -31,8 +31,6 @@ ELSEWHERE: Final = (
 )
 UNKNOWN: Final = "requestState is none that was issued here"
 """What clients are told of a state that no legacy backend can have issued."""
-
-_HINTS: Final = ("readOnlyHint", "idempotentHint")
 
 
 def is_retry(method: str, params: Fields, caller: Caller) -> bool:
@@ -110,18 +108,6 @@ def check_state(parking: Parking, origin: Origin, backend: Backend, call: Call) 
             f"what has become of this call to backend {backend.name!r} is not known here: "
             "it may or may not have acted, and is not one to be made again by itself"
         )
-
-
-def is_safe(backend: Backend, call: Call) -> bool:
-    """Tell whether making a call twice does no more than making it once."""
-    if call.method != TOOLS_CALL:
-        return True
-    name = value_of(call.params, "name", str)
-    for item in backend.listings[TOOLS].items:
-        if item.identity == name:
-            hints = plain(split(item.definition).get("annotations"))
-            return isinstance(hints, dict) and any(hints.get(hint) is True for hint in _HINTS)
-    return False
 
 
 def _is_of_onemcp(origin: Origin) -> bool:

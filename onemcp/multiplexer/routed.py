@@ -42,7 +42,9 @@ from onemcp.protocol.questions import ASKING, required_urls
 from onemcp.protocol.revisions import Era
 
 from .answers import check_meant, era_of_backend, translate_result
+from .events import CallRepeated
 from .inquiry import MAX_ROUNDS, Inquiry, Origin, refusal_of
+from .repeating import may_repeat
 from .rounds import Round, check_declared
 from .tasks import TaskNames
 from .terms import Terms
@@ -59,14 +61,17 @@ class RoutedCall:
     __slots__ = (
         "_asked",
         "_backend",
+        "_begun",
         "_call",
         "_closed",
         "_exchange",
         "_first",
         "_inquiry",
+        "_lost",
         "_names",
         "_origin",
         "_progress",
+        "_repeats",
         "_round",
         "_rounds",
         "_terms",
@@ -100,6 +105,9 @@ class RoutedCall:
         self._call = exchange.call
         self._terms = terms
         self._first = first
+        self._begun = inquiry is not None
+        self._lost: LocalError | None = None
+        self._repeats = 0
         self._closed = False
         self._asked: dict[RequestId, RequestId] = {}
         self._round: Round | None = None
@@ -134,6 +142,7 @@ class RoutedCall:
             except trio.EndOfChannel:  # closed, perhaps while another task was receiving
                 return self._fail(RequestCancelled("the client cancelled the request"))
             if message is not None:
+                self._begun = True
                 return message
 
     def answer(self, answer: Answer) -> bool:
@@ -194,6 +203,8 @@ class RoutedCall:
             if question is not None:
                 return question
             await self._finish_round(self._round)
+        if self._lost is not None:
+            await self._repeat(self._lost)
         message = await self._receive()
         if message is None:
             return await self._park()
@@ -241,13 +252,29 @@ class RoutedCall:
     async def _finish_round(self, finished: Round) -> None:
         await finished.settled()
         self._check_open()
-        backend, exchange = await open_call(self._backend, finished.retry(self._call))
+        await self._open_again(finished.retry(self._call))
+        self._round = None
+
+    async def _repeat(self, lost: LocalError) -> None:
+        """Make the call again, as soon as its backend is there."""
+        try:
+            await self._open_again(self._call)
+        except ProtocolError:
+            raise lost from None  # this is what has become of the call
+        self._lost = None
+        name, method = self._backend.name, self._call.method
+        self._terms.parking.on_event(CallRepeated(name, method, lost.message))
+
+    async def _open_again(self, call: Call) -> None:
+        on_abandon = self._exchange.on_abandon
+        backend, exchange = await open_call(self._backend, call)
         try:
             self._check_open()
         except trio.EndOfChannel:
             exchange.close()
             raise
-        self._backend, self._exchange, self._round = backend, exchange, None
+        exchange.on_abandon = on_abandon
+        self._backend, self._exchange = backend, exchange
 
     def _check_open(self) -> None:
         if self._closed:
@@ -277,8 +304,11 @@ class RoutedCall:
             )
         self._round = Round(result, self._call.caller, self._terms.next_question)
 
-    def _on_failure(self, error: Raw) -> Incoming:
+    def _on_failure(self, error: Raw) -> Incoming | None:
         caller, method = self._call.caller, self._call.method
+        failure = self._exchange.failure
+        if failure is not None:
+            return self._on_lost(failure)
         if caller.era is Era.MODERN and method in ASKING:
             urls = required_urls(error)
             if urls is not None:
@@ -291,6 +321,16 @@ class RoutedCall:
         uri = value_of(self._call.params, "uri", str)
         translated = translation.translate_error(method, error, caller.era, uri)
         return self._end(Failure(self._origin.id, translated), RemoteError)
+
+    def _on_lost(self, failure: LocalError) -> Incoming | None:
+        """Have the call made again where it can be; otherwise it fails."""
+        count = self._repeats
+        if self._begun or not may_repeat(
+            self._backend, self._origin, self._call, failure, count=count
+        ):
+            return self._fail(failure)
+        self._lost, self._repeats = failure, count + 1
+        return None
 
     def _on_notification(self, note: Notification) -> Notification | None:
         if note.method == LOG_MESSAGE:

@@ -183,6 +183,7 @@ class FakeConnection:
         self.server = self._far.description
         task_status.started(self.server)
         await self.lost.wait()
+        self.server = None
         for exchange in self.exchanges.values():
             exchange.fail(BackendLost("the connection was lost"))
         raise ConnectionLost("it crashed")

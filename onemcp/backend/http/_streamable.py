@@ -150,6 +150,8 @@ class StreamableConnection:
     def notify(self, method: str, params: Fields) -> None:
         """Send a notification; the modern era has none over HTTP."""
         body = jsonrpc.encode_notification(method, join(params))
+        if self._lost is not None:
+            return
         if self.server is None:
             self._early.append(body)
         elif self.server.era is Era.LEGACY:
@@ -220,7 +222,7 @@ class StreamableConnection:
                 await self._ask(exchange, body, headers)
             except Problem as problem:
                 self.inbound.drop(exchange)
-                if self.server is None:
+                if self.server is None and self._lost is None:
                     self._on_handshake_problem(problem, exchange.call.method)
                     exchange.fail(problem.error)
                 else:
@@ -368,5 +370,6 @@ class StreamableConnection:
 
     def _lose(self, reason: ConnectionLost) -> None:
         self._lost = self._lost or reason
+        self.server = None  # whoever calls from here on waits for the next connection
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
