@@ -1,6 +1,7 @@
-"""How many calls may be under way, who waits for a place, and who is refused.
+"""How much there may be of everything, who waits for a place, and who is refused.
 
-:class:`Admission` knows calls by two names alone, whose they are and where they go, and nothing of
+:class:`Admission` gives calls their places, :class:`Places` what lasts; :class:`Rate` bounds how
+often something happens. They know names alone, whose something is and where it goes, and nothing of
 MCP. See docs/explanation/admission.md.
 """
 
@@ -8,5 +9,17 @@ from __future__ import annotations
 
 from ._admission import Admission, Statistics
 from ._limits import BackendLimits, Limits
+from ._places import PlaceLimits, Places
+from ._rates import Rate
+from ._refusals import refusal
 
-__all__ = ["Admission", "BackendLimits", "Limits", "Statistics"]
+__all__ = [
+    "Admission",
+    "BackendLimits",
+    "Limits",
+    "PlaceLimits",
+    "Places",
+    "Rate",
+    "Statistics",
+    "refusal",
+]

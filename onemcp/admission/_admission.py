@@ -13,9 +13,7 @@ way for a principal with less. So whoever floods is refused, and the others keep
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
-from typing import Final
 
 import attrs
 import trio
@@ -24,10 +22,7 @@ from onemcp.protocol.errors import Overloaded, ProtocolError
 
 from ._limits import DEFAULT, BackendLimits, Limits
 from ._queue import Waiter, WaitingLine
-
-SHORTEST_RETRY: Final = 1.0
-LONGEST_RETRY: Final = 30.0
-"""After how long those who are refused are told to try again, in seconds."""
+from ._refusals import refusal
 
 
 @attrs.frozen
@@ -210,13 +205,7 @@ class Admission:
 
     def _overloaded(self, said: str, option: str, *, is_own: bool = False) -> Overloaded:
         self._refused += 1
-        seconds = math.ceil(min(max(self._wait, SHORTEST_RETRY), LONGEST_RETRY))
-        return Overloaded(
-            f"{said}, the limit ({option}); try again in {seconds} s",
-            {"retryAfter": seconds},
-            retry_after=seconds,
-            is_own=is_own,
-        )
+        return refusal(said, option, wait=self._wait, is_own=is_own)
 
 
 def _count_down(counts: dict[str, int], key: str) -> None:

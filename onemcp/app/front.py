@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from onemcp.config import Configuration
@@ -35,6 +35,10 @@ class Front(Protocol):
     @property
     def streams(self) -> int:
         """How many streams of events are open."""
+
+    @property
+    def shed(self) -> Mapping[str, int]:
+        """How much was refused for its limits since the start, by what it was."""
 
     def child(self) -> ChildSpec:
         """Return what runs it."""

@@ -199,6 +199,11 @@ class Gateway:
         return self._front.streams
 
     @property
+    def shed(self) -> Mapping[str, int]:
+        """How much was refused for limits since the start, by what it was."""
+        return {"calls": self.multiplexer.admission.statistics().refused, **self._front.shed}
+
+    @property
     def processes(self) -> Mapping[int, str]:
         """The programs of backends, by process id, and whose they are."""
         return self._connector.processes

@@ -9,11 +9,13 @@ from typing import Final
 import attrs
 import trio
 
+from onemcp.admission import Places, Rate
 from onemcp.auth import Gate
 from onemcp.config import Configuration
 from onemcp.frontend import (
     PATH,
     Application,
+    Bounds,
     LegacyFrontend,
     OAuth,
     Operate,
@@ -21,7 +23,6 @@ from onemcp.frontend import (
     Route,
     SessionMemory,
     Sessions,
-    StreamSlots,
     TrustedProxies,
 )
 from onemcp.frontend.http1 import PARTING_SECONDS
@@ -36,6 +37,7 @@ from .address import Address, Overrides
 from .durable import Durable
 from .events import AddressChanged, AddressRefused
 from .front import EventHook, Replace, deadlines_of
+from .limits import session_limits, stream_limits
 from .upstream import UpstreamLogins
 
 DRAIN_POLL: Final = 0.02
@@ -88,7 +90,7 @@ class HttpFront:
         self._address = overrides.address(configuration)
         self._listener = overrides.listener or listening.listen(*attrs.astuple(self._address))
         self.sessions = Sessions(
-            configuration.limits.sessions,
+            session_limits(configuration),
             deadlines_of(configuration),
             passports=Passports(durable.keyring),
             memory=SessionMemory(durable.ledger, on_event),
@@ -98,8 +100,11 @@ class HttpFront:
             multiplexer,
             LegacyFrontend(self.sessions, configuration.server.poll_after or None),
             self._gate(configuration),
-            configuration.limits.body_bytes,
-            StreamSlots(configuration.limits.streams),
+            Bounds(
+                configuration.limits.body_bytes,
+                Places("streams of events", "limits.streams", stream_limits(configuration)),
+                Rate(configuration.limits.notifications_per_principal),
+            ),
             on_event,
             routes=routes,
             proxies=_proxies(configuration),
@@ -118,7 +123,17 @@ class HttpFront:
     @property
     def streams(self) -> int:
         """How many streams of events are open."""
-        return self._application.slots.taken
+        return self._application.bounds.streams.taken
+
+    @property
+    def shed(self) -> Mapping[str, int]:
+        """How much was refused for its limits since the start, by what it was."""
+        bounds = self._application.bounds
+        return {
+            "sessions": self.sessions.places.refused,
+            "streams": bounds.streams.refused,
+            "notifications": bounds.notifications.refused,
+        }
 
     def child(self) -> ChildSpec:
         """Return what serves the socket."""
@@ -170,10 +185,12 @@ class HttpFront:
             self._upstream.reconfigure(new)
         self._application.recheck()
         self._application.proxies = _proxies(new)
-        self._application.body_limit = new.limits.body_bytes
         self._application.legacy.poll_after = new.server.poll_after or None
-        self._application.slots.limit = new.limits.streams
-        self.sessions.limit = new.limits.sessions
+        bounds = self._application.bounds
+        bounds.body_bytes = new.limits.body_bytes
+        bounds.streams.limits = stream_limits(new)
+        bounds.notifications.per_second = new.limits.notifications_per_principal
+        self.sessions.places.limits = session_limits(new)
         self.sessions.deadlines = deadlines_of(new)
 
     async def move(self, new: Configuration, replace: Replace) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from onemcp.admission import Limits
+from onemcp.admission import Limits, PlaceLimits
 from onemcp.config import Configuration
 from onemcp.multiplexer import ParkingLimits, SelfDescription
 
@@ -44,3 +44,22 @@ def parking_limits(configuration: Configuration) -> ParkingLimits:
     return ParkingLimits(
         limits.parked, limits.parked_per_principal, limits.parked_per_backend, limits.parked_for
     )
+
+
+def session_limits(configuration: Configuration) -> PlaceLimits:
+    """Return how many sessions there may be."""
+    limits = configuration.limits
+    return _places(configuration, limits.sessions, limits.sessions_per_principal)
+
+
+def stream_limits(configuration: Configuration) -> PlaceLimits:
+    """Return how many streams of events may be open."""
+    limits = configuration.limits
+    return _places(configuration, limits.streams, limits.streams_per_principal)
+
+
+def _places(configuration: Configuration, total: int, per_principal: int | None) -> PlaceLimits:
+    if per_principal is None:
+        # Where nobody is asked who they are, all of them are one principal.
+        per_principal = total if configuration.auth.mode == "none" else (total + 1) // 2
+    return PlaceLimits(total, per_principal)

@@ -6,11 +6,12 @@ import contextlib
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import attrs
 import trio
 
+from onemcp.admission import PlaceLimits
 from onemcp.auth.server import OPERATOR
 from onemcp.config import Configuration
 from onemcp.frontend import Deadlines, Operate, Sessions, StdioFrontend
@@ -90,7 +91,7 @@ class StdioFront:
         Raises:
             ValueError: There is no such view.
         """
-        self.sessions = Sessions(1, Deadlines(math.inf, math.inf))
+        self.sessions = Sessions(PlaceLimits(1, 1), Deadlines(math.inf, math.inf))
         self.stopping = False
         self._multiplexer = multiplexer
         self._streams = streams
@@ -118,6 +119,11 @@ class StdioFront:
         """There are none: everything comes on the one channel."""
         return 0
 
+    @property
+    def shed(self) -> Mapping[str, int]:
+        """Nothing: nobody else is there to be kept from anything."""
+        return {}
+
     def child(self) -> ChildSpec:
         """Return what serves the streams. It isn't restarted: what was half read is lost."""
         return ChildSpec(
@@ -134,8 +140,9 @@ class StdioFront:
         """Do nothing: whoever has launched the process may see everything."""
 
     def reconfigure(self, new: Configuration) -> None:
-        """Take over how long the end may take."""
+        """Take over how long the end may take, and how long a line may be."""
         self._frontend.grace = new.server.shutdown_grace
+        self._frontend.limit = new.limits.body_bytes
 
     async def move(self, new: Configuration, replace: Replace) -> bool:  # noqa: ARG002
         """Stay: an address means nothing here."""

@@ -9,6 +9,7 @@ import attrs
 import trio
 from msgspec import Raw
 
+from onemcp.protocol.errors import MessageTooLarge
 from onemcp.protocol.fields import Fields
 from onemcp.protocol.jsonrpc import Notification
 from onemcp.protocol.revisions import V2025_11_25, Era, era_of
@@ -153,6 +154,21 @@ class Connection(Protocol):
 
     def notify(self, method: str, params: Fields) -> None:
         """Send a notification; where that isn't possible it is dropped."""
+
+
+def too_large(limit: int, size: int | None = None) -> MessageTooLarge:
+    """Make the error for an answer that is larger than messages of the backend may be.
+
+    Args:
+        limit: How large they may be, in bytes.
+        size: How large it is, where that is known.
+    """
+    has = f"more than {limit} bytes" if size is None else f"{size} bytes, more than {limit}"
+    return MessageTooLarge(
+        f"the answer has {has}, the limit (limits.messageBytes of the server); "
+        "ask for less, or let the limit be raised",
+        {"limit": limit} if size is None else {"limit": limit, "size": size},
+    )
 
 
 NotificationHandler = Callable[[Notification], None]

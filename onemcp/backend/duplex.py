@@ -24,7 +24,6 @@ from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import (
     BackendUnavailable,
     InvalidParams,
-    MessageTooLarge,
     Overloaded,
     ProtocolError,
 )
@@ -34,7 +33,7 @@ from onemcp.protocol.methods import CANCELLED
 from onemcp.protocol.revisions import Era, allows_batches
 
 from .call import Call, outgoing_params
-from .connection import ConnectionLost, NotificationHandler, ServerDescription
+from .connection import ConnectionLost, NotificationHandler, ServerDescription, too_large
 from .exchange import Answer, Exchange
 from .handshake import Terms, negotiate
 from .inbound import Inbound
@@ -302,14 +301,12 @@ class DuplexConnection:
 
     def _on_oversized(self, line: Oversized) -> None:
         self.inbound.last_violation = (
-            f"it sent a message of {line.size} bytes, which is over the limit"
+            f"it sent a message of {line.size} bytes, over the limit of {line.limit}"
         )
         exchange = self._answered_by(line)
         if exchange is not None:
             self.inbound.drop(exchange)
-            exchange.fail(
-                MessageTooLarge(f"the answer has {line.size} bytes, which is over the limit")
-            )
+            exchange.fail(too_large(line.limit, line.size))
 
     def _answered_by(self, line: Oversized) -> Exchange | None:
         answer = _ANSWER.match(line.head)

@@ -31,7 +31,10 @@ class Limits:
         queued: Requests that may wait for one of these to end.
         queued_per_principal: How many of them may be one client's.
         sessions: Sessions of legacy clients open at once.
+        sessions_per_principal: How many of them may be one client's; None where nothing is said.
         streams: Event streams open at once.
+        streams_per_principal: How many of them may be one client's; None where nothing is said.
+        notifications_per_principal: How many notifications one client may send in a second.
         session_idle: Seconds without traffic after which a session ends.
         session_lifetime: Seconds after which a session ends, busy or not.
         parked: Calls that may wait at once for answers of their clients.
@@ -47,7 +50,14 @@ class Limits:
     queued: int = attrs.field(default=1024, validator=rules.at_least(0))
     queued_per_principal: int = attrs.field(default=256, validator=rules.at_least(0))
     sessions: int = attrs.field(default=1024, validator=rules.at_least(1))
+    sessions_per_principal: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(rules.at_least(1))
+    )
     streams: int = attrs.field(default=1024, validator=rules.at_least(1))
+    streams_per_principal: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(rules.at_least(1))
+    )
+    notifications_per_principal: int = attrs.field(default=100, validator=rules.at_least(1))
     session_idle: float = attrs.field(default=3600.0, validator=rules.positive)
     session_lifetime: float = attrs.field(default=86_400.0, validator=rules.positive)
     parked: int = attrs.field(default=256, validator=rules.at_least(1))

@@ -24,7 +24,7 @@ from urllib.parse import parse_qs
 import msgspec
 import trio
 
-from onemcp.frontend.asgi import Scope, StreamSlots, Wire, respond, send_part, start_stream
+from onemcp.frontend.asgi import Scope, Wire, respond, send_part, start_stream
 from onemcp.frontend.wellknown import CONTROL
 
 from .errors import NO_SUCH_PATH, ControlError
@@ -56,7 +56,7 @@ class Endpoint:
     def __init__(self, control: Control) -> None:
         """Serve an operator's requests."""
         self.control = control
-        self._slots = StreamSlots(STREAMS)
+        self._followed = 0
 
     async def __call__(self, scope: Scope, wire: Wire, by: str) -> None:
         """Serve one request.
@@ -113,11 +113,15 @@ class Endpoint:
         first: Iterable[Entry],
         tell: Callable[[Wire, Listener], Awaitable[None]] | None = None,
     ) -> None:
-        if not self._slots.free:
+        if self._followed >= STREAMS:
             raise ControlError(503, "overloaded", f"{STREAMS} follow events already, the limit")
-        with self._slots.slot(), self.control.listening(backend) as listener:
-            await start_stream(wire.send, b"".join(map(_event, first)) or b": hello\n\n")
-            await wire.while_connected(lambda: (tell or _tell)(wire, listener))
+        self._followed += 1
+        try:
+            with self.control.listening(backend) as listener:
+                await start_stream(wire.send, b"".join(map(_event, first)) or b": hello\n\n")
+                await wire.while_connected(lambda: (tell or _tell)(wire, listener))
+        finally:
+            self._followed -= 1
 
     async def _tell_status(self, wire: Wire, listener: Listener) -> None:
         while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
@@ -79,6 +79,10 @@ class Governed(Protocol):
     def url(self) -> str:
         """The address that clients are given."""
 
+    @property
+    def shed(self) -> Mapping[str, int]:
+        """How much was refused for limits since the start, by what it was."""
+
     def snapshot(self) -> TreeSnapshot:
         """Return the state of the supervision tree."""
 
@@ -125,6 +129,8 @@ class Control:
             "backends": self._backends(tree),
             "sessions": len(self.gateway.sessions),
             "inFlight": self.gateway.multiplexer.in_flight,
+            "queued": self.gateway.multiplexer.admission.queued,
+            "shed": dict(self.gateway.shed),
             "tree": state.tree_of(tree),
         }
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import trio
 
+from onemcp.admission import PlaceLimits
 from onemcp.app import EventHook, Replace
 from onemcp.config import Configuration
 from onemcp.frontend import Deadlines, Operate, Sessions
@@ -26,7 +28,7 @@ class NoFront:
     ) -> None:
         """Stand where something else might let clients in."""
         del configuration, on_event
-        self.sessions = Sessions(0, Deadlines(math.inf, math.inf))
+        self.sessions = Sessions(PlaceLimits(0, 0), Deadlines(math.inf, math.inf))
         self.stopping = False
         self._multiplexer = multiplexer
 
@@ -39,6 +41,11 @@ class NoFront:
     def streams(self) -> int:
         """There are none."""
         return 0
+
+    @property
+    def shed(self) -> Mapping[str, int]:
+        """Nothing: nobody else is there to be kept from anything."""
+        return {}
 
     def child(self) -> ChildSpec:
         """Return what lets the program's calls end before the backends are stopped."""

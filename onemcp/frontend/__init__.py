@@ -7,7 +7,7 @@ serve them.
 from __future__ import annotations
 
 from .application import OWNER, Application, Operate, Route
-from .asgi import HttpRefusal, Scope, StreamSlots, Wire, header, respond
+from .asgi import Bounds, HttpRefusal, Scope, Wire, header, respond
 from .events import (
     RequestDenied,
     RequestFailed,
@@ -27,6 +27,7 @@ __all__ = [
     "OWNER",
     "PATH",
     "Application",
+    "Bounds",
     "Deadlines",
     "HttpRefusal",
     "LegacyFrontend",
@@ -43,7 +44,6 @@ __all__ = [
     "SessionUnknown",
     "Sessions",
     "StdioFrontend",
-    "StreamSlots",
     "TokenAccepted",
     "TrustedProxies",
     "Wire",

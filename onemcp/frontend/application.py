@@ -40,13 +40,13 @@ from . import cors, wellknown
 from .asgi import (
     EVENT_STREAM,
     JSON,
+    Bounds,
     Headers,
     HttpRefusal,
     HttpRequest,
     Receive,
     Scope,
     Send,
-    StreamSlots,
     Wire,
     accepts,
     respond,
@@ -84,8 +84,7 @@ class Application:
         multiplexer: What requests are dispatched to.
         legacy: What serves legacy clients.
         gate: Who may come in; replaced when the configuration changes.
-        body_limit: The largest request body, in bytes.
-        slots: How many streams of events may be open at once.
+        bounds: How much clients may send, and hold open.
         on_event: Takes what goes wrong.
         oauth: What serves clients and people that want tokens, if they can get any here.
         routes: What serves other paths.
@@ -98,8 +97,7 @@ class Application:
     multiplexer: Multiplexer
     legacy: LegacyFrontend
     gate: Gate
-    body_limit: int
-    slots: StreamSlots
+    bounds: Bounds
     on_event: Callable[[RequestFailed | RequestDenied | TokenAccepted], object]
     oauth: OAuth | None = None
     callback: Pages | None = None
@@ -180,7 +178,7 @@ class Application:
             view,
             principal.identity,
             wire,
-            self.slots,
+            self.bounds,
             principal,
             partial(self._check_scope, principal, headers, path),
         )
@@ -271,8 +269,7 @@ class Application:
         elif base == STREAMS:
             await self.http_sse.open(scope["method"], http)
         else:
-            query = scope["query_string"]
-            await self.http_sse.post(scope["method"], query, http, self.body_limit)
+            await self.http_sse.post(scope["method"], scope["query_string"], http)
 
     async def _serve_strangers(self, scope: Scope, wire: Wire) -> bool:
         """Serve what clients and people need before they have a token, if it is that."""
@@ -331,7 +328,7 @@ class Application:
         if not (accepts(http.headers, JSON) and accepts(http.headers, EVENT_STREAM)):
             error = InvalidRequest("POST needs Accept: application/json, text/event-stream")
             raise HttpRefusal(406, error)
-        content = await read_content(http, self.body_limit)
+        content = await read_content(http)
         http.check_scope(content, http.view)
         if isinstance(content, Request):
             content = _traced(content, http.headers)

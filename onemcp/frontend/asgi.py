@@ -17,6 +17,7 @@ import attrs
 import trio
 from msgspec import Raw
 
+from onemcp.admission import Places, Rate
 from onemcp.multiplexer import View
 from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import (
@@ -100,39 +101,19 @@ class HttpRefusal(Exception):
         self.request_id = request_id
 
 
-class StreamSlots:
-    """How many streams of events may be open at once, over all clients.
+@attrs.define
+class Bounds:
+    """How much clients may send, and hold open; all of it may change at any time.
 
     Attributes:
-        limit: The bound; may change at any time.
-        taken: How many are open.
+        body_bytes: The largest body of a request.
+        streams: Where a stream of events takes its place.
+        notifications: How many notifications each principal may send.
     """
 
-    def __init__(self, limit: int) -> None:
-        """Allow up to `limit` streams."""
-        self.limit = limit
-        self.taken = 0
-
-    @property
-    def free(self) -> bool:
-        """Whether another stream may be opened."""
-        return self.taken < self.limit
-
-    @contextmanager
-    def slot(self, request_id: RequestId | None = None) -> Iterator[None]:
-        """Hold a place for one stream.
-
-        Raises:
-            HttpRefusal: All are taken.
-        """
-        if not self.free:
-            error = Overloaded(f"{self.taken} streams are open, the limit; try again later")
-            raise HttpRefusal(503, error, [retry_after(error)], request_id)
-        self.taken += 1
-        try:
-            yield
-        finally:
-            self.taken -= 1
+    body_bytes: int
+    streams: Places
+    notifications: Rate
 
 
 class Wire:
@@ -253,7 +234,7 @@ class HttpRequest:
         view: What the endpoint shows.
         principal: Who sent it.
         wire: The client's end.
-        slots: Where a stream of events takes its place.
+        bounds: How much it may be, and hold open.
         grant: What its sender's rights come from.
         check_scope: Refuses content whose sender lacks a scope for it, where a view is shown.
     """
@@ -262,7 +243,7 @@ class HttpRequest:
     view: View
     principal: str
     wire: Wire
-    slots: StreamSlots
+    bounds: Bounds
     grant: Hashable = None
     check_scope: Callable[[jsonrpc.Message | list[Raw], View], None] = lambda _content, _view: None
 
@@ -270,6 +251,19 @@ class HttpRequest:
     def send(self) -> Send:
         """The ASGI callable to answer with."""
         return self.wire.send
+
+    @contextmanager
+    def streaming(self, request_id: RequestId | None = None) -> Iterator[None]:
+        """Hold a place for a stream of events.
+
+        Raises:
+            HttpRefusal: There is none.
+        """
+        streams = self.bounds.streams
+        if not streams.has_room(self.principal):
+            raise overloaded(streams.refuse(self.principal), request_id)
+        with streams.held(self.principal):
+            yield
 
 
 def status_of(answer: Response | Failure) -> int:
@@ -377,15 +371,16 @@ async def respond(
 async def respond_refusal(send: Send, error: ProtocolError, request_id: RequestId) -> None:
     """Refuse a modern request; where there is too much of it, say when to come back."""
     if isinstance(error, Overloaded):
-        status = 429 if error.is_own else 503
-        await respond_error(send, status, error, request_id, [retry_after(error)])
+        refused = overloaded(error, request_id)
+        await respond_error(send, refused.status, error, request_id, refused.headers)
     else:
         await respond_error(send, status_of(Failure(request_id, error.error)), error, request_id)
 
 
-def retry_after(error: Overloaded) -> tuple[bytes, bytes]:
-    """Return the header that says when to come back (RFC 9110, section 10.2.3)."""
-    return b"retry-after", b"%d" % error.retry_after
+def overloaded(error: Overloaded, request_id: RequestId | None = None) -> HttpRefusal:
+    """Refuse what is too much, and say when to come back (RFC 9110, section 10.2.3)."""
+    headers = [(b"retry-after", b"%d" % error.retry_after)]
+    return HttpRefusal(429 if error.is_own else 503, error, headers, request_id)
 
 
 async def respond_error(

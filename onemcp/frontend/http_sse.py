@@ -94,21 +94,20 @@ class HttpSse:
         reader = conversation.outbox.read()
         self._doors[door.id] = door
         try:
-            with http.slots.slot():
+            with http.streaming():
                 await http.wire.while_connected(partial(_stream, door, reader, http.send))
         finally:
             del self._doors[door.id]
             reader.close()
             conversation.close()
 
-    async def post(self, method: str, query: bytes, http: HttpRequest, limit: int) -> None:
+    async def post(self, method: str, query: bytes, http: HttpRequest) -> None:
         """Take a message; what comes of it goes to the stream.
 
         Args:
             method: The HTTP method.
             query: The query string, which names the stream.
             http: The request; its view tells what its sender may see.
-            limit: The largest body to accept, in bytes.
 
         Raises:
             HttpRefusal: It isn't accepted.
@@ -119,7 +118,7 @@ class HttpSse:
             raise HttpRefusal(405, InvalidRequest("send messages here with POST"), _ONLY_POST)
         conversation = self._find(query, http.principal)
         check_type(http)
-        content = await read_content(http, limit)
+        content = await read_content(http)
         view = http.view.multiplexer.view(
             conversation.view.name, http.view.selection, http.view.user
         )

@@ -41,9 +41,9 @@ from .asgi import (
     HttpRequest,
     accepts,
     header,
+    overloaded,
     respond,
     respond_error,
-    retry_after,
 )
 from .own import OWN
 from .resumable import KEEP_ALIVE, send_log
@@ -115,7 +115,7 @@ class LegacyFrontend:
         if not requests and not failures:
             await respond(http.send, 202)
             return
-        with http.slots.slot():
+        with http.streaming():
             log = session.streams.new([each.id for each in requests], len(failures))
             for failure in failures:
                 await log.write_answer(failure)
@@ -128,8 +128,7 @@ class LegacyFrontend:
             opening = read_opening(request, http.view, http.principal, http.grant)
             session = await self.sessions.open(opening)
         except Overloaded as error:
-            await respond_error(http.send, 503, error, request.id, [retry_after(error)])
-            return
+            raise overloaded(error, request.id) from error
         except ProtocolError as error:
             await respond_error(http.send, 400, error, request.id)
             return
@@ -162,7 +161,7 @@ class LegacyFrontend:
                 session_id.decode("latin-1"), http.principal, http.view, http.grant
             )
         except Overloaded as full:
-            raise HttpRefusal(503, full, [retry_after(full)], request_id) from full
+            raise overloaded(full, request_id) from full
         if session is None:
             error = InvalidRequest("Session not found: it has ended; send initialize again")
             raise HttpRefusal(404, error, (), request_id)
@@ -181,7 +180,7 @@ class LegacyFrontend:
             await respond(http.send, 200, jsonrpc.encode(first))
             return
         try:
-            with http.slots.slot(request.id):
+            with http.streaming(request.id):
                 log = session.streams.new([request.id])
                 session.pump(request.id, reply, log, first=first)
                 await self._send(session, log, http)
@@ -244,7 +243,7 @@ class LegacyFrontend:
                 raise HttpRefusal(400, error)
             log, reader = place[0], place[0].read(after=place[1])
         try:
-            with http.slots.slot():
+            with http.streaming():
                 await send_log(log, reader, http.wire, primed=_is_resumable(session))
         finally:
             reader.close()

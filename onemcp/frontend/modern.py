@@ -113,12 +113,12 @@ async def _answer(request: Request, caller: Caller, http: HttpRequest) -> None:
         first = await _next(reply)
         if isinstance(first, Response | Failure):
             await respond(http.send, status_of(first), jsonrpc.encode(first))
-        elif request.method != LISTEN and not http.slots.free:
+        elif request.method != LISTEN and not http.bounds.streams.has_room(http.principal):
             # The call has begun: refusing it now would leave its outcome unknown.
             last = await _last(reply)
             await respond(http.send, status_of(last), jsonrpc.encode(last))
         else:
-            with http.slots.slot(request.id):
+            with http.streaming(request.id):
                 await _stream(first, reply, http.send)
     finally:
         reply.close()

@@ -108,7 +108,6 @@ class StdioFrontend:
         self._multiplexer = multiplexer
         self._view = view
         self._decoder = LineDecoder(limit)
-        self._limit = limit
         self._on_event = on_event
         self._ready = ready
         self._conversation = Conversation(sessions, view, PRINCIPAL, on_event, hold=self._hold)
@@ -117,6 +116,15 @@ class StdioFrontend:
         self._is_over = False
         self._reading = trio.CancelScope()
         self._written = trio.Event()
+
+    @property
+    def limit(self) -> int:
+        """The longest line to accept, in bytes; may be changed at any time."""
+        return self._decoder.limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._decoder.limit = limit
 
     async def run(
         self,
@@ -244,7 +252,7 @@ class StdioFrontend:
     async def _refuse_oversized(self, line: Oversized) -> None:
         request_id = id_of(line)
         error = MessageTooLarge(
-            f"a line of {line.size} bytes is too long, the limit is {self._limit} "
+            f"a line of {line.size} bytes is too long, the limit is {self._decoder.limit} "
             "(limits.bodyBytes)"
         )
         failure = Failure(request_id, error.error)

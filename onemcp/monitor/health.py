@@ -54,6 +54,10 @@ class Observed(Protocol):
         """How many streams of events are open."""
 
     @property
+    def shed(self) -> Mapping[str, int]:
+        """How much was refused for limits since the start, by what it was."""
+
+    @property
     def processes(self) -> Mapping[int, str]:
         """The programs of backends, by process id, and whose they are."""
 
@@ -169,6 +173,8 @@ class Health:
         streams: How many streams of events are open.
         in_flight: How many calls are under way.
         queued: How many calls wait for a place.
+        wait: How long the call waited that got its place last after waiting, in seconds.
+        shed: How much was refused for limits since the start, by what it was.
         parked: How many calls wait for their clients.
     """
 
@@ -180,6 +186,8 @@ class Health:
     streams: int
     in_flight: int
     queued: int
+    wait: float
+    shed: Mapping[str, int]
     parked: int
 
     @classmethod
@@ -187,6 +195,7 @@ class Health:
         """Judge a gateway."""
         reloader, multiplexer = gateway.reloader, gateway.multiplexer
         problem = None if reloader is None else reloader.problem
+        admission = multiplexer.admission.statistics()
         return cls(
             readiness=Readiness.of(gateway),
             backends=tuple(_backends(gateway)),
@@ -194,8 +203,10 @@ class Health:
             suspended=reloader is not None and reloader.suspended,
             sessions=len(gateway.sessions),
             streams=gateway.streams,
-            in_flight=multiplexer.in_flight,
-            queued=multiplexer.admission.queued,
+            in_flight=admission.in_flight,
+            queued=admission.queued,
+            wait=admission.wait,
+            shed=gateway.shed,
             parked=len(multiplexer.parking),
         )
 

@@ -68,6 +68,15 @@ def _of_connections(health: Health) -> Iterator[Family]:
     yield Family.single("onemcp_streams", "Open streams of events.", health.streams)
     yield Family.single("onemcp_requests_in_flight", "Calls under way.", health.in_flight)
     yield Family.single("onemcp_requests_queued", "Calls that wait for a place.", health.queued)
+    yield Family.single(
+        "onemcp_admission_wait_seconds", "How long the last call had to wait.", health.wait
+    )
+    yield Family(
+        "onemcp_shed_total",
+        "What was refused for a limit.",
+        "counter",
+        [Sample(count, {"what": what}) for what, count in health.shed.items()],
+    )
     yield Family.single("onemcp_parked_calls", "Calls that wait for clients.", health.parked)
 
 

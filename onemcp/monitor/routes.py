@@ -130,6 +130,8 @@ class Monitor:
                 "streams": health.streams,
                 "inFlight": health.in_flight,
                 "queued": health.queued,
+                "waitedSeconds": round(health.wait, 3),
+                "shed": health.shed,
                 "parked": health.parked,
             },
             "backends": {each.name: _shown(each) for each in health.backends},

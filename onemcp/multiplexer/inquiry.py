@@ -212,6 +212,8 @@ class Inquiry:
             return None
         if not isinstance(data, dict) or data not in self._lacked:
             return None
+        if questions.REQUIRED not in data:  # it was refused for something else
+            return None
         lacking = ", ".join(data[questions.REQUIRED])
         return MissingClientCapability(f"the backend needs the client capability {lacking}", data)
 

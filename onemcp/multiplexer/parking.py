@@ -26,24 +26,24 @@ import attrs
 import trio
 from msgspec import Raw
 
-from onemcp.backend import Answer, Caller
+from onemcp.admission import refusal
+from onemcp.backend import Caller
 from onemcp.protocol import meta, questions
 from onemcp.protocol.errors import (
     InteractionNotPossible,
     InvalidParams,
-    MessageTooLarge,
     MissingClientCapability,
     Overloaded,
 )
 from onemcp.protocol.fields import Fields, join, plain, raw, value_of
-from onemcp.protocol.jsonrpc import Failure, Request, Response
-from onemcp.protocol.methods import CANCELLED, ELICIT
+from onemcp.protocol.methods import ELICIT
 from onemcp.protocol.translation import INPUT_REQUIRED, RESULT_TYPE
 from onemcp.state import Keyring, SealBroken, Sealer
 from onemcp.supervision import ChildSpec, DynamicSupervisor, Restart, SupervisionError
 
 from .events import CallParked, CallResumed, InteractionEvent, ParkedCallExpired, RetryRefused
-from .inquiry import MAX_ROUNDS, Inquiry, Origin, too_large
+from .inquiry import MAX_ROUNDS, Inquiry, Origin
+from .parkedcall import ParkedCall
 from .requeststate import PURPOSE, State, fingerprint, question_digest
 
 START: Final = 5.0
@@ -78,74 +78,6 @@ class ParkingLimits:
     per_principal: int = 32
     per_backend: int = 64
     seconds: float = 600.0
-
-
-class ParkedCall:
-    """A call that waits for its client.
-
-    Attributes:
-        inquiry: The call, and what its backend asks.
-        outcome: How it has ended meanwhile, if it has.
-        asked: Set once its backend has asked something since it was parked, or has answered.
-    """
-
-    def __init__(self, inquiry: Inquiry, seconds: float) -> None:
-        """Describe it; `run` owns the call from then on."""
-        self.inquiry = inquiry
-        self.outcome: Answer | None = None
-        self.expired = False
-        self.asked = trio.Event()
-        self._scope = trio.CancelScope(deadline=trio.current_time() + seconds)
-        self._is_let_go = False
-        self._left = trio.Event()
-
-    async def run(self, *, task_status: trio.TaskStatus[ParkedCall]) -> None:
-        """Own the call until it is taken away, or its time is over."""
-        task_status.started(self)
-        if self._is_let_go:  # it was not waited for any longer
-            return
-        try:
-            with self._scope:
-                await self._listen()
-            self.expired = self._scope.cancelled_caught and not self._is_let_go
-        finally:
-            self._left.set()
-            if not self._is_let_go:
-                self.inquiry.exchange.close()
-
-    def give_up(self) -> None:
-        """End the call, as if its time were over."""
-        self._scope.cancel()
-
-    async def let_go(self) -> None:
-        """Take the call away; it is the caller's when this returns."""
-        self.disown()
-        await self._left.wait()
-
-    def disown(self) -> None:
-        """Take the call away, from a child that may never have started."""
-        self._is_let_go = True
-        self._scope.cancel()
-
-    def __repr__(self) -> str:
-        return f"<ParkedCall {self.inquiry!r}>"
-
-    async def _listen(self) -> None:
-        while True:
-            try:
-                message = await self.inquiry.exchange.receive()
-            except trio.EndOfChannel:  # closed by who was about to park it
-                return
-            if isinstance(message, Response | Failure):
-                self.outcome = _kept(message)
-                self.asked.set()
-                await trio.sleep_forever()
-            elif isinstance(message, Request):
-                self.inquiry.ask(message)
-                self.asked.set()
-            elif message.method == CANCELLED:
-                self.inquiry.withdraw(message)
-            # Others are for a client that is listening, and nobody is.
 
 
 class Parking:
@@ -346,11 +278,13 @@ class Parking:
         of_principal = sum(each.caller.principal == principal for each in others)
         of_backend = sum(each.backend.name == backend.name for each in others)
         if len(others) >= min(limits.calls, MOST):
-            raise Overloaded(f"{limits.calls} calls wait for their clients, the limit")
+            raise refusal(f"{len(others)} calls wait for their clients", "limits.parked")
         if of_principal >= limits.per_principal:
-            raise Overloaded(f"{limits.per_principal} calls wait for this client, the limit")
+            said, option = f"{of_principal} calls wait for this client", "limits.parkedPerPrincipal"
+            raise refusal(said, option, is_own=True)
         if of_backend >= limits.per_backend:
-            raise Overloaded(f"{limits.per_backend} calls of this backend wait, the limit")
+            said, option = f"{of_backend} calls of this backend wait", "limits.parkedPerBackend"
+            raise refusal(said, option)
 
     async def _start(self, call_id: str, parked: ParkedCall) -> bool:
         """Let a child own the call, or nobody where that isn't possible."""
@@ -411,10 +345,3 @@ class Parking:
             questions.REQUEST_STATE: raw(state),
         }
         return join(fields if info is None else meta.set_meta(fields, {meta.SERVER_INFO: info}))
-
-
-def _kept(answer: Answer) -> Answer:
-    if not too_large(answer):
-        return answer
-    error = MessageTooLarge("the backend answered while its client was away, with too much to keep")
-    return Failure(answer.id, error.error)

@@ -16,11 +16,13 @@ class Oversized:
         size: Its length in bytes, without the line break.
         head: Its first bytes, to find out what it was.
         tail: Its last bytes, where some write the id.
+        limit: How long it might have been.
     """
 
     size: int
     head: bytes
     tail: bytes = attrs.field(default=b"", eq=False)
+    limit: int = attrs.field(default=0, eq=False)
 
 
 HEAD_BYTES = 4096
@@ -34,10 +36,14 @@ class LineDecoder:
     """Cut a stream of bytes into lines, holding no more than one line in memory.
 
     An oversized line is skipped to its end and reported, so that the stream stays usable.
+
+    Attributes:
+        limit: How long lines may be, in bytes; another one holds from the next line on.
     """
 
     def __init__(self, limit: int) -> None:
         """Accept lines of up to `limit` bytes."""
+        self.limit = limit
         self._limit = limit
         self._pending = bytearray()
         self._tail = b""
@@ -66,6 +72,8 @@ class LineDecoder:
         return f"<LineDecoder limit={self._limit} pending={self._size}>"
 
     def _append(self, part: bytes) -> None:
+        if not self._size:
+            self._limit = self.limit
         self._size += len(part)
         if self._size <= self._limit:
             self._pending += part
@@ -80,5 +88,5 @@ class LineDecoder:
         self._pending, self._size = bytearray(), 0
         if size > self._limit:
             tail, self._tail = self._tail, b""
-            return Oversized(size, whole, tail)
+            return Oversized(size, whole, tail, self._limit)
         return whole.rstrip(b"\r")

@@ -12,16 +12,17 @@ import attrs
 import h11
 import trio
 
+from onemcp.admission import PlaceLimits, Places, Rate
 from onemcp.app import listener as listening
 from onemcp.auth import Gate
 from onemcp.frontend import (
     Application,
+    Bounds,
     Deadlines,
     LegacyFrontend,
     Passports,
     SessionMemory,
     Sessions,
-    StreamSlots,
 )
 from onemcp.frontend.resumable import RETRY
 from onemcp.protocol import meta
@@ -377,6 +378,7 @@ async def open_site(
     poll_after: float | None = None,
     sessions: int = 1000,
     streams: int = 1000,
+    notifications: int = 1000,
     deadlines: Deadlines = Deadlines(3600.0, 86400.0),  # noqa: B008 - frozen
     grace: float = 1.0,
     passports: Passports | None = None,
@@ -389,7 +391,7 @@ async def open_site(
         world = World(nursery)
         await world.show(server, *others)
         kept = Sessions(
-            sessions,
+            PlaceLimits(sessions, sessions),
             deadlines,
             passports=passports,
             memory=None if ledger is None else SessionMemory(ledger, events.append),
@@ -401,8 +403,11 @@ async def open_site(
                 world.multiplexer,
                 LegacyFrontend(kept, poll_after),
                 gate or Gate(mode="none"),
-                LIMIT,
-                StreamSlots(streams),
+                Bounds(
+                    LIMIT,
+                    Places("streams of events", "limits.streams", PlaceLimits(streams, streams)),
+                    Rate(notifications),
+                ),
                 events.append,
             )
             site = Site(nursery, world, server, application, listener, events, [])

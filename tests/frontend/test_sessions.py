@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import trio
 
+from onemcp.admission import PlaceLimits
 from onemcp.frontend import Deadlines
 from onemcp.frontend.resumable import KEEP_ALIVE, POLL, RETRY
+from onemcp.frontend.session import Opening, Session
 from onemcp.frontend.session import session as session_module
 from onemcp.frontend.session import streams as streams_module
 from onemcp.frontend.session.session import DEFAULT_LEVEL, MAX_IN_FLIGHT
@@ -20,7 +22,7 @@ from onemcp.frontend.session.streams import KEPT_STREAMS
 from onemcp.multiplexer import View
 from onemcp.multiplexer.routed import RoutedCall
 from onemcp.protocol import meta
-from onemcp.protocol.errors import RequestCancelled
+from onemcp.protocol.errors import Overloaded, RequestCancelled
 from onemcp.protocol.fields import raw
 from onemcp.protocol.jsonrpc import Notification, Request
 from onemcp.protocol.revisions import LATEST_LEGACY, LEGACY_REVISIONS
@@ -563,7 +565,7 @@ async def test_there_are_so_many_streams_and_no_more():
         assert (await refused.answer()).status == 503
         assert (await client.post(request("ping"))).status == 200
         await stream.close()
-        await until(lambda: site.application.slots.taken == 0)
+        await until(lambda: site.application.bounds.streams.taken == 0)
         await client.listen()
 
 
@@ -773,3 +775,36 @@ async def test_a_batch_ends_with_its_session(site: Site, batching: SessionClient
     await site.ask("DELETE", headers=batching.headers)
     await client.answer_body()
     await until(lambda: len(site.server.cancelled) == 1)
+
+
+async def test_an_abandoned_session_makes_room_only_for_whoever_has_fewer(
+    autojump_clock: trio.abc.Clock,
+):
+    async with open_site() as site:
+        view = site.world.view("alpha")
+
+        async def open_as(principal: str) -> Session:
+            return await site.sessions.open(Opening(view, principal, "2025-11-25", raw({}), None))
+
+        site.sessions.places.limits = PlaceLimits(3, 2)
+        eves = [await open_as("eve"), await open_as("eve")]
+        ada = await open_as("ada")
+        with pytest.raises(Overloaded):
+            await open_as("bob")
+        await trio.sleep(61)
+        ada.touch()
+        bob = await open_as("bob")
+        assert [each.is_over for each in (*eves, ada)] == [True, False, False]
+        await trio.sleep(61)
+        eve = await open_as("eve")
+        assert eves[1].is_over, "her own makes room, for nobody has more than she has"
+        assert [each.is_over for each in (ada, bob, eve)] == [False] * 3
+
+
+async def test_a_session_that_nobody_waits_for_any_more_takes_no_place():
+    async with open_site() as site:
+        opening = Opening(site.world.view("alpha"), "eve", "2025-11-25", raw({}), None)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await site.sessions.open(opening)
+        await until(lambda: len(site.sessions) == site.sessions.places.taken)

@@ -14,6 +14,7 @@ import trio
 from msgspec import Raw
 from trio.testing import MemorySendStream, memory_stream_pair
 
+from onemcp.admission import PlaceLimits
 from onemcp.frontend import Deadlines, RequestFailed, Sessions, StdioFrontend, stdio
 from onemcp.frontend.session import session as session_module
 from onemcp.multiplexer import View
@@ -86,7 +87,7 @@ async def open_line(
     async with trio.open_nursery() as nursery:
         world = World(nursery)
         await world.show(server)
-        kept = Sessions(1, Deadlines(math.inf, math.inf))
+        kept = Sessions(PlaceLimits(1, 1), Deadlines(math.inf, math.inf))
         await nursery.start(kept.supervisor.run)
         settled = trio.Event()
         if is_settled:

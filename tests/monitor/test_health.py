@@ -37,6 +37,7 @@ class Observed:
     is_listening: bool = True
     streams: int = 3
     processes: Any = attrs.field(factory=dict)
+    shed: Any = attrs.field(factory=lambda: {"calls": 2})
 
     @property
     def multiplexer(self) -> Any:
@@ -156,6 +157,8 @@ async def test_details_tell_of_connections_backends_and_the_system(gate, admin):
             "streams": 3,
             "inFlight": 0,
             "queued": 0,
+            "waitedSeconds": 0.0,
+            "shed": {"calls": 2},
             "parked": 0,
         }
         assert detail["system"]["version"] == "1.2.3"

@@ -16,6 +16,7 @@ import attrs
 import trio
 from msgspec import Raw
 
+from onemcp.backend.connection import too_large
 from onemcp.backend.exchange import Exchange
 from onemcp.backend.inbound import Inbound
 from onemcp.protocol import jsonrpc
@@ -41,7 +42,7 @@ from ._problems import (
     SessionLost,
     judge,
 )
-from ._reply import EVENT_STREAM, JSON, Reply, too_large
+from ._reply import EVENT_STREAM, JSON, Reply
 from ._session import MAX_EVENT_ID, Session
 
 LINGER: Final = 1.0

@@ -8,7 +8,8 @@ from typing import Final
 import trio
 
 from onemcp.backend import http1
-from onemcp.protocol.errors import BackendProtocolError, MessageTooLarge
+from onemcp.backend.connection import too_large
+from onemcp.protocol.errors import BackendProtocolError
 
 from ._problems import Problem, Refusal, translate
 
@@ -127,8 +128,3 @@ class Reply:
 @lru_cache(maxsize=64)
 def _kind_of(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
-
-
-def too_large(limit: int) -> MessageTooLarge:
-    """Make the error for an answer that exceeds the limit."""
-    return MessageTooLarge(f"the answer has more than {limit} bytes, which is the limit")

@@ -19,6 +19,7 @@ from typing import Final
 import attrs
 import trio
 
+from onemcp.admission import PlaceLimits, Places
 from onemcp.frontend.events import SessionNotNoted, SessionTakenOver, SessionUnknown
 from onemcp.multiplexer import View
 from onemcp.protocol.errors import Overloaded
@@ -31,7 +32,7 @@ from .session import Session
 from .terms import Deadlines, Opening
 
 MAX_SESSIONS: Final = 1_000_000
-"""More than the configuration allows: the limit that counts is `Sessions.limit`."""
+"""More than the configuration allows: the limits that count are those of `Sessions.places`."""
 
 ABANDONED: Final = 60.0
 """After so many seconds without a request or a stream a session may make room for a new one."""
@@ -50,13 +51,13 @@ class Sessions:
 
     Attributes:
         supervisor: Where they live.
-        limit: How many there may be at a time.
+        places: How many there may be at a time, and of one principal.
         deadlines: When those that are opened from now on end by themselves.
     """
 
     def __init__(
         self,
-        limit: int,
+        limits: PlaceLimits,
         deadlines: Deadlines,
         *,
         passports: Passports | None = None,
@@ -66,7 +67,7 @@ class Sessions:
         """Begin without sessions.
 
         Args:
-            limit: How many there may be at a time.
+            limits: How many there may be at a time.
             deadlines: When they end by themselves.
             passports: What issues their ids; by default with a key that ends with the process.
             memory: Where it is noted what their ids don't say; by default it, too, ends with the
@@ -74,7 +75,7 @@ class Sessions:
             on_event: Takes what happens to them.
         """
         self.supervisor = DynamicSupervisor("sessions", max_children=MAX_SESSIONS)
-        self.limit = limit
+        self.places = Places("sessions", "limits.sessions", limits)
         self.deadlines = deadlines
         self._passports = passports or Passports(Keyring.ephemeral())
         self._memory = memory or SessionMemory(ledger_in_memory(), on_event)
@@ -154,18 +155,18 @@ class Sessions:
         return session
 
     async def _start(self, session: Session) -> Session:
-        if len(self._sessions) >= self.limit:
-            self._make_room()
-        spec = ChildSpec(
-            id=secrets.token_hex(8),
-            start=_Registered(session, self._sessions),
-            restart=Restart.TEMPORARY,
-        )
+        principal = session.opening.principal
+        if not self.places.has_room(principal):
+            self._make_room(principal)
+        registered = _Registered(session, self._sessions, self.places)
+        spec = ChildSpec(id=secrets.token_hex(8), start=registered, restart=Restart.TEMPORARY)
         try:
             await self.supervisor.start_child(spec)
             await self._watch_the_clock(session)
         except SupervisionError as error:
             raise Overloaded(f"no session can be opened now: {error}") from error
+        finally:
+            registered.give_up_unless_begun()
         return session
 
     async def _watch_the_clock(self, session: Session) -> None:
@@ -195,16 +196,33 @@ class Sessions:
         finally:
             self._timer = None
 
-    def _make_room(self) -> None:
+    def _make_room(self, principal: str) -> None:
         """Close the session that its client has left alone for longest.
 
+        It is one of the principal's own where that has as many as one may have; otherwise one of
+        whoever has most, if that is more than the principal has.
+
         Raises:
-            Overloaded: None has been left alone for long enough.
+            Overloaded: There is none that has been left alone for long enough.
         """
-        oldest = min(self._sessions.values(), key=lambda session: session.quiet_since)
-        if oldest.quiet_since > trio.current_time() - ABANDONED:
-            raise Overloaded(f"{len(self._sessions)} sessions are open, the limit")
-        oldest.close()
+        own = self.places.is_full_for(principal)
+        latest = trio.current_time() - ABANDONED
+        abandoned = [
+            each
+            for each in self._sessions.values()
+            if each.quiet_since <= latest and (not own or each.opening.principal == principal)
+        ]
+        if abandoned:
+            chosen = min(abandoned, key=self._turn)
+            owner = chosen.opening.principal
+            if owner == principal or self.places.of(owner) > self.places.of(principal):
+                chosen.close()
+                return
+        raise self.places.refuse(principal)
+
+    def _turn(self, session: Session) -> tuple[int, float]:
+        """Return what says which abandoned session makes room first."""
+        return -self.places.of(session.opening.principal), session.quiet_since
 
 
 class _Registered:
@@ -214,12 +232,19 @@ class _Registered:
     Where it is not over, but stopped, it can be.
     """
 
-    def __init__(self, session: Session, registry: dict[str, Session]) -> None:
+    def __init__(self, session: Session, registry: dict[str, Session], places: Places) -> None:
         self._session = session
         self._registry = registry
+        self._places = places
+        self._has_begun = self._is_given_up = False
+        places.enter(session.opening.principal)  # at once: others may come before it is begun
 
     async def __call__(self, *, task_status: trio.TaskStatus[Session]) -> None:
         session = self._session
+        if self._is_given_up:  # it was not waited for any longer
+            task_status.started(session)
+            return
+        self._has_begun = True
         self._registry[session.id] = session
         try:
             await session.run(task_status=task_status)
@@ -228,7 +253,14 @@ class _Registered:
                 with trio.move_on_after(NOTING, shield=True):
                     await session.record.end()
             self._registry.pop(session.id, None)
+            self._places.leave(session.opening.principal)
             session.forgotten.set()
+
+    def give_up_unless_begun(self) -> None:
+        """Give the place back where nobody is going to."""
+        if not self._has_begun:
+            self._is_given_up = True
+            self._places.leave(self._session.opening.principal)
 
 
 def _check_owner(session: Session, principal: str, view: View) -> None:

@@ -21,7 +21,8 @@ from msgspec import Raw
 
 from onemcp.backend import user_of
 from onemcp.multiplexer.inquiry import GATHER, Inquiry
-from onemcp.multiplexer.parking import ParkedCall, Parking
+from onemcp.multiplexer.parkedcall import ParkedCall
+from onemcp.multiplexer.parking import Parking
 from onemcp.multiplexer.reply import Immediate, Reply
 from onemcp.protocol import questions, taskdesigns, translation
 from onemcp.protocol.errors import (
