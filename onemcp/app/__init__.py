@@ -37,7 +37,7 @@ from .serving import (
     serve,
     serve_stdio,
 )
-from .upstream import LoginImpossible
+from .upstream import LoginImpossible, UnknownServer
 
 __all__ = [
     "NAME",
@@ -68,6 +68,7 @@ __all__ = [
     "Started",
     "StateUnavailable",
     "StdioOptions",
+    "UnknownServer",
     "UnknownView",
     "bridge_configuration",
     "check_policy",

@@ -8,6 +8,7 @@ directory (:mod:`onemcp.backend.oauth._waiting`), so it doesn't matter which pro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import partial
 
 import attrs
@@ -37,6 +38,10 @@ class LoginImpossible(Exception):
     """There is nobody to log in at, or no way to; the message says what to do."""
 
 
+class UnknownServer(LoginImpossible):
+    """The configuration has no such backend; the message names the nearest."""
+
+
 @attrs.frozen
 class Target:
     """A backend that somebody can log in at.
@@ -56,12 +61,15 @@ class Target:
         """Find it in a configuration.
 
         Raises:
-            LoginImpossible: There is no such backend, or none to log in at.
+            UnknownServer: There is no such backend.
+            LoginImpossible: There is nothing to log in at.
         """
         backend = configuration.backend(name)
         if backend is None:
-            known = ", ".join(each.name for each in configuration.backends)
-            raise LoginImpossible(f"There is no server {name!r} in the configuration, but {known}.")
+            known = [each.name for each in configuration.backends]
+            near = get_close_matches(name, known, 1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"There is {', '.join(known)}."
+            raise UnknownServer(f"There is no server {name!r} in the configuration. {hint}")
         transport = backend.transport
         if not isinstance(transport, config.HttpTransport):
             raise LoginImpossible(

@@ -91,8 +91,12 @@ def _keep(path: Path) -> Path:
         with suppress(FileExistsError):
             mode = stat.S_IMODE(path.stat().st_mode)
             descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(path.read_bytes())
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(path.read_bytes())
+            except BaseException:
+                kept.unlink(missing_ok=True)
+                raise
             return kept
     raise FileExistsError(f"{path} has a hundred copies of this second")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +65,10 @@ def command(
         click.echo(f"What it was is kept in {kept}.", err=True)
 
 
+def _meant(client: str) -> str:
+    return f" Did you mean {client!r}?"
+
+
 def _found(sources: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the servers of each source, by what to call the source."""
     for source in sources or tuple(CLIENTS):
@@ -71,7 +76,8 @@ def _found(sources: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
         path = Path(source) if client is None else client.path(os.environ)
         if not path.exists():
             if sources:
-                raise Failure(f"There is no file {path}.")
+                near = get_close_matches(source, CLIENTS, 1)
+                raise Failure("".join([f"There is no file {path}.", *map(_meant, near)]))
             continue
         text = read_text(path)
         try:

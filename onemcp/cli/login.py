@@ -71,13 +71,15 @@ def command(
     click.echo(f"Logged in at {backend}" + (f", for {scopes}." if scopes else "."))
 
 
-def _failure_of(error: BaseException) -> Failure | None:
+def _failure_of(error: BaseException) -> click.ClickException | None:
     """Say why there was no login, where that can be told; None where it is a bug."""
     match error:
         case ConfigurationError():
             return ConfigurationUnusable(f"the configuration cannot be used\n{error}")
         case StateError():
             return StateUnusable(str(error))
+        case app.UnknownServer():
+            return click.UsageError(str(error))
         case app.LoginImpossible():
             message = str(error)
         case OAuthError():

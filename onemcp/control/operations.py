@@ -105,6 +105,7 @@ class Control:
     file: Path | None
     on_event: Callable[[OperatorActed], object]
     _started: float = attrs.field(init=False, factory=time.time)
+    _begun: float = attrs.field(init=False, factory=time.monotonic)
 
     # --- what there is -------------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ class Control:
             "url": self.gateway.url,
             "config": None if self.file is None else str(self.file),
             "started": round(self._started, 3),
-            "uptime": round(time.time() - self._started, 3),
+            "uptime": round(time.monotonic() - self._begun, 3),
         }
 
     def status(self) -> dict[str, Any]:

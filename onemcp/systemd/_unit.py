@@ -189,8 +189,12 @@ class Installation:
         self.folder.mkdir(parents=True, exist_ok=True)
         for path in paths:
             new = path.with_name(f".{path.name}.new")
-            new.write_text(self.units[path.name], encoding="utf-8")
-            os.replace(new, path)  # noqa: PTH105 - atomic
+            try:
+                new.write_text(self.units[path.name], encoding="utf-8")
+                os.replace(new, path)  # noqa: PTH105 - atomic
+            except BaseException:
+                new.unlink(missing_ok=True)
+                raise
         return paths
 
     def remove(self) -> list[Path]:

@@ -181,7 +181,7 @@ def test_servers_of_all_clients_are_taken_over_with_a_copy_of_what_was(home: Pat
     assert "nothing to add" in capsys.readouterr().err
 
 
-def test_a_file_can_be_named_and_nothing_is_written_without_consent(home: Path, monkeypatch):
+def test_a_file_can_be_named_and_nothing_is_written_without_consent(home: Path, capsys):
     other = home / "other.toml"
     other.write_text(CODEX)
     assert main(["import", str(other), "--dry-run"]) == 0
@@ -191,6 +191,9 @@ def test_a_file_can_be_named_and_nothing_is_written_without_consent(home: Path, 
         "mcpServers": {"time": tomllib.loads(CODEX)["mcp_servers"]["time"]}
     }
     assert main(["import", "nowhere.json"]) == 1
+    capsys.readouterr()
+    assert main(["import", "curser"]) == 1
+    assert "There is no file curser. Did you mean 'cursor'?" in capsys.readouterr().err
     (home / "empty.json").write_text("{}")
     assert main(["import", str(home / "empty.json")]) == 1
 

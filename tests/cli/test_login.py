@@ -21,7 +21,6 @@ def config(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("backend", "server", "message"),
     [
-        ("other", {"url": URL}, "There is no server 'other'"),
         ("b", {"command": "true"}, "is a program"),
         ("b", {"url": URL, "headers": {"Authorization": "x"}}, "no need to"),
         ("b", {"url": URL, "auth": {"type": "bearer", "tokenVariable": "T"}}, "no need to"),
@@ -32,3 +31,12 @@ def test_it_says_why_there_is_no_login(config, capsys, backend, server, message)
     config.write_text(json.dumps({"mcpServers": {"b": server}}), encoding="utf-8")
     assert main(["login", backend, "--config", str(config), "--no-browser"]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_server_that_there_is_not_is_a_wrong_command_line(config, capsys):
+    config.write_text(json.dumps({"mcpServers": {"github": {"url": URL}}}), encoding="utf-8")
+    for name, hint in (("githb", "Did you mean 'github'?"), ("x", "There is github.")):
+        assert main(["login", name, "--config", str(config), "--no-browser"]) == 2
+        assert (
+            f"There is no server {name!r} in the configuration. {hint}" in capsys.readouterr().err
+        )
