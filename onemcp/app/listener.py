@@ -18,13 +18,10 @@ from urllib.parse import urlsplit
 
 import attrs
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.logging import Logger
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import LifespanState
 
-from onemcp.frontend.http1 import Connections, Http1Server
+from onemcp.frontend.http1 import Connections, Http1Server, ServerContext
 
 BACKLOG: Final = 1024
 KEEP_ALIVE_SECONDS: Final = 75.0
@@ -114,7 +111,7 @@ async def serve(
         admit: Returns what a connection is served with, None where it isn't.
         task_status: Acknowledged with the URL that is served.
     """
-    context = WorkerContext(None)
+    context = ServerContext()
     stopping, ended = trio.Event(), trio.Event()
     lives = trio.CancelScope(shield=True)
     with Connections(context) as connections:
@@ -137,12 +134,7 @@ async def serve(
                 await stream.aclose()
                 return
             server = Http1Server(
-                ASGIWrapper(served),
-                settings,
-                context,
-                LifespanState({}),
-                stream,
-                connections=connections,
+                _wrapped(served), settings, context, {}, stream, connections=connections
             )
             try:
                 await server.run()
@@ -159,9 +151,16 @@ async def serve(
             finally:
                 stopping.set()
                 with trio.move_on_after(grace, shield=True):
-                    await context.terminated.set()  # closes the idle connections
+                    context.terminated.set()  # closes the idle connections
                     await drain(ended)
                 lives.deadline = trio.current_time() + SETTLE_SECONDS
+
+
+def _wrapped(application: Any) -> Any:
+    async def call(scope: Any, receive: Any, send: Any, *_threads: object) -> None:
+        await application(scope, receive, send)
+
+    return call
 
 
 class _Logger(Logger):

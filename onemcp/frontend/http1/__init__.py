@@ -10,13 +10,15 @@ socket, which is all the flow control there is.
 It is as strict as h11, and stricter where the two of them leave a choice: what could be read in
 two ways is refused (RFC 9112, sections 5, 6 and 11.2).
 
-Everything else is Hypercorn's: its configuration, its context for shutting down, its logger, and
-TLS, HTTP/2 and WebSockets, which its own server keeps serving.
+Everything else is Hypercorn's: its configuration, its logger, its worker's context where there is
+one, and TLS, HTTP/2 and WebSockets, which its own server keeps serving, imported when the first
+connection wants it.
 """
 
 from __future__ import annotations
 
 from .connections import Connections
+from .context import Context, ServerContext
 from .server import PARTING_SECONDS, Http1Server
 
-__all__ = ["PARTING_SECONDS", "Connections", "Http1Server"]
+__all__ = ["PARTING_SECONDS", "Connections", "Context", "Http1Server", "ServerContext"]

@@ -23,7 +23,8 @@ from collections.abc import Iterator
 from typing import Final, Protocol, Self
 
 import trio
-from hypercorn.trio.worker_context import WorkerContext
+
+from .context import Context
 
 LOOK_EVERY: Final = 1.0
 """How often deadlines are looked at, in seconds."""
@@ -63,7 +64,7 @@ class Connections:
         tells: Whether connections are told when their clients hang up.
     """
 
-    def __init__(self, context: WorkerContext) -> None:
+    def __init__(self, context: Context) -> None:
         """Begin with none; used as a context manager, with `run` in its block."""
         self._context = context
         self._all: dict[int, Connection] = {}

@@ -7,9 +7,6 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from hypercorn.protocol.http_stream import ASGIHTTPState
-from hypercorn.utils import UnexpectedMessageError
-
 from .parser import IncomingRequest
 from .response import CONTINUE, ResponseWriter
 
@@ -26,6 +23,21 @@ WHOLE_BODY: Final = "onemcp.whole_body"
 that doesn't have to wait for parts, nor to limit the time that they take."""
 
 _ASGI: Final = {"spec_version": "2.4", "version": "3.0"}
+
+
+class UnexpectedMessage(Exception):
+    """The application has sent a message that doesn't belong where it is."""
+
+    def __init__(self, kind: str, *, has_begun: bool, has_ended: bool) -> None:
+        """Say what it was, and when.
+
+        Args:
+            kind: The type of the message.
+            has_begun: Whether the response had begun.
+            has_ended: Whether it had ended.
+        """
+        when = "after" if has_ended else "during" if has_begun else "before"
+        super().__init__(f"unexpected message {kind!r} {when} the response")
 
 
 class Exchange:
@@ -54,12 +66,6 @@ class Exchange:
     def has_started(self) -> bool:
         """Whether the application has begun to answer."""
         return self._response.has_begun
-
-    @property
-    def _state(self) -> ASGIHTTPState:
-        if self.done:
-            return ASGIHTTPState.CLOSED
-        return ASGIHTTPState.RESPONSE if self._status else ASGIHTTPState.REQUEST
 
     @property
     def summary(self) -> dict[str, Any] | None:
@@ -113,7 +119,7 @@ class Exchange:
 
         Raises:
             OSError: The client has gone, or reads nothing.
-            UnexpectedMessageError: It doesn't belong here.
+            UnexpectedMessage: It doesn't belong here.
             ValueError: It can't be sent over HTTP/1.1.
         """
         match message["type"]:
@@ -129,7 +135,7 @@ class Exchange:
                 if data:
                     await self._connection.write(data)
             case kind:
-                raise UnexpectedMessageError(self._state, kind)
+                raise UnexpectedMessage(kind, has_begun=self._status != 0, has_ended=self.done)
 
     async def _receive_more(self) -> bool:
         if self._request.expects_continue:

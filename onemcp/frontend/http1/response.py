@@ -8,10 +8,9 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
-from hypercorn.utils import suppress_body
-
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _OURS: Final = (b"connection", b"transfer-encoding")
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -60,7 +59,7 @@ class ResponseWriter:
         Raises:
             ValueError: The headers can't be sent.
         """
-        self._is_empty = suppress_body(self._method, status)
+        self._is_empty = _has_no_body(self._method, status)
         lines = [b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b""))]
         for name, value in headers:
             lowered = name.lower()
@@ -123,6 +122,11 @@ def header_line(name: bytes, value: bytes) -> bytes:
     if b"\n" in value or b"\r" in value or b"\0" in value:
         raise ValueError("the value of a response header is not valid")
     return b"%b: %b\r\n" % (name, value)
+
+
+def _has_no_body(method: str, status: int) -> bool:
+    """Tell whether a response ends with its head (RFC 9112, section 6.3)."""
+    return method == "HEAD" or status < HTTPStatus.OK or status in _BODILESS
 
 
 def refusal(status: int, more: Headers) -> bytes:

@@ -8,19 +8,19 @@ import os
 import socket
 from collections.abc import Callable
 from time import time
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, LifespanState
-from hypercorn.utils import parse_socket_addr, valid_server_name
 
 from .connections import Connections
+from .context import Context
 from .exchange import Exchange
 from .parser import IncomingRequest, RequestParser
 from .response import Headers, refusal
+
+if TYPE_CHECKING:
+    from hypercorn.typing import AppWrapper, LifespanState
 
 READ_BYTES: Final = 64 * 1024
 READ_SECONDS: Final = 60.0
@@ -44,10 +44,15 @@ _buffer: Final = bytearray(READ_BYTES)
 """Shared by all connections: what is read into it is parsed before anything else happens."""
 
 
-class Http1Server(TCPServer):
+class Http1Server:
     """Serves one connection; the same to Hypercorn as its own server.
 
     Attributes:
+        app: The application.
+        config: Hypercorn's configuration.
+        context: Tells when the server stops.
+        state: The state of the ASGI lifespan.
+        stream: The connection.
         client: The client's address and port.
         server: The server's.
         deadline: Until when the client has to do something, by Trio's clock.
@@ -58,7 +63,7 @@ class Http1Server(TCPServer):
         self,
         app: AppWrapper,
         config: Config,
-        context: WorkerContext,
+        context: Context,
         state: LifespanState,
         stream: trio.SocketStream | trio.SSLStream[trio.SocketStream],
         *,
@@ -69,12 +74,16 @@ class Http1Server(TCPServer):
         Args:
             app: The application.
             config: Hypercorn's configuration.
-            context: Tells when the server stops.
+            context: Tells when the server stops; Hypercorn's own, where there is TLS.
             state: The state of the ASGI lifespan.
             stream: The connection.
             connections: Who looks after it.
         """
-        super().__init__(app, config, context, state, cast("Any", stream))
+        self.app = app
+        self.config = config
+        self.context = context
+        self.state = state
+        self.stream: Any = stream
         self.client: tuple[str, int] | None = None
         self.server: tuple[str, int] | None = None
         self.deadline = math.inf
@@ -98,19 +107,26 @@ class Http1Server(TCPServer):
     async def run(self) -> None:
         """Serve the connection until it ends."""
         if self._plain is None:
-            await super().run()  # TLS, with whatever is negotiated
+            await self._leave_to_hypercorn()
             return
         sock = self._plain.socket
         try:
             self._descriptor = sock.fileno()
-            self.client = parse_socket_addr(sock.family, sock.getpeername())
-            self.server = parse_socket_addr(sock.family, sock.getsockname())
+            self.client = _address(sock.family, sock.getpeername())
+            self.server = _address(sock.family, sock.getsockname())
             with self._connections.looked_after(self), self._scope:
                 await self._serve()
         except OSError:
             pass  # the client has gone
         finally:
             sock.close()
+
+    async def _leave_to_hypercorn(self) -> None:
+        """Serve TLS, with whatever is negotiated."""
+        from hypercorn.trio.tcp_server import TCPServer  # noqa: PLC0415 - HTTP/2 and all
+
+        own: Any = (self.app, self.config, self.context, self.state, self.stream)
+        await TCPServer(*own).run()
 
     # --- what is looked after -------------------------------------------------------------------
 
@@ -172,7 +188,7 @@ class Http1Server(TCPServer):
 
     async def _answer(self, request: IncomingRequest) -> bool:
         """Have a request answered, and tell whether the connection can be used again."""
-        if self.config.server_names and not valid_server_name(self.config, cast("Any", request)):
+        if self.config.server_names and not self._is_for_here(request):
             await self._refuse(404)
             return False
         self._served += 1
@@ -193,6 +209,10 @@ class Http1Server(TCPServer):
         if not exchange.has_started:
             await self._refuse(500)
         return exchange.keeps_alive
+
+    def _is_for_here(self, request: IncomingRequest) -> bool:
+        host = next((value for name, value in request.headers if name == b"host"), b"")
+        return host.decode("latin-1") in self.config.server_names
 
     @property
     def keeps_alive(self) -> bool:
@@ -298,3 +318,8 @@ class Http1Server(TCPServer):
         with contextlib.suppress(OSError):
             if await self.stream.socket.recv(1, socket.MSG_PEEK):
                 await trio.sleep_forever()  # it has sent its next request: it is there
+
+
+def _address(family: int, address: Any) -> tuple[str, int] | None:
+    """Return an address as ASGI has it, which knows of hosts and ports alone."""
+    return address[:2] if family in {socket.AF_INET, socket.AF_INET6} else None

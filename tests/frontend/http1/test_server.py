@@ -322,7 +322,7 @@ async def test_messages_out_of_order_are_errors(
     async with serving(application, errorlog=logging.getLogger("http1-test")) as served:
         data = await receive_all(await served.connect(GET))
     assert data.startswith(b"HTTP/1.1 500")
-    assert "UnexpectedMessageError" in caplog.text
+    assert "UnexpectedMessage" in caplog.text
 
 
 async def test_other_names_are_not_served():
