@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from .access import Access
 from .address import Overrides
-from .doctor import Diagnosis, examine
-from .doctor import Note as DoctorNote
 from .door import NoControlSocket
 from .durable import Durable, open_durable
 from .events import (
@@ -24,7 +22,6 @@ from .front import EventHook, Replace
 from .gateway import Gateway
 from .identity import NAME, VERSION
 from .issuers import KeysFetched, KeysNotFetched
-from .login import LoginOptions, log_in
 from .policy import check_policy
 from .serving import (
     RunOptions,
@@ -37,7 +34,6 @@ from .serving import (
     serve,
     serve_stdio,
 )
-from .upstream import LoginImpossible, UnknownServer
 
 __all__ = [
     "NAME",
@@ -46,8 +42,6 @@ __all__ = [
     "AddressChanged",
     "AddressRefused",
     "AnybodyMayCall",
-    "Diagnosis",
-    "DoctorNote",
     "Durable",
     "EventHook",
     "Gateway",
@@ -58,8 +52,6 @@ __all__ = [
     "KeysRotated",
     "KeysUnreadable",
     "LedgerReplaced",
-    "LoginImpossible",
-    "LoginOptions",
     "NoControlSocket",
     "Overrides",
     "ReloadApplied",
@@ -68,14 +60,11 @@ __all__ = [
     "Started",
     "StateUnavailable",
     "StdioOptions",
-    "UnknownServer",
     "UnknownView",
     "bridge_configuration",
     "check_policy",
     "demo_configuration",
-    "examine",
     "find_configuration",
-    "log_in",
     "open_durable",
     "serve",
     "serve_stdio",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -19,13 +21,16 @@ from onemcp.auth.server import (
     Records,
 )
 from onemcp.config import Configuration, ConfigurationError, Problem, watch
-from onemcp.outbound import PublicInternet
+from onemcp.outbound import Answer
 from onemcp.state import StateError
 
 from .events import GrantsUnreadable
 from .issuers import Issuers
 from .keys import SigningKeys
 from .policy import check_policy, policy_of
+
+if TYPE_CHECKING:
+    from onemcp.outbound.public import PublicInternet
 
 
 class Access:
@@ -96,7 +101,7 @@ class Access:
                 policy_of(configuration),
                 audit=self._audit,
                 login_code=self._login_code,
-                fetch_client=Documents(PublicInternet().get, time.time),
+                fetch_client=Documents(_FromInternet().get, time.time),
             )
             self._has_server.set()
 
@@ -184,3 +189,19 @@ class Access:
             await server.ledger.refresh()
         except StateError as error:
             on_event(GrantsUnreadable(str(error)))
+
+
+class _FromInternet:
+    """Gets documents from the public Internet; what it does so with is imported for the first."""
+
+    def __init__(self) -> None:
+        self._internet: PublicInternet | None = None
+
+    async def get(self, url: str, *, max_body: int, patience: float) -> Answer:
+        """Get a document; see `PublicInternet.get`."""
+        if self._internet is None:
+            # It takes a while, and nobody else shall wait for it.
+            public = await trio.to_thread.run_sync(import_module, "onemcp.outbound.public")
+            self._internet = public.PublicInternet()
+        assert self._internet is not None  # noqa: S101  (for mypy)
+        return await self._internet.get(url, max_body=max_body, patience=patience)

@@ -12,7 +12,6 @@ from onemcp.backend import BackendStderr, Connection, Identity, Setup, redactor_
 from onemcp.backend.connection import BESIDES
 from onemcp.backend.duplex import Channel, DuplexConnection, DuplexLimits
 from onemcp.backend.handshake import Terms
-from onemcp.backend.http import connect_http
 from onemcp.backend.process import ProcessInstance, ProcessSpec, StopPolicy
 from onemcp.backend.stdio import StdioChannel, open_stdio_channel
 from onemcp.backend.tracing import Trace, TracedChannel
@@ -40,6 +39,8 @@ class Connector:
         terms = Terms(settings.protocol, self.identity.info, settings.timeouts.probe, setup.memory)
         if isinstance(settings.transport, config.StdioTransport):
             return self._stdio(setup, settings.transport, terms)
+        from onemcp.backend.http import connect_http  # noqa: PLC0415 - httpx and all below it
+
         return connect_http(
             settings.transport,
             settings.timeouts,

@@ -22,7 +22,6 @@ from onemcp.backend import (
     Identity,
     redactor_for,
 )
-from onemcp.backend.oauth import LoginStore
 from onemcp.backend.process import Guardian, ProcessInstance, ProcessSpec
 from onemcp.config import Configuration
 from onemcp.protocol.fields import raw
@@ -30,7 +29,7 @@ from onemcp.protocol.jsonrpc import Notification
 from onemcp.telemetry import scrub_text
 
 from .connecting import Connector, stop_seconds
-from .durable import open_keyring
+from .durable import LoginPlace, open_keyring
 from .identity import NAME, VERSION
 from .logins import credentials_for
 
@@ -188,14 +187,14 @@ async def _guarded(instance: ProcessInstance) -> AsyncIterator[None]:
 
 async def _logins(
     settings: config.Backend, configuration: Configuration, environ: Mapping[str, str]
-) -> LoginStore | None:
+) -> LoginPlace | None:
     if isinstance(settings.transport, config.StdioTransport):
         return None
     directory, key_file = config.state_directory(environ), configuration.server.sealing_key_file
     if key_file is None and not directory.exists():
         return None  # there is no login, and nothing to be made for it
     keyring = await trio.to_thread.run_sync(open_keyring, directory, key_file)
-    return LoginStore(directory, keyring)
+    return LoginPlace(directory, keyring)
 
 
 def _diagnosis(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
-from onemcp.backend.oauth import LoginStore
 from onemcp.state import (
     Keyring,
     Ledger,
@@ -22,6 +22,28 @@ from onemcp.state import (
 
 from .events import LedgerReplaced, StateUnavailable
 
+if TYPE_CHECKING:
+    from onemcp.backend.oauth import LoginStore
+
+
+@attrs.frozen
+class LoginPlace:
+    """Where logins at backends are kept.
+
+    Attributes:
+        directory: The state directory.
+        keyring: What they are sealed with.
+    """
+
+    directory: Path
+    keyring: Keyring
+
+    def open(self) -> LoginStore:
+        """Return them; that imports what logs in."""
+        from onemcp.backend.oauth import LoginStore  # noqa: PLC0415 - httpx and all below it
+
+        return LoginStore(self.directory, self.keyring)
+
 
 @attrs.frozen
 class Durable:
@@ -30,12 +52,12 @@ class Durable:
     Attributes:
         keyring: What clients are given to keep is sealed with it.
         ledger: What has become of that.
-        logins: The logins at backends, or None where there is nowhere to keep them.
+        logins: Where the logins at backends are, or None where there is nowhere to keep them.
     """
 
     keyring: Keyring
     ledger: Ledger
-    logins: LoginStore | None = None
+    logins: LoginPlace | None = None
 
     @classmethod
     def ephemeral(cls) -> Durable:
@@ -99,8 +121,8 @@ def _open(
     except StateUnwritable as error:
         on_event(StateUnavailable(str(error)))
         # Which sessions have ended is not known: none that was opened before goes on.
-        logins = LoginStore(state_directory, keyring)
+        logins = LoginPlace(state_directory, keyring)
         return Durable(keyring, ledger_in_memory(forgotten=time.time()), logins)
     if ledger.was_damaged:
         on_event(LedgerReplaced(str(state_directory)))
-    return Durable(keyring, ledger, LoginStore(state_directory, keyring))
+    return Durable(keyring, ledger, LoginPlace(state_directory, keyring))

@@ -37,7 +37,7 @@ import trio
 from onemcp import config
 from onemcp.admission import Admission
 from onemcp.backend import Backend, Identity, Roster, StartQueue, redactor_for
-from onemcp.backend.oauth import connect_at
+from onemcp.backend.places import connect_at
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
 from onemcp.control import Control, Endpoint, Journal

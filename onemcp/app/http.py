@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -38,7 +38,9 @@ from .durable import Durable
 from .events import AddressChanged, AddressRefused
 from .front import EventHook, Replace, deadlines_of
 from .limits import session_limits, stream_limits
-from .upstream import UpstreamLogins
+
+if TYPE_CHECKING:
+    from .upstream import UpstreamLogins
 
 DRAIN_POLL: Final = 0.02
 """How often the end of all calls is looked for while stopping, in seconds."""
@@ -109,9 +111,8 @@ class HttpFront:
             routes=routes,
             proxies=_proxies(configuration),
         )
+        self._logins = durable.logins
         self._upstream: UpstreamLogins | None = None
-        if durable.logins is not None:
-            self._upstream = UpstreamLogins(durable.logins, configuration, on_event, self._may_use)
         self._open_pages()
         access.on_keys = self._renew_gate
 
@@ -242,11 +243,21 @@ class HttpFront:
             application.callback = pages = Pages(
                 lambda headers: application.gate.resource(headers, "").origin,
                 server,
-                self._upstream,
+                self._connections,
             )
             if server is not None:
                 application.oauth = OAuth(server, pages)
                 server.ledger.on_change = self._on_revoked
+
+    def _connections(self) -> UpstreamLogins | None:
+        """Return the logins at backends, of which nobody hears before the first page."""
+        if self._upstream is None and self._logins is not None:
+            from .upstream import UpstreamLogins  # noqa: PLC0415 - httpx and all below it
+
+            self._upstream = UpstreamLogins(
+                self._logins.open(), self._configuration, self._on_event, self._may_use
+            )
+        return self._upstream
 
     def _renew_gate(self) -> None:
         self._application.gate = self._gate(self._configuration)

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Final
 
 import attrs
-import httpx
 import trio
 
 from onemcp import config
-from onemcp.auth import MAX_JWKS_BYTES, ExternalIssuer, KeySet, parse_jwks
+from onemcp.auth import ExternalIssuer, KeySet, parse_jwks
 from onemcp.config import Configuration, ConfigurationError, Problem
 
 FETCH_SECONDS: Final = 10.0
@@ -72,12 +71,14 @@ class _Source:
         self._wake()
 
     async def fetch(self, on_event: Callable[[object], object]) -> None:
+        from .jwks import download  # noqa: PLC0415 - httpx and all below it
+
         self._tried = trio.current_time()
         self.due = self._tried + RETRY_SECONDS
         try:
             with trio.fail_after(FETCH_SECONDS):
-                keys = parse_jwks(await _download(self.url))
-        except (httpx.HTTPError, httpx.InvalidURL, trio.TooSlowError, ValueError) as error:
+                keys = parse_jwks(await download(self.url))
+        except (trio.TooSlowError, ValueError) as error:
             why = str(error) or type(error).__name__
             on_event(KeysNotFetched(self.issuer, why))
         else:
@@ -167,22 +168,3 @@ class Issuers:
             return self._files[issuer.jwks]
         assert issuer.jwks_url is not None  # noqa: S101  (the model says so)
         return self._sources[issuer.issuer, issuer.jwks_url].keys
-
-
-async def _download(url: str) -> bytes:
-    # Neither proxies nor credentials of the environment, and nobody else's address.
-    async with (
-        httpx.AsyncClient(trust_env=False, follow_redirects=False) as client,
-        client.stream("GET", url, headers={"accept": "application/json"}) as response,
-    ):
-        if response.status_code != httpx.codes.OK:
-            raise ValueError(f"the server answered with status {response.status_code}")
-        data = b""
-        with trio.CancelScope() as rest:  # to leave the loop would leave httpx's generators open
-            async for part in response.aiter_bytes():
-                data += part
-                if len(data) > MAX_JWKS_BYTES:
-                    rest.cancel()
-        if len(data) > MAX_JWKS_BYTES:
-            raise ValueError(f"the answer has more than {MAX_JWKS_BYTES} bytes")
-        return data

@@ -30,12 +30,11 @@ from onemcp.backend.oauth import (
     PendingLogin,
     StoredAt,
     WaitingLogin,
-    callback_at,
-    document_at,
 )
+from onemcp.backend.places import callback_at, document_at
 
+from .authorizing import flow_for
 from .durable import open_keyring
-from .logins import flow_for
 from .serving import find_configuration
 from .upstream import Target
 

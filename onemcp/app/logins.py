@@ -1,29 +1,27 @@
-"""How onemcp logs in at each backend, as the configuration says."""
+"""How onemcp logs in at each backend: at programs, not at all.
+
+What logs in (:mod:`.authorizing`) asks over HTTP and checks what is answered. All that is imported
+when the first backend over HTTP is there.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-
-import httpx
+from typing import TYPE_CHECKING
 
 from onemcp import config
 from onemcp.backend import LoginNoticed, SecretExposed, TokenNotRenewed
-from onemcp.backend.oauth import (
-    BearerToken,
-    Credentials,
-    Fetcher,
-    Flow,
-    LoginStore,
-    ServiceLogin,
-    StoredAt,
-    StoredLogin,
-)
+
+from .durable import LoginPlace
+
+if TYPE_CHECKING:
+    from onemcp.backend.oauth import Credentials
 
 
 def credentials_for(
     settings: config.Backend,
-    store: LoginStore | None,
+    place: LoginPlace | None,
     on_event: Callable[[LoginNoticed | SecretExposed | TokenNotRenewed], object],
     environ: Mapping[str, str] = os.environ,
 ) -> Credentials | None:
@@ -31,28 +29,23 @@ def credentials_for(
 
     Args:
         settings: The backend.
-        store: The logins that people have made, or None where there is nowhere to keep them.
+        place: Where the logins that people have made are, or None where there is nowhere.
         on_event: Takes what happens.
         environ: Where tokens may be.
     """
     transport = settings.transport
     if not isinstance(transport, config.HttpTransport):
         return None
-    auth = transport.auth
-    if isinstance(auth, config.BearerLogin):
-        return BearerToken(settings.name, auth, environ, on_event)
-    flow = flow_for(transport)
-    if isinstance(auth, config.ClientCredentialsLogin):
-        return ServiceLogin(settings.name, auth, flow, on_event)
-    if store is None or brings_its_own(transport):
-        return None
-    return StoredLogin(StoredAt(store, settings.name, transport.url), flow, on_event)
+    from . import authorizing  # noqa: PLC0415 - see the module's docstring
+
+    store = None if place is None else place.open()
+    return authorizing.of_backend(settings, transport, store, on_event, environ)
 
 
 def login_of_user(
     settings: config.Backend,
     user: str,
-    store: LoginStore | None,
+    place: LoginPlace | None,
     url: str | None,
     on_event: Callable[[LoginNoticed | SecretExposed | TokenNotRenewed], object],
 ) -> Credentials | None:
@@ -61,26 +54,15 @@ def login_of_user(
     Args:
         settings: The backend.
         user: Who.
-        store: The logins that people have made, or None where there is nowhere to keep them.
+        place: Where the logins that people have made are, or None where there is nowhere.
         url: The page where the user can log in, or None.
         on_event: Takes what happens.
     """
     transport = settings.transport
-    if store is None or not isinstance(transport, config.HttpTransport):
+    if place is None or not isinstance(transport, config.HttpTransport):
         return None
-    place = StoredAt(store, settings.name, transport.url, user)
-    command = f"run `onemcp login {settings.name} --user {user}`"
-    remedy = f"open {url}" if url else command
-    return StoredLogin(place, flow_for(transport), on_event, remedy=remedy)
+    from . import authorizing  # noqa: PLC0415 - see the module's docstring
 
-
-def flow_for(transport: config.HttpTransport) -> Flow:
-    """Return what asks authorization servers on behalf of a backend."""
-    return Flow(transport.url, Fetcher(transport.tls, transport.url))
-
-
-def brings_its_own(transport: config.HttpTransport) -> bool:
-    """Tell whether the configuration has what goes into the Authorization header."""
-    if httpx.URL(transport.url).userinfo:
-        return True
-    return any(name.lower() == "authorization" for name in transport.headers)
+    return authorizing.of_user(
+        place.open().at(settings.name, transport.url, user), transport, url, on_event
+    )

@@ -22,11 +22,11 @@ from onemcp.backend import (
     UserDisconnected,
     redactor_for,
 )
-from onemcp.backend.oauth import LoginStore
 from onemcp.backend.setup import Connect
 from onemcp.supervision import ChildSpec, Strategy, Supervisor
 
 from .connecting import stop_seconds
+from .durable import LoginPlace
 from .logins import login_of_user
 from .trees import supervise
 
@@ -41,7 +41,7 @@ class PersonalBackends:
         connect: Makes connections.
         observer: Whom to tell of changes.
         identity: Who onemcp is towards backends.
-        logins: The logins of users, or None where there is nowhere to keep them.
+        logins: Where the logins of users are, or None where there is nowhere to keep them.
         environ: The environment, with the secrets in it.
         login_url: Tells where users can log in at a backend, if there is a page for it.
         on_event: Takes what happens.
@@ -50,7 +50,7 @@ class PersonalBackends:
     connect: Connect
     observer: BackendObserver
     identity: Identity
-    logins: LoginStore | None
+    logins: LoginPlace | None
     environ: Mapping[str, str] = attrs.field(repr=False)
     login_url: Callable[[str], str | None]
     on_event: Hook

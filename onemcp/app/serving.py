@@ -15,7 +15,6 @@ import trio
 from onemcp import config, demo
 from onemcp.auth import KeyStore, load_or_create_keys, new_token
 from onemcp.auth.server import AUDIT_FILE, Audited, LoginCode, is_loopback
-from onemcp.backend.oauth import LoginStore
 from onemcp.config import Configuration
 from onemcp.state import StateUnwritable
 from onemcp.systemd import inherited_listener
@@ -24,7 +23,7 @@ from .access import Access
 from .address import Overrides
 from .audit import AuditLog
 from .door import open_door
-from .durable import Durable, open_durable, open_keyring
+from .durable import Durable, LoginPlace, open_durable, open_keyring
 from .events import AnybodyMayCall, ReloadApplied, StateUnavailable
 from .front import EventHook
 from .gateway import Gateway
@@ -282,7 +281,7 @@ async def _logins_only(
     except StateUnwritable as error:
         on_event(StateUnavailable(str(error)))
         return ephemeral
-    return attrs.evolve(ephemeral, logins=LoginStore(directory, keyring))
+    return attrs.evolve(ephemeral, logins=LoginPlace(directory, keyring))
 
 
 def find_configuration(

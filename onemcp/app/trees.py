@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
 from onemcp import config
 from onemcp.backend import Backend, ConnectionLost
-from onemcp.backend.oauth import Credentials
 from onemcp.protocol.errors import BackendUnavailable
 from onemcp.supervision import (
     Backoff,
@@ -21,6 +21,9 @@ from onemcp.supervision import (
 )
 
 from .connecting import stop_seconds
+
+if TYPE_CHECKING:
+    from onemcp.backend.oauth import Credentials
 
 
 def supervise(name: str, backend: Backend, credentials: Credentials | None) -> Supervisor:

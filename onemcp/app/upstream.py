@@ -24,14 +24,13 @@ from onemcp.backend.oauth import (
     StoredAt,
     WaitingLogin,
     begin_login,
-    callback_at,
     digest,
-    document_at,
 )
+from onemcp.backend.places import callback_at, document_at
 from onemcp.state import StateError
 from onemcp.web import LoginFailed, Offer
 
-from .logins import brings_its_own, flow_for
+from .authorizing import brings_its_own, flow_for
 
 
 class LoginImpossible(Exception):

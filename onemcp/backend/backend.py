@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -43,12 +43,14 @@ from .exchange import Exchange
 from .handshake import EraMemory
 from .instance import Instance
 from .keeping import Keeper
-from .oauth import Credentials
 from .pool import Pool
 from .setup import BackendObserver, Connect, Identity, Setup
 from .standing import STOPPED, Standing
 from .starting import Starter, StartQueue, Turn
 from .upstream import Upstream
+
+if TYPE_CHECKING:
+    from .oauth import Credentials
 
 SHUTDOWN: Final = 30.0
 """How long an instance may take to stop, in seconds, where nothing else is said."""

@@ -11,16 +11,17 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
-from urllib.parse import quote, quote_plus
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 import attrs
-import httpx
 
 from onemcp.config import ClientCredentialsLogin, HttpTransport, StdioTransport, Transport
 
 from .events import BackendEvent
-from .oauth import Credentials
+
+if TYPE_CHECKING:
+    from .oauth import Credentials
 
 HIDDEN: Final = "***"
 SHORTEST: Final = 4
@@ -93,13 +94,15 @@ def redactor_for(
 
 
 def _of_http(transport: HttpTransport) -> Iterator[str]:
-    url = httpx.URL(transport.url)
+    url = urlsplit(transport.url)
+    path = unquote(url.path)
     yield from (word for value in transport.headers.values() for word in value.split())
-    yield from url.params.values()
-    if url.userinfo:
-        yield from (url.username, url.password, url.userinfo.decode("ascii", "replace"))
-        yield base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
-    yield from _long(re.split("[/?&]", url.path), SHORTEST_STEP)
+    yield from (value for _, value in parse_qsl(url.query))
+    if url.username is not None:
+        user, password = unquote(url.username), unquote(url.password or "")
+        yield from (user, password, url.netloc.rpartition("@")[0])
+        yield base64.b64encode(f"{user}:{password}".encode()).decode()
+    yield from _long(re.split("[/?&]", path), SHORTEST_STEP)
     if isinstance(transport.auth, ClientCredentialsLogin):
         yield transport.auth.client_secret or ""
 

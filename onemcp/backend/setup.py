@@ -17,10 +17,10 @@ from .connection import Connection, NotificationHandler
 from .events import BackendEvent
 from .handshake import OWN_ABILITIES, EraMemory
 from .keeping import Keeper
-from .oauth import Credentials
 
 if TYPE_CHECKING:
     from .backend import Backend
+    from .oauth import Credentials
 
 
 @attrs.frozen

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TextIO
 
-from rich.console import Console
+import click
 
 from onemcp.app import Started
 
@@ -35,10 +36,12 @@ def show(started: Started, stream: TextIO) -> None:
     reads it is no reason to stop serving.
     """
     try:
-        if stream.isatty():
-            _print(started, Console(file=stream, soft_wrap=True, highlight=False))
-        else:
-            stream.write("\n".join(_plain(started)) + "\n")
+        lines = (
+            _drawn(started, _unstyled if os.environ.get("NO_COLOR") else click.style)
+            if stream.isatty()
+            else _plain(started)
+        )
+        stream.write("\n".join(lines) + "\n")
         stream.flush()
     except (OSError, ValueError):
         return
@@ -106,14 +109,17 @@ def _plain(started: Started) -> Iterator[str]:
         yield from (f"  {line}" for line in text.splitlines())
 
 
-def _print(started: Started, console: Console) -> None:
-    console.print(_address(started), style="bold green", markup=False)
+def _drawn(started: Started, style: Callable[..., str]) -> Iterator[str]:
+    yield style(_address(started), fg="green", bold=True)
     for name, value in _facts(started):
-        console.print(f"  {name:<7} ", style="dim", end="", markup=False)
-        console.print(value, markup=False)
+        yield f"  {style(f'{name:<7}', dim=True)} {value}"
     for title, text in snippets(started):
-        console.print()
-        console.print(title, style="bold", markup=False)
+        yield ""
+        yield style(title, bold=True)
         # Not indented: what is selected with the mouse is pasted as it is.
-        console.print(text, style="cyan", markup=False)
-    console.print()
+        yield style(text, fg="cyan")
+    yield ""
+
+
+def _unstyled(text: str, **_styles: object) -> str:
+    return text

@@ -15,6 +15,7 @@ import click
 import trio
 
 from onemcp import app, config
+from onemcp.app.doctor import Diagnosis, Note, examine
 from onemcp.cli import completion
 from onemcp.cli.failures import ConfigurationUnusable, ExitCode, StateUnusable, leaves
 from onemcp.config import Configuration, ConfigurationError
@@ -80,9 +81,9 @@ def _wanted(configuration: Configuration, names: tuple[str, ...]) -> Iterator[co
             yield settings
 
 
-def _examine(settings: config.Backend, configuration: Configuration) -> app.Diagnosis:
+def _examine(settings: config.Backend, configuration: Configuration) -> Diagnosis:
     try:
-        return trio.run(partial(app.examine, settings, configuration))
+        return trio.run(partial(examine, settings, configuration))
     except (Exception, BaseExceptionGroup) as error:
         for leaf in leaves(error):
             if isinstance(leaf, StateError):
@@ -90,7 +91,7 @@ def _examine(settings: config.Backend, configuration: Configuration) -> app.Diag
         raise
 
 
-def _lines(found: app.Diagnosis, *, quiet: bool) -> Iterator[str]:
+def _lines(found: Diagnosis, *, quiet: bool) -> Iterator[str]:
     name = click.style(found.backend, bold=True)
     if found.ok:
         yield f"{name}  {click.style('ok', fg='green')}  up in {found.seconds:.2f} s"
@@ -112,6 +113,6 @@ def _lines(found: app.Diagnosis, *, quiet: bool) -> Iterator[str]:
         yield from map(_note, found.notes)
 
 
-def _note(note: app.DoctorNote) -> str:
+def _note(note: Note) -> str:
     text = note.text if len(note.text) <= LONGEST_LINE else f"{note.text[:LONGEST_LINE]}..."
     return click.style(f"  {note.at:8.3f} {_ARROWS[note.who]} ", dim=True) + text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from structlog.typing import FilteringBoundLogger
+from typing import TYPE_CHECKING
 
 from onemcp.app import (
     AddressChanged,
@@ -61,6 +61,9 @@ from onemcp.multiplexer import (
     UnmatchedPattern,
 )
 from onemcp.telemetry import LogEvents
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 
 def new_log(logger: FilteringBoundLogger) -> LogEvents:

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import trio
 
-from onemcp import app
+from onemcp.app.login import LoginOptions, log_in
+from onemcp.app.upstream import LoginImpossible, UnknownServer
 from onemcp.backend.oauth import OAuthError
 from onemcp.cli import completion
 from onemcp.cli.failures import ConfigurationUnusable, Failure, StateUnusable
@@ -60,9 +61,9 @@ def command(
         if browser:
             webbrowser.open(url)
 
-    options = app.LoginOptions(backend, config_path, timeout, local_browser=browser, user=user)
+    options = LoginOptions(backend, config_path, timeout, local_browser=browser, user=user)
     try:
-        record = trio.run(app.log_in, options, show)
+        record = trio.run(log_in, options, show)
     except BaseExceptionGroup as group:
         raise _failure_of(group.exceptions[0]) or group from group
     except Exception as error:
@@ -78,9 +79,9 @@ def _failure_of(error: BaseException) -> click.ClickException | None:
             return ConfigurationUnusable(f"the configuration cannot be used\n{error}")
         case StateError():
             return StateUnusable(str(error))
-        case app.UnknownServer():
+        case UnknownServer():
             return click.UsageError(str(error))
-        case app.LoginImpossible():
+        case LoginImpossible():
             message = str(error)
         case OAuthError():
             message = f"There was no login: {error}."

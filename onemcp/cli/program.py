@@ -22,11 +22,13 @@ class Entry(NamedTuple):
         summary: What it does.
         module: The module of this package that it is in.
         attribute: What it is called there.
+        draws: Whether it draws with rich.
     """
 
     summary: str
     module: str
     attribute: str = "command"
+    draws: bool = False
 
 
 COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
@@ -35,8 +37,8 @@ COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
         "stdio": Entry("Serve on stdin and stdout, for clients that launch it.", "stdio"),
         "check": Entry("Check a configuration file.", "check"),
         "schema": Entry("Print the JSON Schema of the configuration.", "schema"),
-        "status": Entry("Show the state of a running onemcp.", "status"),
-        "top": Entry("Show a running onemcp on the whole screen, live.", "top"),
+        "status": Entry("Show the state of a running onemcp.", "status", draws=True),
+        "top": Entry("Show a running onemcp on the whole screen, live.", "top", draws=True),
         "logs": Entry("Show what a server has written and what became of it.", "logs"),
         "restart": Entry("Restart a server of a running onemcp.", "acting", "restart"),
         "stop": Entry("Stop a server of a running onemcp.", "acting", "stop"),
@@ -58,6 +60,9 @@ COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
 )
 """The commands."""
 
+OWN_PROCESS: Final = "own process"
+"""Marks a command line that is the process's own, rather than one of some program's making."""
+
 EXIT_CODES: Final = """\b
 Exit codes:
    0  it went well
@@ -78,10 +83,12 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  (click's)
+    def get_command(self, ctx: click.Context | None, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
         entry = COMMANDS[cmd_name]
+        if ctx is not None and ctx.obj is OWN_PROCESS and not entry.draws:
+            _do_without_rich()
         command = getattr(import_module(f"onemcp.cli.{entry.module}"), entry.attribute)
         assert isinstance(command, click.Command)  # noqa: S101  (for mypy)
         return command
@@ -116,6 +123,15 @@ def program() -> None:
     """Put many MCP servers behind one endpoint."""
 
 
+def _do_without_rich() -> None:
+    """Let libraries find no rich in this process, which is nobody else's.
+
+    structlog imports it for tracebacks, and httpx for a command line, neither of which onemcp has
+    them show. That is a seventh of what it takes to start, and 10 MB.
+    """
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # makes importing it fail
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -126,7 +142,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     try:
-        code = program.main(arguments, prog_name="onemcp", standalone_mode=False)
+        code = program.main(
+            arguments,
+            prog_name="onemcp",
+            standalone_mode=False,
+            obj=OWN_PROCESS if arguments is None else None,
+        )
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()

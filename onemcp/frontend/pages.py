@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import trio
 
-from onemcp.backend.oauth import (
+from onemcp.backend.places import (
     CALLBACK,
     CLIENT_DOCUMENT,
     CONNECT,

@@ -15,7 +15,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 from quart import Response, request
 
 from onemcp.auth.server import AuthorizationServer, OAuthError
-from onemcp.backend.oauth import CONNECT, new_cookie
+from onemcp.backend.oauth import new_cookie
+from onemcp.backend.places import CONNECT
 from onemcp.web._browsing import Browsing
 from onemcp.web._connections import Connections, LoginFailed, Offer
 from onemcp.web._entering import Entering

@@ -26,14 +26,15 @@ class Pages:
         self,
         issuer_of: IssuerOf,
         server: AuthorizationServer | None = None,
-        connections: Connections | None = None,
+        connections: Callable[[], Connections | None] = lambda: None,
     ) -> None:
         """Serve the pages of an authorization server, and those of logins at backends.
 
         Args:
             issuer_of: Tells by a request's headers which issuer is asked.
             server: Who decides which clients get tokens; None where they get none here.
-            connections: The logins at backends that come back through here, if any can.
+            connections: Returns the logins at backends that come back through here, if any can;
+                called for the first page.
         """
         self._issuer_of = issuer_of
         self._server = server
@@ -53,4 +54,6 @@ class Pages:
             if self._application is None:
                 # It takes a while, and nobody else shall wait for it.
                 site = await trio.to_thread.run_sync(import_module, "onemcp.web._site")
-                self._application = site.new_site(self._issuer_of, self._server, self._connections)
+                self._application = site.new_site(
+                    self._issuer_of, self._server, self._connections()
+                )

@@ -26,7 +26,7 @@ from onemcp.auth.server import (
     answer_error,
     origin_of,
 )
-from onemcp.backend.oauth import CALLBACK, CONNECT
+from onemcp.backend.places import CALLBACK, CONNECT
 from onemcp.web import _wording as wording
 from onemcp.web._browsing import HEADERS, STYLE, Browsing
 from onemcp.web._connecting import ComingBack, Connecting

@@ -138,7 +138,7 @@ async def test_when_keys_are_fetched_again(autojump_clock, monkeypatch, nursery)
         fetched.append(trio.current_time())
         return JWKS if len(fetched) > 1 else b"broken"
 
-    monkeypatch.setattr("onemcp.app.issuers._download", download)
+    monkeypatch.setattr("onemcp.app.jwks.download", download)
     issuers = Issuers()
     asked = configuration(jwks_url=f"{NAME}/jwks")
     [issuer] = issuers.external(asked)

@@ -8,10 +8,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import trio
 
-from onemcp import app, config
+from onemcp import config
 from onemcp.app import login as login_module
 from onemcp.app import upstream
 from onemcp.app.durable import open_keyring
+from onemcp.app.login import LoginOptions, log_in
 from onemcp.app.upstream import UpstreamLogins
 from onemcp.backend.oauth import LoginNeeded, LoginStore
 from onemcp.web import LoginFailed
@@ -37,24 +38,24 @@ class Desk:
         self.asked: dict[str, list[str]] = {}
 
     async def log_in(self, **more):
-        options = app.LoginOptions("b", self.path, local_browser=False, **more)
-        return await app.log_in(options, lambda _: None, self.environ)
+        options = LoginOptions("b", self.path, local_browser=False, **more)
+        return await log_in(options, lambda _: None, self.environ)
 
     async def go(self, code: str | None = "c", **more):
         """Log in, and come back to the gateway with an answer."""
         shown = trio.Event()
         outcome = []
 
-        async def log_in() -> None:
-            options = app.LoginOptions("b", self.path, local_browser=False, **more)
-            outcome.append(await app.log_in(options, show, self.environ))
+        async def in_terminal() -> None:
+            options = LoginOptions("b", self.path, local_browser=False, **more)
+            outcome.append(await log_in(options, show, self.environ))
 
         def show(url: str) -> None:
             self.asked = parse_qs(urlsplit(url).query)
             trio.from_thread.run_sync(shown.set)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(log_in)
+            nursery.start_soon(in_terminal)
             await shown.wait()
             answer = {"state": self.asked["state"], "iss": [ISSUER]}
             if code is not None:

@@ -52,7 +52,7 @@ class World:
         self._keys = keys
 
     def place(self, user: str) -> StoredAt:
-        return StoredAt(self.durable.logins, "notes", self.url, user)
+        return StoredAt(self.durable.logins.open(), "notes", self.url, user)
 
     def log_in(self, user: str) -> None:
         tokens = Tokens(f"token-of-{user}")

@@ -3,7 +3,7 @@
 import pytest
 
 from onemcp.auth import Gate, TokenVerifier
-from onemcp.backend.oauth import CALLBACK, CLIENT_DOCUMENT
+from onemcp.backend.places import CALLBACK, CLIENT_DOCUMENT
 from onemcp.frontend.asgi import respond
 from tests.frontend.site import open_site
 

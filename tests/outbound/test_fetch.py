@@ -10,7 +10,8 @@ import httpx
 import pytest
 import trio
 
-from onemcp.outbound import AnswerTooLarge, Unreachable, fetch, is_public, resolve
+from onemcp.outbound import AnswerTooLarge, Unreachable, is_public, resolve
+from onemcp.outbound.fetching import fetch
 
 LIMIT = 10
 LOOPBACK = ip_address("127.0.0.1")

@@ -8,8 +8,8 @@ import httpx
 import pytest
 import trio
 
-from onemcp.outbound import Answer, NotPublic, PublicInternet, Unreachable
-from onemcp.outbound import _public as public
+from onemcp.outbound import Answer, NotPublic, Unreachable, public
+from onemcp.outbound.public import PublicInternet
 
 PUBLIC = "93.184.216.34"
 

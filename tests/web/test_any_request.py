@@ -147,7 +147,7 @@ async def ask_all(requests: list[tuple[dict[str, Any], bytes]]) -> None:
         async with open_site(gate=gate) as site:
             application = site.application
             application.oauth = OAuth(
-                server, Pages(lambda headers: gate.resource(headers, "").origin, server, None)
+                server, Pages(lambda headers: gate.resource(headers, "").origin, server)
             )
             for scope, body in requests:
                 assert await ask(application, scope, body) < 500, scope

@@ -52,7 +52,7 @@ class Gateway:
         return UpstreamLogins(LoginStore(self.directory, KEYS), configuration, self.events.append)
 
     def client(self, logins: UpstreamLogins) -> httpx.AsyncClient:
-        pages = Pages(lambda _: ORIGIN, None, logins)
+        pages = Pages(lambda _: ORIGIN, None, lambda: logins)
         return httpx.AsyncClient(transport=Wire(pages), base_url=ORIGIN)
 
     @property

@@ -50,7 +50,7 @@ class Gateway:
             self.events.append,
             lambda user, _: user not in self.refused,
         )
-        self.pages = Pages(lambda _: ORIGIN, people.server, logins)
+        self.pages = Pages(lambda _: ORIGIN, people.server, lambda: logins)
 
     def visitor(self) -> Visitor:
         return Visitor(transport=Wire(self.pages))

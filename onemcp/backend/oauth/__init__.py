@@ -16,25 +16,13 @@ from onemcp.backend.oauth._errors import LoginNeeded, NotNow, OAuthError
 from onemcp.backend.oauth._fetch import Fetcher
 from onemcp.backend.oauth._flow import Flow
 from onemcp.backend.oauth._login import PendingLogin, begin_login
-from onemcp.backend.oauth._places import (
-    CALLBACK,
-    CLIENT_DOCUMENT,
-    CONNECT,
-    callback_at,
-    connect_at,
-    document_at,
-)
 from onemcp.backend.oauth._records import LoginRecord, Registration, Tokens
-from onemcp.backend.oauth._registration import client_document
 from onemcp.backend.oauth._service import ServiceLogin
 from onemcp.backend.oauth._store import LoginStore, StoredAt
 from onemcp.backend.oauth._stored import StoredLogin
 from onemcp.backend.oauth._waiting import WaitingLogin, WaitingLogins, digest, new_cookie
 
 __all__ = [
-    "CALLBACK",
-    "CLIENT_DOCUMENT",
-    "CONNECT",
     "BearerToken",
     "Challenge",
     "Credentials",
@@ -54,11 +42,7 @@ __all__ = [
     "WaitingLogin",
     "WaitingLogins",
     "begin_login",
-    "callback_at",
-    "client_document",
-    "connect_at",
     "digest",
-    "document_at",
     "new_cookie",
     "read_challenge",
 ]

@@ -22,6 +22,7 @@ from onemcp import outbound
 from onemcp.backend.connection import HandshakeFailed
 from onemcp.backend.trust import trusting
 from onemcp.config import Tls
+from onemcp.outbound import fetching
 
 from ._errors import NotNow, OAuthError
 
@@ -109,7 +110,7 @@ class Fetcher:
         try:
             with trio.move_on_after(PATIENCE):
                 addresses = await self._addresses(request.url)
-                answer = await outbound.fetch(request, addresses, self._context, max_body=MAX_BODY)
+                answer = await fetching.fetch(request, addresses, self._context, max_body=MAX_BODY)
                 challenge = ", ".join(answer.headers.get_list("www-authenticate"))
                 return Fetched(answer.status, challenge, answer.body)
         except outbound.Unreachable as error:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from onemcp.backend.places import CLIENT_NAME
 from onemcp.config import AuthorizationCodeLogin
 
 from ._errors import NotNow, OAuthError
@@ -15,7 +16,6 @@ from ._metadata import ServerMetadata, read
 from ._records import Registration
 from ._tokens import method_for
 
-CLIENT_NAME: Final = "onemcp"
 METHODS: Final = ("none", "client_secret_basic", "client_secret_post")
 """How onemcp can prove who it is, best first, as a program on somebody's machine."""
 
@@ -100,25 +100,6 @@ def registration_request(
 def is_loopback(redirect_uri: str) -> bool:
     """Tell whether browsers come back to a program on their own machine (RFC 8252, section 7.3)."""
     return urlsplit(redirect_uri).hostname in LOOPBACK
-
-
-def client_document(url: str, redirect_uri: str) -> dict[str, object]:
-    """Return what onemcp says of itself at its own address (Client ID Metadata Documents).
-
-    Args:
-        url: Where the document is, which is the client's id as well.
-        redirect_uri: Where browsers may come back to.
-    """
-    return {
-        "client_id": url,
-        "client_name": CLIENT_NAME,
-        "client_uri": f"{urlsplit(url).scheme}://{urlsplit(url).netloc}",
-        "application_type": "web",
-        "redirect_uris": [redirect_uri],
-        "grant_types": ["authorization_code", "refresh_token"],
-        "response_types": ["code"],
-        "token_endpoint_auth_method": "none",
-    }
 
 
 class _Answer(msgspec.Struct):

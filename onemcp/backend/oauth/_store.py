@@ -49,6 +49,10 @@ class LoginStore:
     def __repr__(self) -> str:
         return f"<LoginStore {self._directory}>"
 
+    def at(self, backend: str, url: str, user: str = "") -> StoredAt:
+        """Return the place of a login; see :class:`StoredAt`."""
+        return StoredAt(self, backend, url, user)
+
     def path(self, backend: str, user: str = "") -> Path:
         """Return the file of a backend's login, or of a user's login there."""
         if not user:

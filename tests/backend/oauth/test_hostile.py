@@ -13,6 +13,7 @@ from onemcp import outbound
 from onemcp.backend.oauth import Challenge, Fetcher, NotNow, OAuthError, begin_login
 from onemcp.backend.oauth._fetch import PATIENCE
 from onemcp.config import AuthorizationCodeLogin, Tls
+from onemcp.outbound import fetching
 from tests.backend.oauth.world import ISSUER, PRM, REDIRECT, REGISTER, SERVER, URL, World
 from tests.backend.oauth.world import server_metadata as metadata
 
@@ -50,7 +51,7 @@ def connected(monkeypatch):
         went.append(tuple(map(str, addresses)))
         return outbound.Answer(200, SimpleNamespace(get_list=lambda _: []), b"{}")  # type: ignore[arg-type]
 
-    monkeypatch.setattr(outbound, "fetch", fetch)
+    monkeypatch.setattr(fetching, "fetch", fetch)
     return went
 
 
@@ -100,7 +101,7 @@ async def test_one_that_says_nothing_is_not_waited_for(autojump_clock, monkeypat
     async def fetch(*_args, **_more):
         await trio.sleep_forever()
 
-    monkeypatch.setattr(outbound, "fetch", fetch)
+    monkeypatch.setattr(fetching, "fetch", fetch)
     monkeypatch.setattr(outbound, "resolve", partial(_resolved, PUBLIC))
     started = trio.current_time()
     with pytest.raises(NotNow, match=r"id\.example\.com didn't answer"):

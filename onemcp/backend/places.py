@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
+CLIENT_NAME: Final = "onemcp"
 CALLBACK: Final = "/oauth/callback"
 """Where browsers come back to."""
 
@@ -30,3 +31,22 @@ def document_at(origin: str | None) -> str | None:
 def connect_at(origin: str, backend: str) -> str:
     """Return where somebody begins to log in at a backend."""
     return origin.rstrip("/") + CONNECT + quote(backend, safe="")
+
+
+def client_document(url: str, redirect_uri: str) -> dict[str, object]:
+    """Return what onemcp says of itself at its own address (Client ID Metadata Documents).
+
+    Args:
+        url: Where the document is, which is the client's id as well.
+        redirect_uri: Where browsers may come back to.
+    """
+    return {
+        "client_id": url,
+        "client_name": CLIENT_NAME,
+        "client_uri": f"{urlsplit(url).scheme}://{urlsplit(url).netloc}",
+        "application_type": "web",
+        "redirect_uris": [redirect_uri],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+    }

@@ -7,32 +7,17 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-import attrs
 import httpx
 import trio
 
 from ._addresses import Address
+from ._answer import Answer
 from ._errors import AnswerTooLarge, Unreachable
 
 CLOSE_PATIENCE: Final = 2.0
 """How long a connection may take to close, in seconds."""
 
 _TIMEOUT: Final = httpx.Timeout(None, connect=10.0).as_dict()
-
-
-@attrs.frozen
-class Answer:
-    """What came back.
-
-    Attributes:
-        status: The HTTP status.
-        headers: The headers.
-        body: The body, without any encoding; empty for a stream of events, which need not end.
-    """
-
-    status: int
-    headers: httpx.Headers = attrs.field(repr=False)
-    body: bytes = attrs.field(repr=False)
 
 
 async def fetch(

@@ -9,8 +9,9 @@ import httpx
 import trio
 
 from ._addresses import Address, is_public, resolve
+from ._answer import Answer
 from ._errors import NotPublic, Unreachable
-from ._fetch import Answer, fetch
+from .fetching import fetch
 
 HTTPS_PORT: Final = 443
 
