@@ -129,7 +129,8 @@ def _do_without_rich() -> None:
     structlog imports it for tracebacks, and httpx for a command line, neither of which onemcp has
     them show. That is a seventh of what it takes to start, and 10 MB.
     """
-    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # makes importing it fail
+    for name in ("rich", "pygments"):
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # makes importing it fail
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,9 +14,9 @@ from pathlib import Path as FilePath
 from onemcp.config._json import EmptyDocumentError, Json, JsonSyntaxError, Lines, Node, read
 from onemcp.config._model import Configuration
 from onemcp.config._problems import ConfigurationError, Path, Problem, render_path
-from onemcp.config._schema import ONE_SERVER, type_of, validate
 from onemcp.config._structure import structure
 from onemcp.config._variables import VariableError, expand
+from onemcp.config._words import ONE_SERVER, type_of
 
 LARGEST_FILE = 8 * 1024 * 1024
 START = f"Start with {{{ONE_SERVER}}}"
@@ -71,6 +71,8 @@ def parse(
     Raises:
         ConfigurationError: It cannot be used; says everything that is wrong.
     """
+    from onemcp.config._validation import validate  # noqa: PLC0415 - jsonschema
+
     decoded = _decode(text, source)
     document = _Document(decoded, source, os.environ if environ is None else environ)
     values = document.resolve()

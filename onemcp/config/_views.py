@@ -8,7 +8,7 @@ import attrs
 
 from onemcp.config import _rules as rules
 from onemcp.config._problems import Path
-from onemcp.config._schema import nearest
+from onemcp.config._words import nearest
 
 
 @attrs.frozen(kw_only=True)

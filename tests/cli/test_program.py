@@ -93,25 +93,6 @@ def test_schema_is_that_of_the_configuration(onemcp):
     assert json.loads(ended.stdout) == config.schema()
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["schema"], ["--help"]])
-def test_quick_commands_import_nothing_slow(arguments, home, environment):
-    code = (
-        "import sys; from onemcp.cli import main; main(sys.argv[1:]); "
-        "print(*sys.modules, file=sys.stderr)"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        check=True,
-        text=True,
-        cwd=home,
-        env=environment,
-    )
-    loaded = set(ended.stderr.split())
-    assert "click" in loaded
-    assert not loaded & {"trio", "rich", "structlog", "jsonschema", "hypercorn", "attr"}
-
-
 def test_output_that_cannot_be_written_is_told(onemcp):
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")

@@ -8,7 +8,8 @@ from jsonschema import Draft202012Validator
 from onemcp.config import load, schema
 from onemcp.config._json import read
 from onemcp.config._reference import render
-from onemcp.config._schema import TRANSLATIONS, type_of
+from onemcp.config._validation import TRANSLATIONS
+from onemcp.config._words import type_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "configs").glob("*.json"))
