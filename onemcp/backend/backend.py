@@ -370,7 +370,7 @@ class Backend:
 
     def _come_up(self, connection: Connection, server: ServerDescription, seconds: float) -> None:
         self.pool.set_primary(
-            Instance(self.name, connection, server, self._caller, self.pool, is_primary=True)
+            Instance(self.config, connection, server, self._caller, self.pool, is_primary=True)
         )
         self.standing.come_up()
         counts = {kind.key: len(listing.items) for kind, listing in self.listings.items()}

@@ -15,6 +15,8 @@ from onemcp.protocol.methods import LOG_LEVELS, QUESTIONS, TOOLS_CALL
 from onemcp.protocol.questions import INPUT_RESPONSES, REQUEST_STATE
 from onemcp.protocol.revisions import LATEST_MODERN, V2025_11_25, Era, era_of
 from onemcp.protocol.tasks import TASK, with_extension, without_extension
+from onemcp.protocol.tracecontext import with_context
+from onemcp.telemetry import Attributes, Span
 
 _NOT_CROSSING: Final = frozenset({INPUT_RESPONSES, REQUEST_STATE, TASK})
 """What modern clients send, or may not mean anything by, and legacy backends would understand
@@ -36,6 +38,8 @@ class Caller:
         log_level: The lowest level of log messages that it wants, or None for none.
         mirrors: Whether it repeats parameters in HTTP headers, as modern clients over HTTP do.
         grant: What its rights come from, which means something to whoever has let it in.
+        session: What its session is called in logs and traces; None where it has none. That is
+            not the session's id, with which somebody could go on with it.
         era: The era of its revision.
     """
 
@@ -47,6 +51,7 @@ class Caller:
     log_level: str | None = None
     mirrors: bool = False
     grant: Hashable = attrs.field(default=None, eq=False, repr=False)
+    session: str | None = attrs.field(default=None, eq=False)
     era: Era = attrs.field(init=False, eq=False, repr=False)
 
     @era.default
@@ -80,12 +85,28 @@ class Call:
         caller: Whom it is for.
         task: With which parameters a backend of 2025-11-25 is to make a task of it; a modern one
             may make one if there are any. Whatever the client has declared, onemcp sees to it.
+        span: The span that it is part of, and once it is sent its own; None where there is none.
     """
 
     method: str
     params: Fields
     caller: Caller
     task: Raw | None = None
+    span: Span | None = attrs.field(default=None, eq=False)
+
+    def sent(self, about: Attributes) -> Call:
+        """Return it as it is sent: in a span of its own, which its backend hears of.
+
+        Args:
+            about: What spans tell of the backend.
+
+        Raises:
+            InvalidParams: ``_meta`` is malformed.
+        """
+        if self.span is None:
+            return self
+        span = self.span.to_backend(self.method, self.params, about)
+        return attrs.evolve(self, params=with_context(self.params, span.context), span=span)
 
 
 def outgoing_params(call: Call, revision: str, token: int) -> tuple[Raw, Raw | None]:

@@ -17,7 +17,7 @@ from typing import Final, Protocol, TypeAlias
 import trio
 from msgspec import Raw
 
-from onemcp.protocol.errors import LocalError, ProtocolError
+from onemcp.protocol.errors import LocalError, ProtocolError, RequestCancelled
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, Response
 
 from .call import Call
@@ -141,6 +141,8 @@ class Exchange:
         """Pass on the answer, which ends the exchange. Later ones are ignored."""
         if not self._finished:
             self._finished = True
+            if self.call.span is not None:
+                self.call.span.answer(answer)
             self._messages.append(answer)
             self._wake()
             self._end()
@@ -153,6 +155,8 @@ class Exchange:
         """
         if self._finished:
             return
+        if self.call.span is not None:
+            self.call.span.fail(type(error))
         if self.backend is not None:
             error = error.about(self.backend)
         self.failure = error if isinstance(error, LocalError) else None
@@ -167,6 +171,8 @@ class Exchange:
         """Stop caring for the answer; cancel the request where it is still in flight."""
         if not self._finished:
             self._finished = True
+            if self.call.span is not None:
+                self.call.span.fail(RequestCancelled)
             self._carrier.abandon(self)
             if self.on_abandon is not None:
                 self.on_abandon()

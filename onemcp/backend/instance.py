@@ -14,9 +14,11 @@ from typing import Final, Protocol
 
 import trio
 
+from onemcp import config
 from onemcp.protocol.errors import BackendUnavailable, Overloaded
 from onemcp.protocol.methods import PING, ROOTS, ROOTS_CHANGED
 from onemcp.protocol.revisions import Era
+from onemcp.telemetry import Attributes
 
 from .attribution import INTERNAL
 from .call import Call, Caller
@@ -24,6 +26,7 @@ from .connection import Connection, ServerDescription
 from .exchange import Exchange
 from .handshake import answer_of
 from .level import LogLevel
+from .tracing import attributes_of
 
 FENCE: Final = 2.0
 """How long a backend may take to show that it has said all there was to say, in seconds."""
@@ -69,7 +72,7 @@ class Instance:
 
     def __init__(
         self,
-        name: str,
+        settings: config.Backend,
         connection: Connection,
         server: ServerDescription,
         caller: Caller,
@@ -80,14 +83,14 @@ class Instance:
         """Take calls on a connection that is up.
 
         Args:
-            name: The backend's name.
+            settings: How the backend is configured.
             connection: The connection.
             server: What the backend said about itself.
             caller: Onemcp as a client.
             observer: Whom to tell what happens.
             is_primary: Whether it is the one that carries lists and subscriptions.
         """
-        self.name = name
+        self.name = settings.name
         self.connection = connection
         self.server = server
         self.is_primary = is_primary
@@ -95,6 +98,7 @@ class Instance:
         self.last_owner: Hashable | None = None
         self.idle_since = trio.current_time()
         self.is_retired = False
+        self._transport = settings.transport
         self._caller = caller
         self._observer = observer
         self._level = LogLevel(caller)
@@ -170,11 +174,14 @@ class Instance:
             InvalidParams: ``_meta`` is malformed.
         """
         owner = call.caller.owner
+        sent = call if call.span is None else call.sent(self._about())
         if self._asks_for_roots and owner != self.last_owner:
             self.tell_roots_changed()
         try:
-            exchange = self.connection.open(call)
+            exchange = self.connection.open(sent)
         except (BackendUnavailable, Overloaded) as error:
+            if sent.span is not None:
+                sent.span.fail(type(error))
             raise error.about(self.name) from error
         exchange.backend = self.name
         self.last_owner = owner
@@ -234,6 +241,13 @@ class Instance:
     def on_settled(self) -> None:
         """Take note that a cancelled call has been answered."""
         self._observer.freed(self)
+
+    def _about(self) -> Attributes:
+        return {
+            "onemcp.backend": self.name,
+            "mcp.protocol.version": self.server.revision,
+            **attributes_of(self._transport),
+        }
 
     def _on_end(self, exchange: Exchange) -> None:
         self._calls.discard(exchange)

@@ -180,7 +180,7 @@ class Spares:
             if server.revision != self.revision:
                 raise HandshakeFailed(f"it speaks {server.revision}, and not {self.revision}")
             instance = slot.instance = Instance(
-                settings.name, connection, server, self._caller, self._observer, is_primary=False
+                settings, connection, server, self._caller, self._observer, is_primary=False
             )
             self.failure = None
             turn.came_up()

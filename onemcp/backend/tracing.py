@@ -1,18 +1,23 @@
-"""What is said between onemcp and a backend, for whoever looks for what goes wrong."""
+"""What is said between onemcp and a backend, and where that is, for whoever looks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 import attrs
 
+from onemcp import config
 from onemcp.protocol.framing import Oversized
+from onemcp.telemetry import Attributes
 
 from .duplex import Channel
 
 Trace: TypeAlias = Callable[[str, bytes | str], object]
 """Takes who says something, `ONEMCP` or `SERVER`, and what; must not block or raise."""
+
+_PORTS: Final = {"http": 80, "https": 443}
 
 ONEMCP: Final = "onemcp"
 SERVER: Final = "server"
@@ -41,3 +46,18 @@ class TracedChannel:
         for line in lines:
             self.trace(SERVER, line if isinstance(line, bytes) else "[a line over the limit]")
         return lines
+
+
+def attributes_of(transport: config.Transport) -> Attributes:
+    """Return what spans tell of the way to a backend (OpenTelemetry, Recording MCP transport)."""
+    if isinstance(transport, config.StdioTransport):
+        return {"network.transport": "pipe"}
+    if transport.socket is not None:
+        return {"network.transport": "unix", "server.address": str(transport.socket)}
+    url = urlsplit(transport.url)
+    return {
+        "network.transport": "tcp",
+        "network.protocol.name": "http",
+        "server.address": url.hostname or "",
+        "server.port": url.port or _PORTS.get(url.scheme.lower(), 0),
+    }

@@ -7,7 +7,6 @@ calls (tools, prompts, URIs) is no label at all, and backends that have been rem
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Final, NoReturn, TypeVar
 
@@ -15,14 +14,10 @@ import trio
 
 from onemcp.frontend import RequestDenied
 from onemcp.protocol import methods
-from onemcp.protocol.errors import LocalError, RemoteError, RequestCancelled
 from onemcp.supervision import Event
-from onemcp.telemetry import Family, Histogram, Sample
+from onemcp.telemetry import OTHER, Family, Histogram, Sample, kind_of, snake_case
 
 K = TypeVar("K")
-
-OTHER: Final = "other"
-"""Stands for every method that is not known here."""
 
 SECONDS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
@@ -33,21 +28,13 @@ LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1
 LAG_INTERVAL: Final = 1.0
 """How often it is looked how late a task is woken, in seconds."""
 
-METHODS: Final = frozenset(
-    value
-    for name, value in vars(methods).items()
-    if name.isupper() and isinstance(value, str) and not value.startswith("notifications/")
-) | frozenset(methods.LISTS)
-
-_WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-
 
 class Meter:
     """Counts requests, calls and events; see :class:`.multiplexer.Meter`."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self._requests: dict[str, int] = dict.fromkeys(METHODS, 0)
+        self._requests: dict[str, int] = dict.fromkeys(methods.REQUESTS, 0)
         self._refused: dict[str, int] = {}
         self._calls: dict[tuple[str, str], Histogram] = {}
         self._failures: dict[tuple[str, str], int] = {}
@@ -74,7 +61,7 @@ class Meter:
         """Take note that a call to a backend is over."""
         calls = self._calls.get((backend, method))
         if calls is None:
-            method = method if method in METHODS else OTHER
+            method = method if method in methods.REQUESTS else OTHER
             calls = self._calls.setdefault((backend, method), Histogram(SECONDS))
         calls.observe(seconds)
         if failure is not None:
@@ -85,7 +72,7 @@ class Meter:
         if isinstance(event, Event):
             _count(self._changes, event.what.value)
             return
-        _count(self._events, _snake_case(type(event).__name__))
+        _count(self._events, snake_case(type(event).__name__))
         if isinstance(event, RequestDenied):
             _count(self._denied, event.status)
 
@@ -165,18 +152,5 @@ class Meter:
         )
 
 
-def kind_of(failure: type[BaseException]) -> str:
-    """Return what a failure is called: the kinds are as many as there are classes of errors."""
-    if issubclass(failure, RemoteError):
-        return "remote"
-    if issubclass(failure, trio.Cancelled | RequestCancelled):
-        return "cancelled"
-    return _snake_case(failure.__name__) if issubclass(failure, LocalError) else "internal"
-
-
 def _count(counts: dict[K, int], key: K) -> None:
     counts[key] = counts.get(key, 0) + 1
-
-
-def _snake_case(name: str) -> str:
-    return _WORD_START.sub("_", name).lower()

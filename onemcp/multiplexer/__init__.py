@@ -31,11 +31,13 @@ from .table import Conflict
 from .tasks import TaskIds
 from .unmatched import UnmatchedPattern
 from .view import View
+from .watching import About, Transcript, Watcher
 
 __all__ = [
     "ALL_LISTS",
     "EVERYTHING",
     "NOTHING",
+    "About",
     "Arrangement",
     "CallParked",
     "CallRepeated",
@@ -59,7 +61,9 @@ __all__ = [
     "TaskIds",
     "TaskRefused",
     "TasksNotNoted",
+    "Transcript",
     "UnmatchedPattern",
     "View",
+    "Watcher",
     "lacking",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
+import attrs
 import trio
 
 from onemcp.backend import Answer, Backend, Call, Exchange, Incoming, open_call, open_call_nowait
@@ -34,6 +35,7 @@ async def carry(admit: Admit, origin: Origin, backend: Backend, call: Call) -> R
     Raises:
         ProtocolError: It can't be carried.
     """
+    call = _traced(call, origin)
     terms = await admit(backend, call.method, call.caller)
     try:
         check_state(terms.parking, origin, backend, call)
@@ -113,6 +115,7 @@ async def ask_in_turn(
     Raises:
         ProtocolError: `error`, where none has it; or why one that might have it can't be asked.
     """
+    call = _traced(call, origin)
     latest = _deadline(candidates) if latest is None else latest
     for number, backend in enumerate(candidates, start=1):
         terms = await admit(backend, call.method, call.caller, latest)
@@ -136,6 +139,10 @@ async def ask_in_turn(
         ask_others = partial(ask_in_turn, admit, origin, others, call, error, latest=latest)
         return Tentative(origin, routed, ask_others)
     raise error
+
+
+def _traced(call: Call, origin: Origin) -> Call:
+    return call if origin.span is None else attrs.evolve(call, span=origin.span)
 
 
 def _deadline(candidates: Sequence[Backend]) -> float:

@@ -25,6 +25,7 @@ from onemcp.protocol.errors import (
 )
 from onemcp.protocol.fields import Fields, join, plain, split
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, RequestId, Response
+from onemcp.telemetry import Span
 
 from .events import QuestionRefused
 from .requeststate import question_digest
@@ -59,6 +60,7 @@ class Origin:
         is_repeatable: Whether that was agreed on: nothing is known to have been done so far.
         round: How often its client has been asked before.
         given: What the client answered, each answer after its question's digest.
+        span: The span of what is done for it, or None.
     """
 
     id: RequestId
@@ -69,6 +71,7 @@ class Origin:
     is_repeatable: bool = True
     round: int = 0
     given: tuple[tuple[bytes, bytes], ...] = ()
+    span: Span | None = None
 
 
 @attrs.frozen

@@ -32,6 +32,7 @@ from .tasks import TaskIds
 from .terms import Terms
 from .unmatched import PatternWatch, UnmatchedPattern
 from .view import View
+from .watching import Watcher
 
 SEPARATOR: Final = "__"
 
@@ -57,6 +58,7 @@ class Multiplexer:
         parking: Where calls wait for their clients.
         tasks: Makes the ids by which clients know tasks.
         meter: Counts requests.
+        watcher: Watches what is asked and answered; None while nobody wants to know.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Multiplexer:
         self.parking = parking
         self.tasks = tasks or TaskIds(Keyring.ephemeral(), on_event=on_event)
         self.meter = meter or NoMeter()
+        self.watcher: Watcher | None = None
         self.admission = admission or Admission()
         self._on_event = on_event
         self._questions = itertools.count(1)

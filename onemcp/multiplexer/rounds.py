@@ -112,7 +112,7 @@ class Round:
             params.pop(key, None)
             if value is not None:
                 params[key] = value
-        return Call(call.method, params, call.caller)
+        return Call(call.method, params, call.caller, span=call.span)
 
 
 def check_declared(result: Raw, caller: Caller) -> None:

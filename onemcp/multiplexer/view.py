@@ -23,7 +23,7 @@ from onemcp.protocol.errors import (
     Overloaded,
     ProtocolError,
 )
-from onemcp.protocol.fields import split
+from onemcp.protocol.fields import Fields, split
 from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.jsonrpc import Notification, Request
 from onemcp.protocol.methods import (
@@ -34,6 +34,7 @@ from onemcp.protocol.methods import (
     ROOTS,
 )
 from onemcp.protocol.revisions import Era
+from onemcp.telemetry import Span
 
 from . import logins
 from .audience import Audience
@@ -110,18 +111,24 @@ class View:
             ProtocolError: What is wrong with the request, or with the backend it leads to.
         """
         self.multiplexer.meter.requested(request.method)
+        watcher = self.multiplexer.watcher
         try:
-            return await self._serve(request, caller)
+            params = split(request.params)
+            if watcher is None:
+                return await self._serve(request, params, caller)
+            with watcher.watch(self, request, params, caller) as watch:
+                return watch.over(await self._serve(request, watch.params, caller, watch.span))
         except ProtocolError as error:
             self.multiplexer.meter.refused(type(error))
             raise
 
-    async def _serve(self, request: Request, caller: Caller) -> Reply:
+    async def _serve(
+        self, request: Request, params: Fields, caller: Caller, span: Span | None = None
+    ) -> Reply:
         handler = handler_of(request.method, caller.era)
-        params = split(request.params)
         if self.user:
             params = await logins.heed(self, request.method, params, caller)
-        origin = Origin(request.id, self.name, request.method, params)
+        origin = Origin(request.id, self.name, request.method, params, span=span)
         if is_retry(request.method, params, caller):
             self.contents.check_reachable(request.method, params, caller.era)
             parking, admit = self.multiplexer.parking, self.multiplexer.admit

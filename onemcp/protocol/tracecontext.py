@@ -1,17 +1,17 @@
 """The context of a trace, in HTTP headers and in ``_meta``.
 
 Implements 2026-07-28, Overview, ``_meta``, OpenTelemetry trace context; W3C Trace Context and W3C
-Baggage. onemcp makes no spans of its own: it hands on what it gets. What stands in ``_meta`` goes
-first, because it belongs to the request, whatever carries it; what is malformed in headers is
-left out, so that only what may be in ``_meta`` gets there.
+Baggage. What stands in ``_meta`` goes first, because it belongs to the request, whatever carries
+it; what is malformed in headers is left out, so that only what may be in ``_meta`` gets there.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import ClassVar, Final
 
+import attrs
 from msgspec import Raw
 
 from . import meta
@@ -26,12 +26,72 @@ MOST_CHARACTERS: Final = 8192
 
 _HEADERS: Final = frozenset({TRACEPARENT.encode(), TRACESTATE.encode(), BAGGAGE.encode()})
 _PARENT: Final = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+    r"(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})"
 )
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
 _MARK: Final = b'"traceparent"'
 
 Headers = Iterable[tuple[bytes, bytes]]
+
+
+@attrs.frozen
+class TraceContext:
+    """Where in which trace something is done (W3C Trace Context, section 3).
+
+    Attributes:
+        trace_id: The trace, in 32 hexadecimal digits.
+        span_id: The span in it, in 16.
+        flags: The flags.
+        state: What the vendors of tracing systems have written beside it.
+    """
+
+    SAMPLED: ClassVar[int] = 1
+
+    trace_id: str
+    span_id: str
+    flags: int = 0
+    state: str = ""
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether the one before has taken its span, so that the whole trace may be there."""
+        return bool(self.flags & self.SAMPLED)
+
+    @property
+    def traceparent(self) -> str:
+        """What names it for whoever is called."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
+
+
+def context_of(params: Fields) -> TraceContext | None:
+    """Return the context that a request brings in ``_meta``; None where that is none.
+
+    Raises:
+        InvalidParams: ``_meta`` is malformed.
+    """
+    source = params.get(meta.META)
+    if source is None or _MARK not in bytes(source):
+        return None
+    members = meta.meta_of(params)
+    found = _PARENT.fullmatch(value_of(members, TRACEPARENT, str) or "")
+    if found is None:
+        return None
+    state = value_of(members, TRACESTATE, str) or ""
+    is_fit = len(state) <= MOST_CHARACTERS and _PRINTABLE.fullmatch(state)
+    return TraceContext(found[1], found[2], int(found[3], 16), state if is_fit else "")
+
+
+def with_context(params: Fields, context: TraceContext) -> Fields:
+    """Return the parameters of a request with a context in their ``_meta``; its baggage stays.
+
+    Raises:
+        InvalidParams: ``_meta`` is malformed.
+    """
+    members: dict[str, Raw | None] = {
+        TRACEPARENT: raw(context.traceparent),
+        TRACESTATE: raw(context.state) if context.state else None,
+    }
+    return meta.set_meta(params, members)
 
 
 def adopt(params: Raw, headers: Headers) -> Raw:

@@ -6,29 +6,41 @@ happened. Neither raises into whoever reports.
 
 Metrics are families of values, written by `expose`; `usage_of_sessions` and `own_usage` read what
 processes use.
+
+Traces are spans, begun by a `Tracer` and taken by whoever exports them.
 """
 
 from onemcp.telemetry._events import LogEvents, describe_event
+from onemcp.telemetry._failures import kind_of, snake_case
 from onemcp.telemetry._logging import configure_logging
 from onemcp.telemetry._metrics import CONTENT_TYPE, Family, Histogram, Sample, expose
 from onemcp.telemetry._scrub import scrub, scrub_text
+from onemcp.telemetry._spans import OTHER, Attributes, Span, SpanKind, Tracer, described
 from onemcp.telemetry._usage import OwnUsage, Usage, own_usage, usage_of_sessions
 from onemcp.telemetry._writer import BackgroundWriter
 
 __all__ = [
     "CONTENT_TYPE",
+    "OTHER",
+    "Attributes",
     "BackgroundWriter",
     "Family",
     "Histogram",
     "LogEvents",
     "OwnUsage",
     "Sample",
+    "Span",
+    "SpanKind",
+    "Tracer",
     "Usage",
     "configure_logging",
     "describe_event",
+    "described",
     "expose",
+    "kind_of",
     "own_usage",
     "scrub",
     "scrub_text",
+    "snake_case",
     "usage_of_sessions",
 ]

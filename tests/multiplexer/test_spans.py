@@ -1,0 +1,227 @@
+"""Spans: one for the request of a client, one under it for each request to a backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from onemcp.multiplexer import Watcher
+from onemcp.protocol.errors import ProtocolError
+from onemcp.protocol.fields import raw
+from onemcp.protocol.jsonrpc import Failure, Request, Response
+from onemcp.protocol.revisions import LATEST_LEGACY, LATEST_MODERN
+from onemcp.telemetry import Span, Tracer
+from tests.multiplexer.fakes import (
+    ANSWERING,
+    Server,
+    World,
+    ask,
+    ask_for_error,
+    decoded,
+    failure,
+    legacy,
+    modern,
+    nothing,
+    receive_all,
+    resource,
+    result,
+    send,
+    tool,
+)
+from tests.multiplexer.test_rounds import ELICIT, asking, script
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7"
+CONTEXT = f"00-{TRACE}-{PARENT}-01"
+UNSAMPLED = f"00-{TRACE}-{PARENT}-00"
+SECRET = "hunter2-SEKRIT"
+
+
+def params(traceparent: str | None = CONTEXT, **more: Any) -> dict[str, Any]:
+    meta = {} if traceparent is None else {"traceparent": traceparent}
+    found = {"name": "alpha__t", "arguments": {"a": SECRET}, **more}
+    return found | {"_meta": {**meta, **more.get("_meta", {})}}
+
+
+class Spans:
+    """What a tracer hands over."""
+
+    def __init__(self, world: World, ratio: float = 1.0) -> None:
+        self.taken: list[Span] = []
+        self.tracer = Tracer()
+        self.tracer.take, self.tracer.ratio = self.taken.append, ratio
+        world.multiplexer.watcher = Watcher(self.tracer)
+
+    def of(self, kind: str) -> list[Span]:
+        return [span for span in self.taken if span.kind == kind]
+
+    @property
+    def server(self) -> Span:
+        [span] = self.of("server")
+        return span
+
+    @property
+    def client(self) -> Span:
+        [span] = self.of("client")
+        return span
+
+
+@pytest.fixture
+def spans(world: World) -> Spans:
+    return Spans(world)
+
+
+@pytest.mark.parametrize("revision", [LATEST_MODERN, LATEST_LEGACY])
+@pytest.mark.parametrize("caller", [modern, legacy])
+async def test_a_call_is_a_span_of_the_client_s_and_that_of_the_backend_one_of_it(
+    world, spans, caller, revision
+):
+    server = Server(revision=revision, tools=[tool("t")])
+    view = await world.show(server)
+    sent = params(_meta={"tracestate": "a=1", "baggage": "b=2"})
+    await ask(view, "tools/call", sent, caller(session="5e55"))
+    outer, inner = spans.server, spans.client
+    assert (outer.context.trace_id, outer.parent_id) == (TRACE, PARENT)
+    assert (inner.context.trace_id, inner.parent_id) == (TRACE, outer.context.span_id)
+    assert len({PARENT, outer.context.span_id, inner.context.span_id}) == 3
+    got = server.sent[-1]["_meta"]
+    assert got["traceparent"] == f"00-{TRACE}-{inner.context.span_id}-01"
+    assert (got["tracestate"], got["baggage"]) == ("a=1", "b=2")
+    assert inner.context.state == outer.context.state == "a=1"
+    assert outer.seconds is not None
+    assert inner.seconds is not None
+    assert 0 <= inner.seconds <= outer.seconds
+
+
+async def test_spans_have_the_names_and_attributes_of_the_conventions(world, spans):
+    view = await world.show(Server(tools=[tool("t")]))
+    await ask(view, "tools/call", params(), legacy(session="5e55"))
+    outer, inner = spans.server, spans.client
+    assert (outer.name, inner.name) == ("tools/call alpha__t", "tools/call t")
+    assert outer.attributes == {
+        "mcp.method.name": "tools/call",
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": "alpha__t",
+        "jsonrpc.request.id": "7",
+        "mcp.protocol.version": LATEST_LEGACY,
+        "mcp.session.id": "5e55",
+    }
+    assert inner.attributes == {
+        "mcp.method.name": "tools/call",
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": "t",
+        "mcp.protocol.version": LATEST_MODERN,
+        "network.transport": "pipe",
+        "onemcp.backend": "alpha",
+    }
+
+
+async def test_a_request_without_a_context_begins_a_trace(world, spans):
+    server = Server(tools=[tool("t")])
+    view = await world.show(server)
+    malformed = params(traceparent="00-nonsense", _meta={"tracestate": "of=nothing"})
+    for sent in (params(traceparent=None), malformed):
+        spans.taken.clear()
+        await ask(view, "tools/call", sent)
+        assert spans.server.parent_id is None
+        assert spans.server.context.trace_id != TRACE
+        assert server.sent[-1]["_meta"]["traceparent"] == spans.client.context.traceparent
+        assert "tracestate" not in server.sent[-1]["_meta"]
+
+
+async def test_who_comes_with_a_context_has_decided_and_others_are_taken_by_ratio(world):
+    spans = Spans(world, ratio=0.0)
+    server = Server(tools=[tool("t")])
+    view = await world.show(server)
+    await ask(view, "tools/call", params(UNSAMPLED))
+    assert server.sent[-1]["_meta"]["traceparent"] == UNSAMPLED
+    await ask(view, "tools/call", params(None))
+    decided = server.sent[-1]["_meta"]["traceparent"]
+    assert decided.endswith("-00")  # so that the backend begins no trace of its own
+    assert not spans.taken
+    await ask(view, "tools/call", params(CONTEXT))
+    assert len(spans.taken) == 2
+    spans.tracer.ratio = 0.5
+    taken = sum(spans.tracer.begin(None).is_sampled for _ in range(1000))
+    assert 350 < taken < 650
+
+
+async def test_what_has_failed_says_how(world, spans):
+    server = Server(tools=[tool("t")])
+    view = await world.show(server)
+    server.handlers["tools/call"] = failure(-32011, f"no {SECRET}")
+    await ask_for_error(view, "tools/call", params())
+    for span in (spans.server, spans.client):
+        assert span.failure == span.attributes["rpc.response.status_code"] == "-32011"
+    spans.taken.clear()
+    server.handlers["tools/call"] = result(
+        {"content": [{"type": "text", "text": SECRET}], "isError": True, "resultType": "complete"}
+    )
+    await ask(view, "tools/call", params())
+    assert {span.failure for span in spans.taken} == {"tool_error"}
+    spans.taken.clear()
+    server.handlers["tools/call"] = nothing
+    reply = await send(view, "tools/call", params())
+    reply.close()
+    assert [span.failure for span in spans.taken] == ["cancelled", "cancelled"]
+    spans.taken.clear()
+    reply = await send(view, "tools/call", params())
+    server.crash()
+    assert isinstance(await reply.receive(), Failure)
+    assert spans.client.failure == "backend_lost"
+    assert spans.server.failure is not None
+
+
+async def test_a_hostile_client_makes_up_no_names_and_says_nothing_secret(world, spans):
+    view = await world.show(Server(tools=[tool("t")], resources=[resource("db://x/a")]))
+    for number in range(5):
+        with pytest.raises(ProtocolError):
+            await send(view, "tools/call", params(name=f"{SECRET}{number}"))
+        with pytest.raises(ProtocolError):
+            await send(view, f"{SECRET}/{number}", params())
+    uri = f"db://me:{SECRET}@x/a?token={SECRET}#{SECRET}"
+    await receive_all(await send(view, "resources/read", {"uri": uri}))
+    request = Request("i" * 1000, "resources/read", raw({"uri": "u" * 10_000}))
+    await receive_all(await view.dispatch(request, modern()))
+    assert {span.name for span in spans.taken} == {"tools/call", "other", "resources/read"}
+    assert SECRET not in repr([span.attributes for span in spans.taken])
+    assert all(len(str(v)) <= 256 for span in spans.taken for v in span.attributes.values())
+
+
+async def test_a_call_that_is_made_again_is_another_span_of_the_same_request(world, spans):
+    server = Server(tools=[tool("t")])
+    server.handlers["tools/call"] = script(asking({"q": ELICIT}), result({"done": True}))
+    view = await world.show(server)
+    reply = await send(view, "tools/call", params(), legacy(capabilities=ANSWERING))
+    question = await reply.receive()
+    assert isinstance(question, Request)
+    reply.answer(Response(question.id, raw({"action": "decline"})))
+    assert isinstance(await reply.receive(), Response)
+    first, second = spans.of("client")
+    assert first.parent_id == second.parent_id == spans.server.context.span_id
+    got = [decoded(raw(each))["_meta"]["traceparent"] for each in server.sent]
+    assert got == [first.context.traceparent, second.context.traceparent]
+
+
+async def test_a_request_that_is_given_up_ends_its_span(world, spans):
+    server = Server(tools=[tool("t")])
+    server.gate = trio.Event()
+    view = await world.show(server, wait=False)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await send(view, "tools/call", params())
+    assert spans.server.failure == "cancelled"
+
+
+async def test_with_nobody_who_takes_spans_the_context_passes_unchanged(world):
+    server = Server(tools=[tool("t")])
+    view = await world.show(server)
+    world.multiplexer.watcher = Watcher(Tracer())
+    for _ in range(2):
+        await ask(view, "tools/call", params(_meta={"tracestate": "a=1"}))
+        got = server.sent[-1]["_meta"]
+        assert (got["traceparent"], got["tracestate"]) == (CONTEXT, "a=1")
+        await ask(view, "tools/call", params(None))
+        assert "traceparent" not in server.sent[-1]["_meta"]
+        world.multiplexer.watcher = None
