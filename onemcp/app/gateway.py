@@ -4,6 +4,8 @@
 
     onemcp (one_for_one; escalates)
     |-- lag            measures how late tasks are woken
+    |-- telemetry (pauses on exhaustion)
+    |   `-- otlp       sends metrics and traces, where the configuration says where to
     |-- guardian       ends backend processes should the gateway be killed
     |-- control        serves operators on the control socket, where there is one
     `-- gateway (rest_for_one; escalates)
@@ -71,6 +73,7 @@ from .identity import NAME, VERSION
 from .limits import admission_limits, describe, parking_limits, start_limit
 from .listener import origin_for_browsers
 from .logins import credentials_for
+from .observing import Observing
 from .operating import BackendOperator
 from .personal import PersonalBackends
 from .trees import ready, runs_program, supervise
@@ -123,6 +126,7 @@ class Gateway:
         self.monitor = Monitor(self, VERSION)
         journal = Journal()
         on_event = partial(_tell, (self.monitor.meter.happened, journal, on_event))
+        self._observing = Observing(self.monitor, on_event)
         self._access = access
         self._on_event = on_event
         self._identity = Identity(raw({"name": NAME, "version": VERSION}))
@@ -163,6 +167,7 @@ class Gateway:
             on_event,
         )
         self.multiplexer.arrange(Arrangement.of(configuration))
+        self._observing.reconfigure(configuration, self.multiplexer)
         self.reloader = None if path is None else self._reloader(path)
         self._supervisor = Supervisor("backends", self._prepare(configuration))
         self._show()
@@ -278,7 +283,7 @@ class Gateway:
         return Supervisor(
             NAME,
             [
-                ChildSpec(id="lag", start=self.monitor.meter.watch_lag),
+                *self._observing.children(),
                 ChildSpec(id="guardian", start=guardian.run),
                 *outermost,
                 ChildSpec.for_supervisor(self._gateway),
@@ -410,6 +415,7 @@ class Gateway:
         )
         self.multiplexer.parking.limits = parking_limits(new)
         self.starts.limit = start_limit(new)
+        self._observing.reconfigure(new, self.multiplexer)
         self._front.reconfigure(new)
 
 

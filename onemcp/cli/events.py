@@ -60,6 +60,7 @@ from onemcp.multiplexer import (
     TasksNotNoted,
     UnmatchedPattern,
 )
+from onemcp.otlp import SpansLost, TelemetryDelivered, TelemetryUndelivered
 from onemcp.telemetry import LogEvents
 
 if TYPE_CHECKING:
@@ -117,6 +118,9 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(
         NoControlSocket, "warning", "`onemcp status` and the like can't reach this instance"
     )
+    log.register(TelemetryUndelivered, "warning", "The OTLP collector doesn't take what it is sent")
+    log.register(TelemetryDelivered, "info", "The OTLP collector takes what it is sent again")
+    log.register(SpansLost, "warning", "Spans that could not be sent are given up")
     log.register(AddressChanged, "info")
     log.register(AddressRefused, "error", "onemcp goes on listening where it did")
     return log

@@ -40,7 +40,7 @@ from onemcp.config._reload import (
 from onemcp.config._rules import InvalidOption, origin_of
 from onemcp.config._schema import schema
 from onemcp.config._server import Server
-from onemcp.config._telemetry import Readers, Telemetry
+from onemcp.config._telemetry import Otlp, Readers, Signal, Telemetry
 from onemcp.config._transport import HttpTransport, HttpType, StdioTransport, Tls, Transport
 from onemcp.config._views import Patterns, View, WordedPatterns, Wording
 from onemcp.config._watch import watch
@@ -75,6 +75,7 @@ __all__ = [
     "Naming",
     "NotAnObject",
     "OAuthClient",
+    "Otlp",
     "Patterns",
     "Problem",
     "Protocol",
@@ -87,6 +88,7 @@ __all__ = [
     "Restart",
     "Retry",
     "Server",
+    "Signal",
     "SigningAlgorithm",
     "StdioTransport",
     "Telemetry",

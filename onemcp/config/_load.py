@@ -13,6 +13,7 @@ from pathlib import Path as FilePath
 
 from onemcp.config._json import EmptyDocumentError, Json, JsonSyntaxError, Lines, Node, read
 from onemcp.config._model import Configuration
+from onemcp.config._otel import VariableFault, with_environment
 from onemcp.config._problems import ConfigurationError, Path, Problem, render_path
 from onemcp.config._structure import structure
 from onemcp.config._variables import VariableError, expand
@@ -75,7 +76,7 @@ def parse(
 
     decoded = _decode(text, source)
     document = _Document(decoded, source, os.environ if environ is None else environ)
-    values = document.resolve()
+    values = document.with_environment(document.resolve())
     for finding in validate(values):
         document.refuse(finding.path, finding.message, finding.remedy, at_key=finding.at_key)
     configuration, refusals = structure(values, spoilt=document.spoilt)
@@ -166,6 +167,20 @@ class _Document:
                 self.refuse(path, str(error), error.remedy)
                 self._unresolved.add(path)
         return node.value
+
+    def with_environment(self, values: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Return the values with what the environment says of OTLP, where that is asked for."""
+        telemetry = values.get("telemetry")
+        otlp = telemetry.get("otlp") if isinstance(telemetry, dict) else None
+        if not isinstance(telemetry, dict) or not isinstance(otlp, dict):
+            return values
+        try:
+            whole = with_environment(otlp, self._environ)
+        except VariableFault as fault:
+            self.refuse(("telemetry", "otlp"), str(fault), fault.remedy)
+            return values
+        kept = {name: value for name, value in telemetry.items() if name != "otlp"}
+        return {**values, "telemetry": kept if whole is None else {**kept, "otlp": {**whole}}}
 
     def refuse(self, path: Path, message: str, remedy: str, *, at_key: bool = False) -> None:
         """Note a problem, unless the value at `path` is not known anyway."""

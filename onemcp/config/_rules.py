@@ -71,6 +71,12 @@ def at_least(least: float) -> Rule:
     return rule
 
 
+def part(_instance: object, attribute: Any, value: float) -> None:
+    """Require a number from 0 to 1."""
+    if not 0 <= value <= 1:
+        raise InvalidOption(attribute.name, "must be a number from 0 to 1")
+
+
 def positive(_instance: object, attribute: Any, value: float) -> None:
     """Require a number above zero."""
     if not value > 0:
@@ -178,6 +184,11 @@ def show_origin(url: str) -> str:
     """Show no user, path or query: each is where some service wants its key."""
     origin = origin_of(url)
     return repr(origin if url == origin else f"{origin}/…")
+
+
+def show_any_origin(url: str | None) -> str:
+    """Show as little of a URL that need not be there."""
+    return "None" if url is None else show_origin(url)
 
 
 def show_keys(values: Mapping[str, str]) -> str:

@@ -22,7 +22,7 @@ from onemcp.config._problems import Path, camel_case
 from onemcp.config._recovery import Retry
 from onemcp.config._rules import InvalidOption
 from onemcp.config._server import Server
-from onemcp.config._telemetry import Telemetry
+from onemcp.config._telemetry import Otlp, Telemetry
 from onemcp.config._transport import HttpTransport, StdioTransport, Tls, Transport
 from onemcp.config._views import Patterns, View, WordedPatterns, Wording
 
@@ -38,6 +38,7 @@ INNER: Final = (
     Instances,
     StdioTransport,
     Tls,
+    Otlp,
     *LOGINS.values(),
     HttpTransport,
     Wording,

@@ -16,9 +16,10 @@ stranger could use. None of the answers may be kept by a cache.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -48,6 +49,7 @@ class Monitor:
 
     Attributes:
         meter: Counts what happens in it.
+        sources: What else has metrics.
     """
 
     def __init__(self, gateway: Observed, version: str) -> None:
@@ -58,6 +60,7 @@ class Monitor:
             version: The version of the program.
         """
         self.meter = Meter()
+        self.sources: list[Callable[[], Iterable[Family]]] = []
         self._gateway = gateway
         self._version = version
         self._begun = time.monotonic()
@@ -108,7 +111,8 @@ class Monitor:
         processes = dict(self._gateway.processes)
         resources = await trio.to_thread.run_sync(Resources.read, processes)
         seen = families(Health.of(self._gateway), resources, self._version)
-        return [*seen, *self.meter.families()]
+        others = itertools.chain.from_iterable(source() for source in self.sources)
+        return [*seen, *self.meter.families(), *others]
 
     def _detail(self, health: Health) -> Mapping[str, Any]:
         readiness = health.readiness
