@@ -118,9 +118,7 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(
         NoControlSocket, "warning", "`onemcp status` and the like can't reach this instance"
     )
-    log.register(TelemetryUndelivered, "warning", "The OTLP collector doesn't take what it is sent")
-    log.register(TelemetryDelivered, "info", "The OTLP collector takes what it is sent again")
-    log.register(SpansLost, "warning", "Spans that could not be sent are given up")
+    _register_telemetry(log)
     log.register(AddressChanged, "info")
     log.register(AddressRefused, "error", "onemcp goes on listening where it did")
     return log
@@ -145,6 +143,12 @@ def _register_backends(log: LogEvents) -> None:
     log.register(
         SecretExposed, "warning", "Any user of this machine may use this secret: chmod 600"
     )
+
+
+def _register_telemetry(log: LogEvents) -> None:
+    log.register(TelemetryUndelivered, "warning", "The OTLP collector doesn't take what it is sent")
+    log.register(TelemetryDelivered, "info", "The OTLP collector takes what it is sent again")
+    log.register(SpansLost, "warning", "Spans that could not be sent are given up")
 
 
 def _of_interactive(event: InteractiveFound) -> LogLevel:

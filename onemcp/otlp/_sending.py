@@ -28,6 +28,9 @@ PATIENCE: Final = 60.0
 AT_ONCE: Final = 32
 """How many spans or metrics are encoded without letting other tasks run."""
 
+ONE_TRY: Final = -math.inf
+"""Until when something is tried to be delivered, where there is no time for a second try."""
+
 RETRY: Final = 60.0
 """When it is tried again where nothing can be sent at all, in seconds."""
 
@@ -80,8 +83,8 @@ class Sending:
     async def _flush(self) -> None:
         async with trio.open_nursery() as nursery:
             if "metrics" in self._settings.signals:
-                nursery.start_soon(self._export_metrics, -math.inf)
-            while len(self._exporter.queue) and await self._export_spans(-math.inf):
+                nursery.start_soon(self._export_metrics, ONE_TRY)
+            while len(self._exporter.queue) and await self._export_spans(ONE_TRY):
                 pass
 
     # --- traces ------------------------------------------------------------------------------
@@ -108,7 +111,10 @@ class Sending:
             queue.put_back(spans)
             raise
         if rejected is None:
-            tally.spans["undelivered"] += len(spans)
+            if until == ONE_TRY:
+                queue.put_back(spans)
+            else:
+                tally.spans["undelivered"] += len(spans)
             return False
         rejected = int(min(rejected, len(spans)))
         tally.spans["rejected"] += rejected

@@ -42,7 +42,13 @@ async def test_the_state_of_everything_is_told(world: World):
         for now, each in zip(told["backends"], await world.get("/backends"), strict=True)
     ]
     root = told["tree"]
-    assert [child["id"] for child in root["children"]] == ["lag", "guardian", "control", "gateway"]
+    assert [child["id"] for child in root["children"]] == [
+        "lag",
+        "telemetry",
+        "guardian",
+        "control",
+        "gateway",
+    ]
 
 
 async def test_a_stopped_backend_stays_down_over_a_reload_until_it_is_started(world: World):
