@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from onemcp.config import Configuration
@@ -82,3 +82,9 @@ def deadlines_of(configuration: Configuration) -> Deadlines:
     """Return when sessions end by themselves."""
     limits = configuration.limits
     return Deadlines(limits.session_idle, limits.session_lifetime)
+
+
+def tell_all(listeners: Iterable[EventHook], event: object) -> None:
+    """Let several take an event, in order."""
+    for listener in listeners:
+        listener(event)

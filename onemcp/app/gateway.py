@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -67,7 +67,7 @@ from .connecting import Connector, stop_seconds
 from .door import operators
 from .durable import Durable
 from .events import ReloadApplied
-from .front import EventHook, OpenFront
+from .front import EventHook, OpenFront, tell_all
 from .http import HttpFront
 from .identity import NAME, VERSION
 from .limits import admission_limits, describe, parking_limits, start_limit
@@ -76,7 +76,7 @@ from .logins import credentials_for
 from .observing import Observing
 from .operating import BackendOperator
 from .personal import PersonalBackends
-from .trees import ready, runs_program, supervise
+from .trees import ready, runs_program, see_off, supervise
 
 
 class Gateway:
@@ -125,7 +125,7 @@ class Gateway:
         self.configuration = configuration
         self.monitor = Monitor(self, VERSION)
         journal = Journal()
-        on_event = partial(_tell, (self.monitor.meter.happened, journal, on_event))
+        on_event = partial(tell_all, (self.monitor.meter.happened, journal, on_event))
         self._observing = Observing(self.monitor, on_event)
         self._access = access
         self._on_event = on_event
@@ -397,17 +397,11 @@ class Gateway:
         self._front.recheck()
         self._show()
         self.control.journal.keep_only(self._backends)
-        await self._see_off(leaving, old.server.shutdown_grace)
+        await see_off(leaving, old.server.shutdown_grace)
         report = await self._supervisor.reconfigure(specs)
         self._reconfigure(new)
         self._on_event(ReloadApplied(new, report, config.differences(old, new)))
         return await self._front.move(new, self._frontend.reconfigure) and report.ok
-
-    async def _see_off(self, leaving: list[Backend | Roster], grace: float) -> None:
-        with trio.move_on_after(grace):
-            async with trio.open_nursery() as nursery:
-                for backend in leaving:
-                    nursery.start_soon(backend.drain)
 
     def _reconfigure(self, new: Configuration) -> None:
         self.multiplexer.reconfigure(
@@ -417,8 +411,3 @@ class Gateway:
         self.starts.limit = start_limit(new)
         self._observing.reconfigure(new, self.multiplexer)
         self._front.reconfigure(new)
-
-
-def _tell(listeners: Iterable[EventHook], event: object) -> None:
-    for listener in listeners:
-        listener(event)

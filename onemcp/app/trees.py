@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
 from onemcp import config
-from onemcp.backend import Backend, ConnectionLost
+from onemcp.backend import Backend, ConnectionLost, Roster
 from onemcp.protocol.errors import BackendUnavailable
 from onemcp.supervision import (
     Backoff,
@@ -101,3 +102,11 @@ async def _until_logged_out(credentials: Credentials, scope: trio.CancelScope) -
 def _give_up_when_paused(backend: Backend, event: Event) -> None:
     if event.what is What.PAUSED:
         backend.give_up()
+
+
+async def see_off(leaving: Iterable[Backend | Roster], grace: float) -> None:
+    """Let calls end of backends that are removed, for so many seconds at most."""
+    with trio.move_on_after(grace):
+        async with trio.open_nursery() as nursery:
+            for backend in leaving:
+                nursery.start_soon(backend.drain)
