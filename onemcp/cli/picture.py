@@ -34,6 +34,7 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "needs-login": "needs a login",
     }
 )
+SUSPENDED: Final = "changes of the file are left alone until `onemcp reload`"
 BACKENDS: Final = "backends"
 COUNTED: Final = ("tools", "prompts", "resources")
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60))
@@ -71,6 +72,8 @@ def _configuration(told: Mapping[str, Any]) -> Iterator[Text]:
         for each in told["problems"]:
             place = f"{each['line']}:{each['column']}: " if each.get("line") else ""
             yield Text(f"  {place}{each['path']} {each['message']}", "red")
+    if told["reloadSuspended"]:
+        yield Text(SUSPENDED, "red")
 
 
 def _grow(branch: Tree, tree: Mapping[str, Any], backends: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onemcp.cli import instance
-from onemcp.cli.picture import STYLES, WORDS, duration, new_console
+from onemcp.cli.picture import STYLES, SUSPENDED, WORDS, duration, new_console
 
 KEPT_EVENTS: Final = 8
 """How many of the last failures are shown."""
@@ -61,6 +61,8 @@ def screen(status: Mapping[str, Any], seen: Iterable[str]) -> RenderableType:
     )
     if not status["configuration"]["ok"]:
         head.append("  the configuration can't be used", "red")
+    if status["configuration"]["reloadSuspended"]:
+        head.append(f"  {SUSPENDED}", "red")
     table = Table(expand=True, box=None, header_style="bold")
     table.add_column("server", no_wrap=True)
     table.add_column("state", no_wrap=True)

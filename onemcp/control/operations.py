@@ -220,7 +220,14 @@ class Control:
     def _configuration(self) -> dict[str, Any]:
         problems = self._problems()
         file = None if self.file is None else str(self.file)
-        return {"file": file, "ok": not problems, "problems": problems}
+        reloader = self.gateway.reloader
+        suspended = reloader is not None and reloader.suspended
+        return {
+            "file": file,
+            "ok": not problems,
+            "problems": problems,
+            "reloadSuspended": suspended,
+        }
 
     def _problems(self) -> list[dict[str, Any]]:
         reloader = self.gateway.reloader

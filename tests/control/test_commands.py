@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from onemcp import config
 from onemcp.cli import main
+from onemcp.cli.top import screen
 from onemcp.runtime import open_socket
 from tests.control.conftest import DEMO, Shell
 
@@ -57,6 +60,22 @@ async def test_reload_tells_what_is_wrong_and_where(shell: Shell):
     assert code == 1
     assert "mcpServers.demo.prefix" in err
     assert "can't be used" in (await shell.run("status"))[1]
+
+
+async def test_a_suspended_reload_is_shown_wherever_somebody_looks(shell: Shell):
+    reloader = shell.world.gateway.reloader
+    assert reloader is not None
+    shell.world.write({"demo": {**DEMO, "prefix": 5}})
+    await shell.run("reload")
+    reloader.suspended = True
+    status = await shell.json("status")
+    assert status["configuration"]["reloadSuspended"]
+    assert "left alone until `onemcp reload`" in (await shell.run("status"))[1]
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(screen(status, []))
+    assert "left alone until `onemcp reload`" in console.export_text()
+    assert (await shell.run("reload"))[0] == 1  # still no good, but it is read again
+    assert not (await shell.json("status"))["configuration"]["reloadSuspended"]
 
 
 async def test_the_one_that_runs_with_the_configuration_here_is_found(

@@ -31,6 +31,7 @@ async def test_the_state_of_everything_is_told(world: World):
         "file": str(world.folder / "onemcp.json"),
         "ok": True,
         "problems": [],
+        "reloadSuspended": False,
     }
     demo, broken, off = told["backends"]
     assert (demo["name"], demo["state"], demo["transport"]) == ("demo", "up", "stdio")
