@@ -9,11 +9,10 @@ in between.
 from __future__ import annotations
 
 from onemcp.control import ControlError
+from onemcp.multiplexer import Answers, McpError, Question
 
-from .client import McpError
 from .events import EventStream
 from .gateway import EmbeddedGateway, open_gateway
-from .questions import Answers, Question
 
 __all__ = [
     "Answers",

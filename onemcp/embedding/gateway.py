@@ -19,12 +19,11 @@ from onemcp.app import Access, Gateway, Overrides, open_durable
 from onemcp.auth import KeyStore, load_or_create_keys, new_token, renewed
 from onemcp.config import Configuration, ConfigurationError, Problem
 from onemcp.control import Action
+from onemcp.multiplexer import NO_ANSWERS, Answers, Client
 from onemcp.supervision import TreeSnapshot
 
-from .client import Client
 from .events import Broadcast, EventStream
 from .front import NoFront
-from .questions import NO_ANSWERS, Answers
 
 Settings: TypeAlias = Configuration | Mapping[str, Any] | str | os.PathLike[str]
 """A configuration, what its JSON would hold, or the path of its file."""
@@ -48,7 +47,7 @@ class EmbeddedGateway(Client):
         keys: Callable[[], KeyStore | None],
     ) -> None:
         """Stand for a gateway that runs; programs use `open_gateway`."""
-        super().__init__(gateway.multiplexer, PROGRAM, answers)
+        super().__init__(gateway.multiplexer.whole, PROGRAM, answers)
         self._gateway = gateway
         self._broadcast = broadcast
         self._keys = keys

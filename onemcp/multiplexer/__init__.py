@@ -6,6 +6,8 @@ A :class:`View` is what one endpoint shows; its `dispatch` takes a request of a 
 
 from __future__ import annotations
 
+from .answering import NO_ANSWERS, Answers, Question
+from .client import Client, McpError
 from .description import SelfDescription
 from .endpoint import Arrangement, Endpoint
 from .events import (
@@ -37,21 +39,26 @@ __all__ = [
     "ALL_LISTS",
     "EVERYTHING",
     "NOTHING",
+    "NO_ANSWERS",
     "About",
+    "Answers",
     "Arrangement",
     "CallParked",
     "CallRepeated",
     "CallResumed",
+    "Client",
     "Conflict",
     "ConflictsChanged",
     "Endpoint",
     "Immediate",
+    "McpError",
     "Meter",
     "Multiplexer",
     "MultiplexerEvent",
     "ParkedCallExpired",
     "Parking",
     "ParkingLimits",
+    "Question",
     "QuestionRefused",
     "Reply",
     "RetryRefused",

@@ -217,6 +217,12 @@ class Multiplexer:
             self._recent.popitem(last=False)
         return view if name is None or view.contents.backends else None
 
+    def whole(self) -> View:
+        """Return the view of everything."""
+        view = self.view(None)
+        assert view is not None  # noqa: S101  (for mypy: there always is)
+        return view
+
     def _new_view(self, name: str | None, selection: Selection, user: str) -> View:
         whole = None if selection == EVERYTHING else self.view(name, user=user)
         view = self._in_use[name, selection, user] = View(self, name, selection, whole, user)

@@ -1,4 +1,4 @@
-"""What backends ask of the program, and how it answers."""
+"""What backends ask of a client that is no program of its own, and how it answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client that is no program of its own: it calls the multiplexer itself."""
+"""A client that is no program of its own: it calls a view itself."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from onemcp.backend import Caller
-from onemcp.multiplexer import Multiplexer, Reply, View
 from onemcp.protocol.errors import ProtocolError
 from onemcp.protocol.fields import plain, raw
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, Response
 
-from .questions import BROKEN, Answers
+from .answering import BROKEN, Answers
+from .reply import Reply
+from .view import View
 
 Hear: TypeAlias = Callable[[str, Mapping[str, Any]], object]
 """Takes the method and the parameters of a notification."""
@@ -47,15 +48,15 @@ class Client:
     Every method is safe to cancel; a cancelled call is cancelled at its backend too.
     """
 
-    def __init__(self, multiplexer: Multiplexer, principal: str, answers: Answers) -> None:
-        """Be a client of a multiplexer.
+    def __init__(self, view: Callable[[], View], principal: str, answers: Answers) -> None:
+        """Be a client of an endpoint.
 
         Args:
-            multiplexer: What requests are dispatched to.
+            view: Returns what the client sees just now.
             principal: Who calls.
             answers: What backends may ask, and what answers.
         """
-        self._multiplexer = multiplexer
+        self._view = view
         self._answers = answers
         self._ids = itertools.count(1)
         self._caller = Caller(
@@ -137,7 +138,7 @@ class Client:
             content["_meta"] = {"progressToken": request_id, **content.get("_meta", {})}
         caller = self._caller if hear is None else attrs.evolve(self._caller, log_level="debug")
         try:
-            reply = await self._view.dispatch(Request(request_id, method, raw(content)), caller)
+            reply = await self._view().dispatch(Request(request_id, method, raw(content)), caller)
         except ProtocolError as error:
             raise _error(error.error) from None
         try:
@@ -175,12 +176,6 @@ class Client:
             if "nextCursor" not in page:
                 return found
             params = {"cursor": page["nextCursor"]}
-
-    @property
-    def _view(self) -> View:
-        view = self._multiplexer.view(None)
-        assert view is not None  # noqa: S101 - there is always the view of everything
-        return view
 
 
 def _object(value: Any) -> dict[str, Any]:
