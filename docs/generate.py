@@ -129,6 +129,7 @@ GUIDES: Final[dict[str, tuple[str, ...]]] = {
     "check": ("how-to/reload.md", "reference/configuration.md"),
     "schema": ("reference/configuration.md",),
     "status": ("how-to/operate.md", "operations.md"),
+    "page": ("how-to/status-page.md",),
     "top": ("how-to/operate.md",),
     "logs": ("how-to/operate.md", "how-to/troubleshoot-a-backend.md"),
     "restart": ("how-to/operate.md",),

@@ -12,12 +12,17 @@ import trio
 from onemcp import config
 from onemcp.auth import owner
 from onemcp.config import Configuration
-from onemcp.control import PeerRefused
+from onemcp.control import Endpoint, PeerRefused
 from onemcp.frontend import OWNER, Application
+from onemcp.monitor import Observed
 from onemcp.runtime import ControlSocket, SocketUnusable, is_trusted, open_socket, peer_of
 from onemcp.supervision import ChildSpec
+from onemcp.web.status import History
 
 from . import listener as listening
+from .access import Access
+from .front import Front
+from .page import open_page
 
 
 @attrs.frozen
@@ -65,6 +70,35 @@ async def open_door(
             raise
         on_event(NoControlSocket(str(error)))
         return None
+
+
+@attrs.frozen
+class Operating:
+    """How operators come in: over HTTP, at the control socket, and by the status page.
+
+    Attributes:
+        endpoint: What they may ask for.
+        history: What the status page shows of what has been.
+        access: Who may log in there.
+        socket: The control socket, if there is one.
+        on_event: Takes what goes wrong.
+    """
+
+    endpoint: Endpoint
+    history: History
+    access: Access
+    socket: ControlSocket | None
+    on_event: Callable[[Any], object]
+
+    def children(self, front: Front, gateway: Observed) -> list[ChildSpec]:
+        """Let operators in by a front, if it can; return what runs beside the gateway for that."""
+        application = front.operate(self.endpoint)
+        if application is None:
+            return []
+        children = [open_page(application, self.endpoint, gateway, self.history, self.access)]
+        if self.socket is not None:
+            children.append(operators(self.socket, application, self.on_event))
+        return children
 
 
 def operators(

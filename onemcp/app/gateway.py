@@ -7,6 +7,7 @@
     |-- telemetry (pauses on exhaustion)
     |   `-- otlp       sends metrics and traces, where the configuration says where to
     |-- guardian       ends backend processes should the gateway be killed
+    |-- history        keeps what the status page shows of what has been
     |-- control        serves operators on the control socket, where there is one
     `-- gateway (rest_for_one; escalates)
         |-- issuers    fetches the keys of authorization servers elsewhere
@@ -60,11 +61,12 @@ from onemcp.supervision import (
     SupervisorNotRunningError,
     TreeSnapshot,
 )
+from onemcp.web.status import History
 
 from .access import Access
 from .address import NO_OVERRIDES, Overrides
 from .connecting import Connector, stop_seconds
-from .door import operators
+from .door import Operating
 from .durable import Durable
 from .events import ReloadApplied
 from .front import EventHook, OpenFront, tell_all
@@ -124,8 +126,8 @@ class Gateway:
         durable = durable or Durable.ephemeral()
         self.configuration = configuration
         self.monitor = Monitor(self, VERSION)
-        journal = Journal()
-        on_event = partial(tell_all, (self.monitor.meter.happened, journal, on_event))
+        journal, history = Journal(), History(self, self.monitor.meter)
+        on_event = partial(tell_all, (self.monitor.meter.happened, journal, history, on_event))
         self._observing = Observing(self.monitor, on_event)
         self._access = access
         self._on_event = on_event
@@ -187,11 +189,9 @@ class Gateway:
             lambda: self.configuration.server.shutdown_grace,
         )
         self.control = Control(self, journal, VERSION, path, on_event)
-        application = self._front.operate(Endpoint(self.control))
-        outermost = []
-        if socket is not None and application is not None:
-            outermost.append(operators(socket, application, on_event))
-        self.tree = self._tree(outermost)
+        endpoint = Endpoint(self.control)
+        operating = Operating(endpoint, history, access, socket, on_event)
+        self.tree = self._tree(operating.children(self._front, self))
 
     @property
     def url(self) -> str:

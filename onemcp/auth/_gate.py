@@ -20,7 +20,7 @@ import attrs
 
 from onemcp.auth._errors import BadRequest, Forbidden, InsufficientScope, InvalidToken, Unauthorized
 from onemcp.auth._metadata import scopes_of
-from onemcp.auth._principal import ANONYMOUS, OWNER_ISSUER, Principal
+from onemcp.auth._principal import ANONYMOUS, Principal
 from onemcp.auth._resource import Resource
 from onemcp.auth._scopes import ADMIN, Scope, in_words, rights_of
 from onemcp.auth._verifier import TokenVerifier
@@ -252,7 +252,7 @@ class Gate:
 
     def standing_rights(self, principal: Principal) -> Iterable[Scope]:
         """Tell what somebody who was let in may do by now; nothing, if the token is revoked."""
-        if principal.issuer == OWNER_ISSUER:
+        if principal.is_owner:
             return rights_of(principal)
         if self.verifier is None or self.mode == "none":
             return rights_of(ANONYMOUS)

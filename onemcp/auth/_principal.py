@@ -43,6 +43,11 @@ class Principal:
             return self.subject
         return json.dumps([self.issuer, self.client_id, self.subject])
 
+    @property
+    def is_owner(self) -> bool:
+        """Whether it is a user of this machine whom the kernel vouches for."""
+        return self.issuer == OWNER_ISSUER
+
 
 OWNER_ISSUER: Final = "onemcp:socket"
 """Who says who is at the control socket: the kernel. No token can name it as its issuer."""

@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
         "check": Entry("Check a configuration file.", "check"),
         "schema": Entry("Print the JSON Schema of the configuration.", "schema"),
         "status": Entry("Show the state of a running onemcp.", "status", draws=True),
+        "page": Entry("Print a link to the status page of a running onemcp.", "page"),
         "top": Entry("Show a running onemcp on the whole screen, live.", "top", draws=True),
         "logs": Entry("Show what a server has written and what became of it.", "logs"),
         "restart": Entry("Restart a server of a running onemcp.", "acting", "restart"),

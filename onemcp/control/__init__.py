@@ -13,9 +13,10 @@ from .endpoint import Endpoint
 from .errors import ControlError
 from .events import OperatorActed, PeerRefused
 from .journal import Journal
-from .operations import Action, Control, Governed
+from .operations import ACTIONS, Action, Control, Governed
 
 __all__ = [
+    "ACTIONS",
     "Action",
     "Control",
     "ControlError",

@@ -11,6 +11,7 @@ request                                      answer
 ``GET /control/backends/NAME/logs``          its last events; ``?lines=N``, ``?follow=1``
 ``POST /control/backends/NAME/ACTION``       ``restart``, ``stop`` or ``start`` it
 ``POST /control/reload``                     read the configuration file now
+``POST /control/page``                       a link to the status page; on the control socket only
 ``GET /control/events``                      events as they happen; ``?backend=NAME``
 ===========================================  =====================================================
 """
@@ -18,16 +19,19 @@ request                                      answer
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qs
 
 import msgspec
 import trio
 
+from onemcp.auth import Principal
+from onemcp.frontend import OWNER
 from onemcp.frontend.asgi import Scope, Wire, respond, send_part, start_stream
 from onemcp.frontend.wellknown import CONTROL
 
 from .errors import NO_SUCH_PATH, ControlError
+from .events import OperatorActed
 from .journal import Entry, Listener
 from .operations import ACTIONS, Action, Control
 
@@ -47,15 +51,24 @@ STATUS_PAUSE: Final = 0.1
 KEEP_ALIVE: Final = 15.0
 """How often a silent stream says that it is alive, in seconds."""
 
+MakeLink: TypeAlias = Callable[[Principal], dict[str, Any]]
+"""Makes a link to the status page for somebody, as JSON has it."""
+
 _HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 
 class Endpoint:
-    """Serves :class:`.Control` to callers that have been let in."""
+    """Serves :class:`.Control` to callers that have been let in.
+
+    Attributes:
+        control: The operations.
+        link: Makes links to the status page, if there is one.
+    """
 
     def __init__(self, control: Control) -> None:
         """Serve an operator's requests."""
         self.control = control
+        self.link: MakeLink | None = None
         self._followed = 0
 
     async def __call__(self, scope: Scope, wire: Wire, by: str) -> None:
@@ -83,6 +96,8 @@ class Endpoint:
                 await self._follow(wire, name, self.control.logs(name, query.number("lines")))
             case "GET", _:
                 await _answer(wire, self._told(parts, query))
+            case "POST", ["page"]:
+                await _answer(wire, self._new_link(scope))
             case "POST", ["reload"]:
                 await _answer(wire, await self.control.reload(by))
             case "POST", ["backends", name, action] if action in ACTIONS:
@@ -105,6 +120,16 @@ class Endpoint:
             case ["backends", name, "logs"]:
                 return self.control.logs(name, query.number("lines"))
         raise _unknown("/".join(parts))
+
+    def _new_link(self, scope: Scope) -> dict[str, Any]:
+        principal = scope.get(OWNER)
+        if self.link is None:
+            raise ControlError(409, "no_page", "this onemcp has no status page")
+        if principal is None:
+            # A token may be revoked, and ends; what a browser gets by a link would not.
+            raise ControlError(403, "not_here", "links are made at the control socket only")
+        self.control.on_event(OperatorActed("page", principal.subject, None, "link made"))
+        return self.link(principal)
 
     async def _follow(
         self,

@@ -6,8 +6,18 @@ serve them.
 
 from __future__ import annotations
 
-from .application import OWNER, Application, Operate, Route
-from .asgi import Bounds, HttpRefusal, Scope, Wire, header, respond
+from .application import OWNER, Application, Operate, Page, Route
+from .asgi import (
+    Bounds,
+    HttpRefusal,
+    Scope,
+    Wire,
+    header,
+    read_body,
+    respond,
+    send_part,
+    start_stream,
+)
 from .events import (
     RequestDenied,
     RequestFailed,
@@ -21,11 +31,12 @@ from .legacy import LegacyFrontend
 from .oauth import OAuth
 from .session import Deadlines, Passports, SessionMemory, Sessions
 from .stdio import StdioFrontend
-from .wellknown import PATH
+from .wellknown import PATH, STATUS
 
 __all__ = [
     "OWNER",
     "PATH",
+    "STATUS",
     "Application",
     "Bounds",
     "Deadlines",
@@ -33,6 +44,7 @@ __all__ = [
     "LegacyFrontend",
     "OAuth",
     "Operate",
+    "Page",
     "Passports",
     "RequestDenied",
     "RequestFailed",
@@ -48,5 +60,8 @@ __all__ = [
     "TrustedProxies",
     "Wire",
     "header",
+    "read_body",
     "respond",
+    "send_part",
+    "start_stream",
 ]

@@ -61,7 +61,7 @@ from .modern import serve_modern
 from .oauth import PREFIX, OAuth, address_of
 from .pages import Pages, serve_upstream
 from .reporting import Reporter
-from .wellknown import CONTROL, PATH
+from .wellknown import CONTROL, PATH, STATUS
 
 _ENDPOINTS: Final = (PATH, STREAMS, MESSAGES)
 _METHODS: Final = ((b"allow", b"POST, GET, DELETE"),)
@@ -74,6 +74,9 @@ OWNER: Final = "onemcp.owner"
 
 Operate: TypeAlias = Callable[[Scope, Wire, str], Awaitable[None]]
 """Serves an operator, who is named."""
+
+Page: TypeAlias = Callable[[Scope, Wire], Awaitable[None]]
+"""Serves people who look after the gateway; who may is for itself to say."""
 
 
 @attrs.define
@@ -90,6 +93,7 @@ class Application:
         routes: What serves other paths.
         callback: What serves people who log in at backends, if that is possible here.
         operate: What serves operators, if anything does.
+        status: What serves the status page, if anything does.
         proxies: Whom to believe where requests come from, if not only who is connected.
         http_sse: What serves clients of the transport of 2024-11-05.
     """
@@ -103,6 +107,7 @@ class Application:
     callback: Pages | None = None
     routes: Mapping[str, Route] = attrs.field(factory=dict)
     operate: Operate | None = None
+    status: Page | None = None
     proxies: TrustedProxies | None = None
     http_sse: HttpSse = attrs.field(init=False)
     _live: dict[Wire, Callable[[], bool]] = attrs.field(init=False, factory=dict, repr=False)
@@ -278,6 +283,9 @@ class Application:
             server = None if oauth is None else oauth.server
             name = self.multiplexer.identity.name
             await wellknown.serve(self.gate, scope, wire.send, name, server)
+            return True
+        if self.status is not None and scope["path"].startswith(STATUS):
+            await self.status(scope, wire)
             return True
         if not scope["path"].startswith(PREFIX):
             return False

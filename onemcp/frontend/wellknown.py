@@ -19,6 +19,9 @@ PATH: Final = "/mcp"
 CONTROL: Final = "/control"
 """Where operators are served, and below it."""
 
+STATUS: Final = "/status"
+"""Where people look at the gateway, and below it."""
+
 PREFIX: Final = "/.well-known/"
 
 _METHODS: Final = ((b"allow", b"GET"),)

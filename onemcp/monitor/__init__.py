@@ -8,7 +8,7 @@ once, is counted by :mod:`.meter`.
 from __future__ import annotations
 
 from .health import BackendHealth, BackendState, Health, Observed, Readiness, Status, Unready
-from .meter import Meter
+from .meter import Meter, Total
 from .routes import HEALTH, LIVE, METRICS, READY, Monitor
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "Observed",
     "Readiness",
     "Status",
+    "Total",
     "Unready",
 ]

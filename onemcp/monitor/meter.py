@@ -7,9 +7,10 @@ calls (tools, prompts, URIs) is no label at all, and backends that have been rem
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NoReturn, TypeVar
 
+import attrs
 import trio
 
 from onemcp.frontend import RequestDenied
@@ -19,6 +20,9 @@ from onemcp.telemetry import OTHER, Family, Histogram, Sample, kind_of, snake_ca
 
 K = TypeVar("K")
 
+CANCELLED: Final = kind_of(trio.Cancelled)
+"""The kind of failure that is the client's own wish."""
+
 SECONDS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 )  # fmt: skip
@@ -27,6 +31,32 @@ SECONDS: Final = (
 LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 LAG_INTERVAL: Final = 1.0
 """How often it is looked how late a task is woken, in seconds."""
+
+
+@attrs.frozen
+class Total:
+    """What calls add up to.
+
+    Attributes:
+        calls: How many have ended.
+        seconds: How long they took altogether, in seconds.
+        failures: How many of them were not answered with a result, but for those that their
+            clients have cancelled.
+    """
+
+    calls: int = 0
+    seconds: float = 0.0
+    failures: int = 0
+
+    def since(self, before: Total) -> Total:
+        """Return what has come to it; all of it, where counting has begun anew."""
+        if self.calls < before.calls:
+            return self
+        return Total(
+            self.calls - before.calls,
+            self.seconds - before.seconds,
+            self.failures - before.failures,
+        )
 
 
 class Meter:
@@ -91,6 +121,21 @@ class Meter:
             due = trio.current_time() + LAG_INTERVAL
             await trio.sleep_until(due)
             self._lag.observe(max(0.0, trio.current_time() - due))
+
+    def totals(self) -> Mapping[str, Total]:
+        """Return what the calls to each backend add up to."""
+        totals: dict[str, Total] = {}
+        for (backend, _), calls in self._calls.items():
+            so_far = totals.get(backend, Total())
+            count = so_far.calls + sum(calls.counts)
+            totals[backend] = attrs.evolve(
+                so_far, calls=count, seconds=so_far.seconds + calls.total
+            )
+        for (backend, kind), count in self._failures.items():
+            if kind != CANCELLED and backend in totals:
+                so_far = totals[backend]
+                totals[backend] = attrs.evolve(so_far, failures=so_far.failures + count)
+        return totals
 
     # --- what has happened -------------------------------------------------------------------
 

@@ -28,6 +28,9 @@ POLICY: Final = (
 class Browsing:
     """The pages of one kind, and the request that is being served."""
 
+    _style = STYLE
+    _policy = POLICY
+
     def __init__(self, issuer_of: IssuerOf, logins: Logins) -> None:
         """Serve people who log in.
 
@@ -46,8 +49,8 @@ class Browsing:
     async def _page(
         self, template: str, status: HTTPStatus, form_action: str, **values: Any
     ) -> Response:
-        text = await quart.render_template(template, style=STYLE, **values)
-        headers = HEADERS | {"Content-Security-Policy": f"{POLICY} {form_action}"}
+        text = await quart.render_template(template, style=self._style, **values)
+        headers = HEADERS | {"Content-Security-Policy": f"{self._policy} {form_action}"}
         return Response(text, status, headers, content_type="text/html; charset=utf-8")
 
     def _redirect(self, target: str) -> Response:

@@ -47,6 +47,7 @@ async def test_the_state_of_everything_is_told(world: World):
         "lag",
         "telemetry",
         "guardian",
+        "history",
         "control",
         "gateway",
     ]

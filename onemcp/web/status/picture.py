@@ -1,0 +1,195 @@
+"""What the status page shows at one moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from onemcp.frontend import Sessions
+from onemcp.monitor import Health
+from onemcp.multiplexer import Parking
+from onemcp.protocol.fields import plain
+from onemcp.supervision import ChildSnapshot
+
+from .drawing import Drawing, draw
+from .history import Incident
+
+if TYPE_CHECKING:
+    from .page import StatusPage
+
+MOST_ROWS: Final = 50
+"""How many parked calls, sessions, or children of one supervisor are shown."""
+
+
+@attrs.frozen
+class Card:
+    """One backend.
+
+    Attributes:
+        name: Its name.
+        state: How it is.
+        told: What :class:`.Control` tells of it.
+        required: Whether the gateway is ready only while it is up.
+        waiting: How many calls wait for an instance of it.
+        drawing: What has been.
+    """
+
+    name: str
+    state: str
+    told: dict[str, Any]
+    required: bool
+    waiting: int
+    drawing: Drawing
+
+    @property
+    def actions(self) -> Sequence[str]:
+        """What may be done with it."""
+        match self.state:
+            case "disabled":
+                return ()
+            case "stopped":
+                return ("start",)
+            case "paused" | "restarting":
+                return ("start", "restart", "stop")
+        return ("restart", "stop")
+
+
+@attrs.frozen
+class ParkedRow:
+    """A call that waits for its client.
+
+    Attributes:
+        method: What was called.
+        backend: The backend that asks something.
+        principal: Whose call it is.
+        seconds: How long it has waited, in seconds.
+        questions: How many questions are open.
+    """
+
+    method: str
+    backend: str
+    principal: str
+    seconds: float
+    questions: int
+
+
+@attrs.frozen
+class SessionRow:
+    """A session of a legacy client.
+
+    Attributes:
+        client: What the client calls itself.
+        principal: Who it is.
+        revision: The revision agreed on.
+        in_flight: How many of its requests are in flight.
+        seconds: How long it has lasted here, in seconds.
+    """
+
+    client: str
+    principal: str
+    revision: str
+    in_flight: int
+    seconds: float
+
+
+@attrs.frozen
+class Picture:
+    """Everything.
+
+    Attributes:
+        now: When it was taken, in seconds since the epoch.
+        health: How the gateway is.
+        status: What :class:`.Control` tells of it.
+        cards: The backends, in the order of the configuration.
+        incidents: What has happened, the latest first.
+        parked: Calls that wait for their clients.
+        sessions: Sessions of legacy clients.
+    """
+
+    now: float
+    health: Health
+    status: dict[str, Any]
+    cards: tuple[Card, ...]
+    incidents: Sequence[Incident]
+    parked: Sequence[ParkedRow]
+    sessions: Sequence[SessionRow]
+
+    @property
+    def names(self) -> str:
+        """The names of all backends; where they are others, the page has to be loaded anew."""
+        return " ".join(card.name for card in self.cards)
+
+    def card(self, name: str) -> Card | None:
+        """Return a backend, if there is one of the name."""
+        return next((card for card in self.cards if card.name == name), None)
+
+
+def look(page: StatusPage) -> Picture:
+    """Look at a gateway."""
+    gateway, status = page.gateway, page.control.status()
+    return Picture(
+        time.time(),
+        health := Health.of(gateway),
+        status,
+        tuple(_cards(page, status["backends"], health)),
+        page.history.incidents,
+        tuple(_parked(gateway.multiplexer.parking)),
+        tuple(_sessions(gateway.sessions)),
+    )
+
+
+def _cards(page: StatusPage, told: Sequence[dict[str, Any]], health: Health) -> Iterator[Card]:
+    judged = {each.name: each for each in health.backends}
+    for each in told:
+        name = each["name"]
+        known = judged.get(name)
+        yield Card(
+            name,
+            each["state"],
+            each,
+            known is not None and known.required,
+            0 if known is None else known.waiting,
+            draw(page.history.of(name)),
+        )
+
+
+def _parked(parking: Parking) -> Iterator[ParkedRow]:
+    snapshot = parking.supervisor.snapshot()
+    for child in snapshot.children[:MOST_ROWS]:
+        if child.value is not None:
+            inquiry = child.value.inquiry
+            yield ParkedRow(
+                inquiry.method,
+                inquiry.backend.name,
+                inquiry.caller.principal,
+                _seconds(child, snapshot.at),
+                len(inquiry.waiting),
+            )
+
+
+def _sessions(sessions: Sessions) -> Iterator[SessionRow]:
+    snapshot = sessions.supervisor.snapshot()
+    for child in snapshot.children[:MOST_ROWS]:
+        session = child.value
+        if session is not None:
+            yield SessionRow(
+                _client(session.opening.client_info),
+                session.opening.principal,
+                session.opening.revision,
+                session.in_flight,
+                _seconds(child, snapshot.at),
+            )
+
+
+def _seconds(child: ChildSnapshot, at: float) -> float:
+    return max(0.0, at - child.since)
+
+
+def _client(info: Any) -> str:
+    said = None if info is None else plain(info)
+    if not isinstance(said, dict):
+        return "unknown"
+    return f"{said.get('name', 'unknown')} {said.get('version', '')}".strip()
