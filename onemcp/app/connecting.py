@@ -14,6 +14,7 @@ from onemcp.backend.duplex import Channel, DuplexConnection, DuplexLimits
 from onemcp.backend.handshake import Terms
 from onemcp.backend.process import ProcessInstance, ProcessSpec, StopPolicy
 from onemcp.backend.stdio import StdioChannel, open_stdio_channel
+from onemcp.backend.throttle import Throttle
 from onemcp.backend.tracing import Trace, TracedChannel
 
 
@@ -50,6 +51,7 @@ class Connector:
             tools=setup.tools,
             credentials=setup.credentials,
             trace=self.trace,
+            throttle=Throttle(settings.limits.notifications, setup.tally),
         )
 
     def _stdio(self, setup: Setup, transport: config.StdioTransport, terms: Terms) -> Connection:
@@ -78,6 +80,7 @@ class Connector:
             setup.notification_handler,
             DuplexLimits(in_flight=limits.in_flight + BESIDES),
             redactor_for(transport, setup.credentials, self.instance.environ),
+            throttle=Throttle(limits.notifications, setup.tally),
         )
 
     @asynccontextmanager

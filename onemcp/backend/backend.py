@@ -47,6 +47,7 @@ from .pool import Pool
 from .setup import BackendObserver, Connect, Identity, Setup
 from .standing import STOPPED, Standing
 from .starting import Starter, StartQueue, Turn
+from .throttle import Tally
 from .upstream import Upstream
 
 if TYPE_CHECKING:
@@ -132,6 +133,11 @@ class Backend:
     def name(self) -> str:
         """The backend's key in the configuration."""
         return self.config.name
+
+    @property
+    def tally(self) -> Tally:
+        """What has become of its notifications."""
+        return self._setup.tally
 
     @property
     def listings(self) -> Listings:

@@ -37,6 +37,7 @@ from .connection import ConnectionLost, NotificationHandler, ServerDescription, 
 from .exchange import Answer, Exchange
 from .handshake import Terms, negotiate
 from .inbound import Inbound
+from .throttle import Throttle
 
 Ts = TypeVarTuple("Ts")
 
@@ -109,6 +110,8 @@ class DuplexConnection:
         on_notification: NotificationHandler,
         limits: DuplexLimits,
         redact: Callable[[str], str] = str,
+        *,
+        throttle: Throttle | None = None,
     ) -> None:
         """Prepare a connection; `run` makes it.
 
@@ -118,14 +121,16 @@ class DuplexConnection:
             on_notification: Takes what belongs to no exchange.
             limits: The bounds.
             redact: Takes what is secret out of what the backend says.
+            throttle: Bounds how many notifications are passed on; by default all are.
         """
+        self._throttle = throttle or Throttle()
         self.server: ServerDescription | None = None
         self.is_shared = True
         self._open_channel = open_channel
         self._terms = terms
         self._limits = limits
         self._redact = redact
-        self.inbound = Inbound(self._answer, on_notification)
+        self.inbound = Inbound(self._answer, on_notification, self._throttle)
         self._next_id = 0
         self._outgoing: deque[bytes] = deque()
         self._queued = 0
@@ -142,6 +147,7 @@ class DuplexConnection:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._end_with, nursery.cancel_scope, self._read, channel)
                     nursery.start_soon(self._end_with, nursery.cancel_scope, self._write, channel)
+                    nursery.start_soon(self._throttle.run)
                     await self._end_with(nursery.cancel_scope, self._serve, task_status)
             finally:
                 self._lost = self._lost or ConnectionLost("it is being stopped")

@@ -2,10 +2,11 @@
 
 Theory of operation: the connection's own tasks *deliver* what the backend sends; the task that
 wants the answer *receives* it. Between the two stands a bounded queue, so that neither a slow
-client nor a flooding backend makes the other wait: notifications beyond the bounds are dropped
-and counted, the answer is always delivered. Receiving is safe to cancel at any time; the
-exchange can then be received from by another task. `close` says that nobody wants the answer any
-more: a request still in flight is cancelled at the backend.
+client nor a flooding backend makes the other wait. Where many messages wait, of progress the latest
+is kept; other notifications beyond the bounds are dropped and counted, and whoever receives is
+told how many log messages that were. The answer is always delivered. Receiving is
+safe to cancel at any time; the exchange can then be received from by another task. `close` says
+that nobody wants the answer any more: a request still in flight is cancelled at the backend.
 """
 
 from __future__ import annotations
@@ -18,18 +19,32 @@ import trio
 from msgspec import Raw
 
 from onemcp.protocol.errors import LocalError, ProtocolError, RequestCancelled
+from onemcp.protocol.fields import raw
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, Response
+from onemcp.protocol.methods import LOG_MESSAGE, PROGRESS
 
 from .call import Call
 
 QUEUE_LIMIT: Final = 256
 """How many messages wait for a slow receiver before notifications are dropped."""
 
+LAG: Final = 64
+"""How many messages wait before of progress the latest alone is kept."""
+
 QUEUE_BYTES: Final = 16 * 1024 * 1024
 """How large they may be together; one message is taken whatever its size."""
 
 Answer: TypeAlias = Response | Failure
 Incoming: TypeAlias = Notification | Request | Response | Failure
+
+
+class _Latest:
+    """The latest progress that nobody has received yet; it stands where the first of it stood."""
+
+    __slots__ = ("note",)
+
+    def __init__(self, note: Notification | Request) -> None:
+        self.note = note
 
 
 class Carrier(Protocol):
@@ -61,6 +76,8 @@ class Exchange:
         "_carrier",
         "_finished",
         "_messages",
+        "_missed",
+        "_progress",
         "_queued",
         "_waiter",
         "backend",
@@ -88,7 +105,9 @@ class Exchange:
         self.on_end: Callable[[Exchange], object] | None = None
         self.on_abandon: Callable[[], object] | None = None
         self._carrier = carrier
-        self._messages: deque[Incoming] = deque()
+        self._messages: deque[Incoming | _Latest] = deque()
+        self._missed = 0
+        self._progress: _Latest | None = None
         self._queued = 0
         self._finished = False
         self._waiter: trio.lowlevel.Task | None = None
@@ -115,6 +134,8 @@ class Exchange:
             self._waiter = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         message = self._messages.popleft()
+        if isinstance(message, _Latest):
+            self._progress, message = None, message.note
         if isinstance(message, Notification | Request):
             self._queued -= len(message.params)
         return message
@@ -126,16 +147,26 @@ class Exchange:
             False where it was dropped: the exchange is over, or its queue is full.
         """
         size = len(message.params)
+        if message.method == PROGRESS and len(self._messages) >= LAG and not self._finished:
+            self._put_latest(message)
+            return True
         if self._finished or (
             self._messages
             and (len(self._messages) >= QUEUE_LIMIT or self._queued + size > QUEUE_BYTES)
         ):
             self.dropped += 1
+            self._missed += message.method == LOG_MESSAGE
             return False
+        self._tell_of_missed()
         self._queued += size
         self._messages.append(message)
         self._wake()
         return True
+
+    def miss_log(self) -> None:
+        """Take note of a log message that has been dropped before it came here."""
+        self.dropped += 1
+        self._missed += 1
 
     def finish(self, answer: Answer) -> None:
         """Pass on the answer, which ends the exchange. Later ones are ignored."""
@@ -143,6 +174,7 @@ class Exchange:
             self._finished = True
             if self.call.span is not None:
                 self.call.span.answer(answer)
+            self._tell_of_missed()
             self._messages.append(answer)
             self._wake()
             self._end()
@@ -183,6 +215,25 @@ class Exchange:
     def __repr__(self) -> str:
         state = "finished" if self._finished else "in flight"
         return f"<Exchange {self.id} {self.call.method} {state}>"
+
+    def _put_latest(self, message: Notification | Request) -> None:
+        """Keep progress for a receiver who lags behind, the latest alone."""
+        if self._progress is None:
+            self._progress = _Latest(message)
+            self._messages.append(self._progress)
+        else:
+            self._queued -= len(self._progress.note.params)
+            self._progress.note = message
+        self._queued += len(message.params)
+
+    def _tell_of_missed(self) -> None:
+        """Say how many log messages are missing, where they would have stood."""
+        if self._missed:
+            said = f"{self._missed} log messages are missing: they came faster than they were read"
+            about = {"level": "warning", "logger": "onemcp", "data": said}
+            self._missed, note = 0, Notification(LOG_MESSAGE, raw(about))
+            self._queued += len(note.params)
+            self._messages.append(note)
 
     def _end(self) -> None:
         if self.on_end is not None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from typing import Final, Protocol, TypeGuard
@@ -50,6 +51,7 @@ from .clienttasks import ClientTasks
 from .connection import ConnectionLost, NotificationHandler
 from .exchange import Answer, Exchange, Incoming
 from .tasktokens import TaskTokens
+from .throttle import Throttle
 
 MAX_QUESTIONS: Final = 256
 """How many questions of a backend may be unanswered at once."""
@@ -97,14 +99,19 @@ class Inbound:
     """
 
     def __init__(
-        self, send_answer: Callable[[Answer], None], on_notification: NotificationHandler
+        self,
+        send_answer: Callable[[Answer], None],
+        on_notification: NotificationHandler,
+        throttle: Throttle | None = None,
     ) -> None:
         """Begin with nothing in flight.
 
         Args:
             send_answer: Sends the answer to a question that no client needs to see.
             on_notification: Takes what belongs to no exchange.
+            throttle: Bounds how many notifications are passed on; by default all are.
         """
+        self._throttle = throttle or Throttle()
         self.exchanges: dict[RequestId, Exchange] = {}
         self.last_violation: str | None = None
         self.watcher: Watcher | None = None
@@ -224,13 +231,33 @@ class Inbound:
 
     def _on_note(self, note: Notification, stream: Exchange | None) -> None:
         try:
-            exchange, passed_on = self._owner_of(note, split(note.params), stream)
+            params = split(note.params)
+            if self._throttle.admits(note.method):
+                self._throttle.supersede(note, params)
+                self._pass_on(note, params, stream)
+            elif not self._throttle.hold(note, params, partial(self._pass_on_late, note, stream)):
+                self._lose(note, params, stream)
         except InvalidParams as error:
             raise InvalidParams(f"it sent a malformed {note.method[:80]}: {error}") from error
-        if exchange is not None:
-            exchange.deliver(passed_on)
-        elif note.method not in _HOP or passed_on is not note:
-            self._on_notification(passed_on)
+
+    def _pass_on(self, note: Notification, params: Fields, stream: Exchange | None) -> None:
+        exchange, passed_on = self._owner_of(note, params, stream)
+        if exchange is None:
+            if note.method not in _HOP or passed_on is not note:
+                self._on_notification(passed_on)
+        elif not (exchange.finished or exchange.deliver(passed_on)):
+            self._throttle.tally.drop(note.method)
+
+    def _pass_on_late(self, note: Notification, stream: Exchange | None) -> None:
+        with suppress(InvalidParams):  # what it names may be gone by now
+            self._pass_on(note, split(note.params), stream)
+
+    def _lose(self, note: Notification, params: Fields, stream: Exchange | None) -> None:
+        """Take note of a notification that is not passed on at all."""
+        if note.method == LOG_MESSAGE:
+            exchange, _ = self._owner_of(note, params, stream)
+            if exchange is not None:
+                exchange.miss_log()
 
     def _owner_of(
         self, note: Notification, params: Fields, stream: Exchange | None

@@ -21,6 +21,7 @@ from .keeping import Keeper
 if TYPE_CHECKING:
     from .backend import Backend
     from .oauth import Credentials
+from .throttle import Tally
 
 
 @attrs.frozen
@@ -34,6 +35,7 @@ class Setup:
         tools: What is known of the backend's tools.
         on_event: Takes what happens.
         credentials: How onemcp logs in at it, if it does.
+        tally: Counts what becomes of its notifications.
     """
 
     config: config.Backend
@@ -42,6 +44,7 @@ class Setup:
     tools: Keeper
     on_event: Callable[[BackendEvent], object]
     credentials: Credentials | None = None
+    tally: Tally = attrs.field(factory=Tally)
 
 
 class Connect(Protocol):

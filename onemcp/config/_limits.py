@@ -13,11 +13,13 @@ class BackendLimits:
         in_flight: Requests under way at once.
         queued: Requests that may wait for one of these to end.
         message_bytes: Size of one message from the backend.
+        notifications: How many notifications of it are passed on in a second.
     """
 
     in_flight: int = attrs.field(default=256, validator=rules.at_least(1))
     queued: int = attrs.field(default=256, validator=rules.at_least(0))
     message_bytes: int = attrs.field(default=16_777_216, validator=rules.at_least(1024))
+    notifications: int = attrs.field(default=500, validator=rules.at_least(1))
 
 
 @attrs.frozen(kw_only=True)

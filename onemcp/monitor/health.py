@@ -141,6 +141,8 @@ class BackendHealth:
         revision: The revision that was agreed on last, or None.
         in_flight: How many calls wait for its answer.
         waiting: How many calls wait for an instance of it.
+        dropped: How many of its notifications were lost, by their methods.
+        coalesced: How many were replaced by later ones that say the same.
         instances: How many instances there are, with those that start or end.
         restarts: How often it was restarted by itself.
         seconds: How long its connection has been in its present state, in seconds.
@@ -154,6 +156,8 @@ class BackendHealth:
     revision: str | None
     in_flight: int
     waiting: int
+    dropped: Mapping[str, int]
+    coalesced: Mapping[str, int]
     instances: int
     restarts: int
     seconds: float
@@ -250,6 +254,8 @@ def _backend(
         revision=None if backend.server is None else backend.server.revision,
         in_flight=backend.in_flight,
         waiting=backend.pool.waiting,
+        dropped=backend.tally.dropped,
+        coalesced=backend.tally.coalesced,
         instances=len(backend.pool),
         restarts=0 if connection is None else connection.restarts,
         seconds=0.0 if connection is None else at - connection.since,

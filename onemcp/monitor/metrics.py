@@ -117,6 +117,16 @@ def _of_backends(backends: Sequence[BackendHealth]) -> Iterator[Family]:
         "Calls that wait for an instance of the backend.",
         {each.name: each.waiting for each in backends},
     )
+    yield _of_notifications(
+        "onemcp_backend_notifications_dropped_total",
+        "Notifications of the backend that were lost, for want of a reader or beyond its rate.",
+        {each.name: each.dropped for each in backends},
+    )
+    yield _of_notifications(
+        "onemcp_backend_notifications_coalesced_total",
+        "Notifications of the backend that were replaced by later ones that say the same.",
+        {each.name: each.coalesced for each in backends},
+    )
     yield family(
         "onemcp_backend_instances",
         "Instances of the backend, with those that start or end.",
@@ -133,6 +143,15 @@ def _of_backends(backends: Sequence[BackendHealth]) -> Iterator[Family]:
         "How long until the backend is started again; 0 where that is not planned.",
         {each.name: each.retry_in or 0.0 for each in backends},
     )
+
+
+def _of_notifications(name: str, about: str, counts: Mapping[str, Mapping[str, int]]) -> Family:
+    samples = [
+        Sample(count, {"backend": backend, "method": method})
+        for backend, of_backend in counts.items()
+        for method, count in of_backend.items()
+    ]
+    return Family(name, about, "counter", samples)
 
 
 def _of_processes(resources: Resources) -> Iterator[Family]:

@@ -19,6 +19,7 @@ import trio
 from onemcp.backend import http1
 from onemcp.backend.oauth import Challenge, Credentials, NotNow, OAuthError, read_challenge
 from onemcp.backend.redaction import Redactor, redactor_for
+from onemcp.backend.throttle import Throttle
 from onemcp.backend.tracing import ONEMCP, SERVER, Trace
 from onemcp.backend.trust import trusting
 from onemcp.config import BackendLimits, HttpTransport, Timeouts
@@ -64,6 +65,7 @@ class Peer:
         limits: What it may use.
         credentials: How onemcp logs in at it, if it does.
         trace: Takes what is asked and how it is answered, if somebody wants to know.
+        throttle: Bounds how many of its notifications are passed on.
         redact: Takes what is secret out of what it says.
     """
 
@@ -72,6 +74,7 @@ class Peer:
     limits: BackendLimits
     credentials: Credentials | None = None
     trace: Trace | None = None
+    throttle: Throttle = attrs.field(factory=Throttle)
     redact: Redactor = attrs.field(init=False, eq=False)
 
     @redact.default

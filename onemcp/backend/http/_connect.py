@@ -25,6 +25,7 @@ from onemcp.backend.exchange import Exchange
 from onemcp.backend.handshake import Terms
 from onemcp.backend.inbound import Inbound
 from onemcp.backend.oauth import Credentials
+from onemcp.backend.throttle import Throttle
 from onemcp.backend.tracing import Trace
 from onemcp.config import BackendLimits, HttpTransport, Timeouts
 from onemcp.protocol.fields import Fields
@@ -47,6 +48,7 @@ def connect_http(
     tools: Tools,
     credentials: Credentials | None = None,
     trace: Trace | None = None,
+    throttle: Throttle | None = None,
 ) -> Connection:
     """Return a connection to a backend over HTTP; its `run` finds out what it speaks.
 
@@ -61,8 +63,9 @@ def connect_http(
         tools: What is known of the backend's tools.
         credentials: How onemcp logs in at it, if it does.
         trace: Takes what is asked and how it is answered; None where nobody wants to know.
+        throttle: Bounds how many of its notifications are passed on; by default all are.
     """
-    peer = Peer(transport, timeouts, limits, credentials, trace)
+    peer = Peer(transport, timeouts, limits, credentials, trace, throttle or Throttle())
     return HttpConnection(peer, terms, on_notification, tools)
 
 
@@ -147,6 +150,7 @@ class HttpConnection:
             self._on_notification,
             DuplexLimits(in_flight=self._peer.limits.in_flight),
             self._peer.redact,
+            throttle=self._peer.throttle,
         )
 
     def _or_next(

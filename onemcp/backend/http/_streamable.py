@@ -92,7 +92,7 @@ class StreamableConnection:
         self._peer = peer
         self._terms = terms
         self._tools = tools
-        self.inbound = Inbound(self._send_answer, on_notification)
+        self.inbound = Inbound(self._send_answer, on_notification, peer.throttle)
         self._client = HttpClient(peer, peer.limits.in_flight + BESIDES + SPARE_CONNECTIONS)
         self._courier = Courier(self._client, self.inbound, self._on_contact)
         self._context = contextvars.Context()
@@ -114,6 +114,7 @@ class StreamableConnection:
             try:
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
+                    nursery.start_soon(self._peer.throttle.run)
                     await self._serve(task_status)
             finally:
                 self._nursery = self.server = None

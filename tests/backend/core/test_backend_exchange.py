@@ -39,7 +39,7 @@ def exchange(carrier) -> Exchange:
 
 
 def note(number: int, size: int = 0) -> Notification:
-    return Notification("notifications/progress", Raw(b'{"n":%d,"x":"%b"}' % (number, b"x" * size)))
+    return Notification("notifications/other", Raw(b'{"n":%d,"x":"%b"}' % (number, b"x" * size)))
 
 
 async def test_messages_come_in_order_and_the_answer_last(exchange):
