@@ -256,6 +256,21 @@ def test_configured_port_in_use_is_named(onemcp, home):
         _assert_failed(onemcp("run"), 69, f"Port {port} of 127.0.0.1 is in use", "--port")
 
 
+def test_a_second_one_is_refused_and_what_a_killed_one_left_behind_is_replaced(start, onemcp, home):
+    _configure(home)
+    with start() as running:
+        running.read_until("\n")
+        pid = running.process.pid
+        before = sorted(path for path in home.rglob("*") if path.suffix == ".json")
+        _assert_failed(onemcp("run"), 69, f"process {pid} listens on", "--socket")
+        assert sorted(path for path in home.rglob("*") if path.suffix == ".json") == before
+        running.process.kill()
+        running.process.wait(PATIENCE)
+    with start() as running:
+        running.read_until("\n")
+        assert running.stop(signal.SIGTERM) == 0
+
+
 def test_foreign_host_is_named(onemcp):
     _assert_failed(onemcp("run", "--host", "192.0.2.1"), 69, "192.0.2.1", "--host")
 
