@@ -23,6 +23,7 @@ from onemcp.control import OperatorActed
 from onemcp.frontend import Wire
 from onemcp.web.status import page as status_page
 from tests.control.conftest import DEMO, SERVERS, World, serving
+from tests.frontend.site import request
 from tests.support.eventually import eventually
 from tests.support.person import Person
 
@@ -311,6 +312,24 @@ async def test_a_browser_that_does_not_keep_up_is_given_up(monkeypatch):
     wire = Wire({"headers": []}, trio.sleep_forever, send)
     with pytest.raises(trio.BrokenResourceError, match="keep up"):
         await status_page._send_in_time(wire, b"data: {}\n\n")
+
+
+async def test_sessions_are_shown_with_what_their_clients_call_themselves(browser: Browser):
+    params = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "<b>old</b>", "version": "7"},
+    }
+    opened = await browser.world.client.post(
+        "/mcp",
+        json=request("initialize", params),
+        headers={"accept": "application/json, text/event-stream"},
+    )
+    assert opened.headers["mcp-session-id"]
+    await browser.come_in()
+    page = (await browser.get()).text
+    assert "&lt;b&gt;old&lt;/b&gt; 7" in page
+    assert "2025-11-25" in page
 
 
 async def test_leaving_ends_the_visit(browser: Browser):

@@ -44,6 +44,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     users = {"ada": {"password": hash_password(PASSWORD), "scopes": ["mcp", "admin"]}}
     with gateway(folder, SERVERS, auth={"users": users}) as running:
         running.server.wait_said("backend_ready")
+        running.configure({**SERVERS, "demo": {"command": 5}})
+        running.server.wait_said("configuration_rejected")
         printed = subprocess.run(
             [*ONEMCP, "page", "--config", str(running.config)],
             capture_output=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import trio
 
 from onemcp.auth import owner
 from onemcp.backend import BackendDown
@@ -14,7 +15,10 @@ from onemcp.supervision import Event, What
 from onemcp.web.status import CODE_SECONDS, History, Visits, explorer, wording
 from onemcp.web.status.drawing import draw
 from onemcp.web.status.history import KEPT_INCIDENTS, KEPT_MOMENTS, Moment
+from onemcp.web.status.picture import parked_rows
 from onemcp.web.status.visits import MAX_CODES, MAX_VISITS, VISIT_SECONDS
+from tests.multiplexer.fakes import World
+from tests.multiplexer.parked import bench, question
 
 OWNER = owner(0)
 DEEP = "[" * 100_000
@@ -165,6 +169,37 @@ def test_a_result_is_bounded_whatever_it_is():
     assert "left out" in answer.texts[-1]
     assert not answer.failed
     assert explorer.answer_of({"content": "x", "isError": True}, 1.0).texts == ()
+
+
+async def test_parked_calls_are_shown_with_whom_they_wait_for(autojump_clock):
+    async with trio.open_nursery() as nursery:
+        async with bench(World(nursery)) as b:
+            await b.client.call_asked(question("q"))
+            (row,) = parked_rows(b.parking)
+            assert (row.method, row.backend, row.questions) == ("tools/call", "alpha", 1)
+            await trio.sleep(30)
+            (row,) = parked_rows(b.parking)
+            assert row.seconds == pytest.approx(30, abs=1)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            {"backend": "a", "retry_in": 0.5, "reason": "it exited"},
+            "retry in: 500 ms; reason: it exited",
+        ),
+        ({"items": {"tools": 5, "prompts": 1}}, "items: 5 tools, 1 prompts"),
+        (
+            {"problems": [{"path": "a.b", "message": "is odd"}, {"message": "x"}]},
+            "problems: a.b is odd, x",
+        ),
+        ({"by": "ada", "action": "stop", "outcome": "up\n\u202e"}, "outcome: up\\n\\u202e"),
+    ],
+)
+def test_what_has_happened_is_said_in_one_line(fields, said):
+    assert wording.rest(fields) == said
 
 
 @pytest.mark.parametrize(

@@ -136,8 +136,8 @@ def look(page: StatusPage) -> Picture:
         status,
         tuple(_cards(page, status["backends"], health)),
         page.history.incidents,
-        tuple(_parked(gateway.multiplexer.parking)),
-        tuple(_sessions(gateway.sessions)),
+        tuple(parked_rows(gateway.multiplexer.parking)),
+        tuple(session_rows(gateway.sessions)),
     )
 
 
@@ -156,7 +156,8 @@ def _cards(page: StatusPage, told: Sequence[dict[str, Any]], health: Health) -> 
         )
 
 
-def _parked(parking: Parking) -> Iterator[ParkedRow]:
+def parked_rows(parking: Parking) -> Iterator[ParkedRow]:
+    """Return the calls that wait for their clients, as far as they are shown."""
     snapshot = parking.supervisor.snapshot()
     for child in snapshot.children[:MOST_ROWS]:
         if child.value is not None:
@@ -170,7 +171,8 @@ def _parked(parking: Parking) -> Iterator[ParkedRow]:
             )
 
 
-def _sessions(sessions: Sessions) -> Iterator[SessionRow]:
+def session_rows(sessions: Sessions) -> Iterator[SessionRow]:
+    """Return the sessions of legacy clients, as far as they are shown."""
     snapshot = sessions.supervisor.snapshot()
     for child in snapshot.children[:MOST_ROWS]:
         session = child.value

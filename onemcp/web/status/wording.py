@@ -43,6 +43,7 @@ _ACTED: Final[Mapping[str, str]] = {
     "start": "has been started",
     "stop": "has been stopped",
 }
+_DURATIONS: Final = frozenset({"retry_in", "seconds"})
 _SHOWN_OTHERWISE: Final = frozenset(
     {"action", "backend", "by", "child", "event", "generation", "supervisor", "time"}
 )
@@ -122,8 +123,8 @@ def what(event: str, fields: Mapping[str, Any]) -> str:
 def rest(fields: Mapping[str, Any]) -> str:
     """Write all else that is known of an event."""
     told = dict(fields)
-    if "retry_in" in told:
-        told["retry_in"] = duration(told["retry_in"])
+    for name in _DURATIONS & told.keys():
+        told[name] = duration(told[name])
     return line(
         "; ".join(
             f"{words(name)}: {_said(value)}"
@@ -134,8 +135,12 @@ def rest(fields: Mapping[str, Any]) -> str:
 
 
 def _said(value: Any) -> str:
+    if isinstance(value, Mapping) and "message" in value:  # a problem of the configuration
+        return " ".join(str(value[key]) for key in ("path", "message") if value.get(key))
     if isinstance(value, Mapping):
         return ", ".join(f"{number} {name}" for name, number in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_said, value))
     return str(value)
 
 
