@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -12,7 +13,10 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_external_run = True
 nox.options.stop_on_first_error = False
-nox.options.sessions = ["format", "lint", "imports", "types", "bandit", "audit", "speed", "tests"]
+nox.options.sessions = [
+    *("format", "lint", "imports", "types", "bandit", "audit"),
+    *("speed", "executable", "wheel", "zipapp", "tests"),
+]
 
 ROOT = Path(__file__).parent
 ASYNC_RULES = (
@@ -143,6 +147,57 @@ def speed(session: nox.Session) -> None:
     """Check that a call has not become dearer, beside a fixed baseline in the same run."""
     install(session, "test")
     session.run("python", "tests/bench/gate.py")
+
+
+def test_built(session: nox.Session, variable: str, built: Path) -> None:
+    """Run the tests of something that has been built; they are in `tests/executable`."""
+    session.run("pytest", "-q", "tests/executable", env={variable: str(built)})
+
+
+def need_binutils(session: nox.Session) -> None:
+    """See that PyInstaller can take libraries apart; install what it needs where that may be."""
+    if shutil.which("objdump") is None and shutil.which("apt-get") and os.geteuid() == 0:
+        session.run("apt-get", "install", "--quiet", "--yes", "binutils", external=True)
+    if shutil.which("objdump") is None:
+        reason = "PyInstaller needs objdump and objcopy: install binutils"
+        session.error(reason) if os.environ.get("CI") else session.skip(reason)
+
+
+@nox.session
+def executable(session: nox.Session) -> None:
+    """Build dist/onemcp, one file that runs where there is no Python, and try it there."""
+    need_binutils(session)
+    install(session, "executable", "test")
+    built = ROOT / "dist" / "onemcp"
+    session.run("python", "packaging/executable.py", str(built))
+    test_built(session, "ONEMCP_BUILT_EXECUTABLE", built)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel into dist, install it where nothing else is, and try it there."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "test"))
+    folder = Path(session.create_tmp()).resolve()
+    session.run("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), external=True)
+    (built,) = folder.glob("*.whl")
+    target = folder / "environment"
+    session.run("uv", "venv", "--quiet", "--clear", str(target), external=True)
+    python = str(target / "bin" / "python")
+    session.run("uv", "pip", "install", "-q", "--python", python, str(built), external=True)
+    test_built(session, "ONEMCP_BUILT_WHEEL", target / "bin" / "onemcp")
+    (ROOT / "dist").mkdir(exist_ok=True)
+    shutil.copy(built, ROOT / "dist")
+
+
+@nox.session
+def zipapp(session: nox.Session) -> None:
+    """Build dist/onemcp.pyz, which unpacks itself where there is a Python like this one."""
+    install(session, "zipapp", "test")
+    built = ROOT / "dist" / "onemcp.pyz"
+    built.parent.mkdir(exist_ok=True)
+    options = ["--compressed", "--console-script", "onemcp", "--output-file", str(built)]
+    session.run("shiv", "--quiet", *options, ".")
+    test_built(session, "ONEMCP_BUILT_ZIPAPP", built)
 
 
 @nox.session

@@ -86,7 +86,9 @@ class Started:
 def demo_configuration() -> Configuration:
     """Return a configuration of nothing but the embedded demo backend."""
     program, *arguments = demo.command()
-    transport = config.StdioTransport(command=program, args=tuple(arguments), env={})
+    transport = config.StdioTransport(
+        command=program, args=tuple(arguments), env=demo.environment()
+    )
     return Configuration(backends=(config.Backend(name="demo", transport=transport),))
 
 

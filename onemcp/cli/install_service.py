@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import click
 
 from onemcp import config
 from onemcp.cli.failures import Failure, StateUnusable
+from onemcp.runtime import own_command
 from onemcp.systemd import Installation, NotOurs, service_unit, socket_unit, systemd_version
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
@@ -62,7 +62,7 @@ def command(
     path = config_path or _configuration(for_user=for_user)
     units = {
         SERVICE: service_unit(
-            [*_program(), "run", "--config", str(path.absolute())],
+            [*[*own_command()], "run", "--config", str(path.absolute())],
             user=None if for_user else account,
             version=systemd_version(),
             socket=address is not None,
@@ -98,12 +98,6 @@ def _change(installation: Installation, manager: str, *, remove: bool) -> None:
         click.echo(f"Wrote {path}")
     unit = SOCKET if SOCKET in installation.units else SERVICE
     click.echo(f"Now: {manager} daemon-reload && {manager} enable --now {unit}")
-
-
-def _program() -> list[str]:
-    if getattr(sys, "frozen", False):
-        return [sys.executable]
-    return [sys.executable, "-m", "onemcp"]
 
 
 def _configuration(*, for_user: bool) -> Path:

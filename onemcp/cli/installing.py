@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from onemcp import config
 from onemcp.cli.changing import change, diff, read_text
 from onemcp.cli.clients import CLIENTS, Client, UnknownShape
 from onemcp.cli.failures import Failure
+from onemcp.runtime import own_command
 
 NAME = "onemcp"
 
@@ -113,11 +113,16 @@ def _checked(target: Client, path: Path, new: str, wanted: dict[str, Any]) -> st
     return new
 
 
+def _program() -> tuple[str, ...]:
+    """Return what clients are to launch: what people launch, as far as that is this onemcp."""
+    own, found = own_command(), shutil.which(NAME)
+    return (found,) if found and own[1:] == ("-m", "onemcp") else own
+
+
 def _entry(
     target: Client, config_path: Path | None, view: str | None, *, attach: bool
 ) -> dict[str, Any]:
-    program = shutil.which(NAME)
-    command, *before = [program] if program else [sys.executable, "-m", "onemcp"]
+    command, *before = _program()
     arguments = [*before, "stdio"]
     file = config.find(config_path, Path.cwd(), os.environ)
     if attach:

@@ -1,8 +1,9 @@
-"""The control socket, as the machine sees it: made, found alive, and who is at its other end.
+"""The control socket, as the machine sees it, and the command that started this process.
 
 It knows nothing of what is said over it, so that commands that only ask need nothing else.
 """
 
+from onemcp.runtime._program import own_command
 from onemcp.runtime._socket import (
     ControlSocket,
     Peer,
@@ -22,5 +23,6 @@ __all__ = [
     "is_alive",
     "is_trusted",
     "open_socket",
+    "own_command",
     "peer_of",
 ]
