@@ -37,7 +37,7 @@ def baseline(backend: list[str]) -> Iterator[Running]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield Running(process.pid, Address(int(process.stdout.readline())))
+            yield Running((process.pid,), Address(int(process.stdout.readline())))
         finally:
             process.terminate()
 
@@ -52,9 +52,9 @@ def main() -> int:
         full = stack.enter_context(onemcp(servers, folder))
         tool = first_tool(full)
         works = {"legacy": Work(tool), "modern": Work(tool, revision=MODERN)}
-        subjects = [Subject("baseline", least.pid, partial(proxied, least.address, Work()))]
+        subjects = [Subject("baseline", least.pids, partial(proxied, least.address, Work()))]
         subjects += [
-            Subject(name, full.pid, partial(proxied, full.address, work))
+            Subject(name, full.pids, partial(proxied, full.address, work))
             for name, work in works.items()
         ]
         for _ in range(ROUNDS):

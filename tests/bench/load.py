@@ -14,6 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+PATIENCE = 30.0
+"""How long an answer may take, in seconds; a gateway that takes longer has failed."""
+
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 SMALL = 64
 
@@ -140,7 +143,7 @@ class Connection:
     """A keep-alive connection with one request at a time, as plain as can be."""
 
     def __init__(self, address: Address, **headers: str) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", address.port))
+        self.socket = socket.create_connection(("127.0.0.1", address.port), PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         lines = {
             "Host": f"127.0.0.1:{address.port}",
@@ -271,7 +274,9 @@ def proxied(
             if sent < calls:
                 sent = _send_next(connection, work, sent)
         while len(measured.seconds) < calls:
-            for key, _ in selector.select():
+            ready = selector.select(PATIENCE)
+            assert ready, "the gateway does not answer"
+            for key, _ in ready:
                 answer = key.data.receive()
                 if answer is None:
                     continue

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 if TYPE_CHECKING:
-    from run import Figures, Subject
+    from run import Subject
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 IN_FLIGHT = (1, 16, 64)
@@ -24,10 +24,12 @@ runs it anywhere, installs the other gateways, and writes this page. Ratios trav
 milliseconds do not. [Where the time goes](explanation/performance.md) tells why.
 
 The backend is a program in {language} whose one tool repeats a text of 64 characters; every gateway
-starts its own over stdio, and clients reach the gateways over HTTP. Every answer is checked. All
-gateways run at once and take turns; figures are medians of {rounds} rounds of up to {calls} calls.
-*CPU* is the processor time of the gateway alone for one call, the figure that noise disturbs least;
-of the direct call it is the backend's. Only onemcp checks a token in these runs.
+starts its own over stdio, and clients reach the gateways over HTTP. Only ContextForge has its
+backend over HTTP, because its bridge to stdio gave calls in flight together each other's answers.
+Every answer is checked. All gateways run at once and take turns; figures are medians of {rounds}
+rounds of up to {calls} calls. *CPU* is the processor time of the gateway alone for one call, the
+figure that noise disturbs least; of the direct call it is the backend's. Only onemcp and
+ContextForge check a token in these runs.
 
 This run: {machine}. {note}
 
@@ -42,6 +44,14 @@ This run: {machine}. {note}
 ![Calls per second](benchmarks-rate.svg)
 
 {missing}
+
+## Ways through onemcp
+
+The eras of clients, the transports of backends, and what checking tokens costs.
+
+{ways_cpu}
+
+{ways_latency}
 
 ## Kinds of calls
 
@@ -65,10 +75,11 @@ class Conditions:
 def write(
     conditions: Conditions,
     subjects: Sequence[Subject],
-    kinds: Sequence[tuple[str, Figures]],
+    kinds: Sequence[Subject],
     missing: Mapping[str, str],
 ) -> None:
     """Write the page and its plots."""
+    ways = [each for each in kinds if set(IN_FLIGHT) <= each.figures.keys()]
     text = TEXT.format(
         language=conditions.language,
         rounds=conditions.rounds,
@@ -78,6 +89,8 @@ def write(
         cpu=_cpu_table(subjects),
         latency=_latency_table(subjects),
         missing=_missing(missing),
+        ways_cpu=_cpu_table(ways, idle=False),
+        ways_latency=_latency_table(ways),
         kinds=_kinds_table(kinds),
     )
     (DOCS / "benchmarks.md").write_text(text, encoding="utf-8")
@@ -88,27 +101,31 @@ def write(
     (DOCS / "benchmarks-rate.svg").write_text(bars("Calls per second at 16 in flight", rate, "", 0))
 
 
-def _cpu_table(subjects: Sequence[Subject]) -> str:
-    lines = [
-        "| | CPU ms, 1 in flight | 16 | 64 | calls/s, 1 in flight | 16 | 64 | start s | idle MiB |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+def _cpu_table(subjects: Sequence[Subject], *, idle: bool = True) -> str:
+    columns = ["CPU ms, 1 in flight", "16", "64", "calls/s, 1 in flight", "16", "64"]
+    columns += ["start s", "idle MiB"] if idle else []
+    rows = []
     for each in subjects:
-        cpu = " | ".join(f"{each.figures[n].cpu_ms:.3f}" for n in IN_FLIGHT)
-        rate = " | ".join(f"{each.figures[n].rate:,.0f}" for n in IN_FLIGHT)
-        lines.append(f"| {each.name} | {cpu} | {rate} | {each.start:.2f} | {each.idle:.0f} |")
-    return "\n".join(lines)
+        found = [each.figures[n] for n in IN_FLIGHT]
+        row = [f"{figures.cpu_ms:.3f}" for figures in found]
+        row += [f"{figures.rate:,.0f}" for figures in found]
+        row += [f"{each.start:.2f}", f"{each.idle:.0f}"] if idle else []
+        rows.append([each.name, *row])
+    return _table(["", *columns], rows)
 
 
 def _latency_table(subjects: Sequence[Subject]) -> str:
-    lines = [
-        "| ms | p50, 1 in flight | p99 | p50, 16 in flight | p99 | p50, 64 in flight | p99 |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    columns = [name for n in IN_FLIGHT for name in (f"p50, {n} in flight", "p99")]
+    rows = []
     for each in subjects:
         found = [each.figures[n].percentile_ms(share) for n in IN_FLIGHT for share in (0.5, 0.99)]
-        lines.append(f"| {each.name} | {' | '.join(f'{value:.2f}' for value in found)} |")
-    return "\n".join(lines)
+        rows.append([each.name, *(f"{value:.2f}" for value in found)])
+    return _table(["ms", *columns], rows)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _missing(missing: Mapping[str, str]) -> str:
@@ -117,14 +134,16 @@ def _missing(missing: Mapping[str, str]) -> str:
     return "Not run: " + "; ".join(f"{name} ({why})" for name, why in missing.items()) + "."
 
 
-def _kinds_table(kinds: Sequence[tuple[str, Figures]]) -> str:
-    lines = ["| | CPU ms | ratio | p50 ms | p99 ms |", "|---|---|---|---|---|"]
-    first = kinds[0][1].cpu_ms
-    for name, figures in kinds:
-        p50, p99 = figures.percentile_ms(0.5), figures.percentile_ms(0.99)
-        ratio = figures.cpu_ms / first
-        lines.append(f"| {name} | {figures.cpu_ms:.3f} | {ratio:.2f} | {p50:.2f} | {p99:.2f} |")
-    return "\n".join(lines)
+def _kinds_table(kinds: Sequence[Subject]) -> str:
+    rows = []
+    first = kinds[0].figures[16].cpu_ms
+    for each in kinds:
+        figures = each.figures[16]
+        latency = [f"{figures.percentile_ms(share):.2f}" for share in (0.5, 0.99)]
+        ratio = f"{figures.cpu_ms / first:.2f}"
+        row = [f"{figures.cpu_ms:.3f}", ratio, f"{figures.rate:,.0f}", *latency]
+        rows.append([each.name, *row])
+    return _table(["", "CPU ms", "ratio", "calls/s", "p50 ms", "p99 ms"], rows)
 
 
 def bars(title: str, rows: Sequence[tuple[str, float]], unit: str, digits: int) -> str:

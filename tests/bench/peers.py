@@ -34,13 +34,13 @@ class Running:
     """A running gateway.
 
     Attributes:
-        pid: Its process.
+        pids: Its processes.
         address: Where it is called.
         transport: ``streamable`` or ``sse``.
         begun: When it was started.
     """
 
-    pid: int
+    pids: tuple[int, ...]
     address: Address
     transport: str = "streamable"
     begun: float = field(default_factory=time.perf_counter)
@@ -133,7 +133,7 @@ class Peer:
             stderr=subprocess.DEVNULL,
         ) as process:
             try:
-                yield Running(process.pid, Address(port, self.path), self.transport, begun)
+                yield Running((process.pid,), Address(port, self.path), self.transport, begun)
             finally:
                 process.terminate()
                 try:
@@ -191,12 +191,6 @@ PEERS = (
 )
 """Those that are installed and measured."""
 
-NOT_RUN = {
-    "ContextForge": "pip installs it, but it reaches a backend over stdio only by a second program "
-    "that is registered in its database, and nobody has automated that here",
-}
-"""Those that are not, and why."""
-
 
 @contextmanager
 def onemcp(
@@ -231,6 +225,6 @@ def onemcp(
                 assert line, "onemcp did not start"
                 found = re.search(r"http://127\.0\.0\.1:(\d+)/mcp", line)
             address = Address(int(found[1]), headers=headers)
-            yield Running(process.pid, address, begun=begun)
+            yield Running((process.pid,), address, begun=begun)
         finally:
             process.terminate()

@@ -13,18 +13,22 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def cpu(pid: int) -> float:
-    """Return the processor time that a process has used, in seconds, to the nanosecond."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+def cpu(*pids: int) -> float:
+    """Return the processor time that processes have used, in seconds, to the nanosecond."""
+    tasks = [task for pid in pids for task in Path(f"/proc/{pid}/task").glob("*/schedstat")]
     return sum(int(task.read_text(encoding="utf-8").split()[0]) for task in tasks) / 1e9
 
 
-def memory(pid: int) -> float:
-    """Return the resident memory of a process, in MiB."""
+def memory(*pids: int) -> float:
+    """Return the resident memory of processes, in MiB."""
+    return sum(_resident(pid) for pid in pids) / 1024
+
+
+def _resident(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     found = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert found is not None
-    return int(found[1]) / 1024
+    return int(found[1])
 
 
 def make_backend(folder: Path) -> tuple[list[str], str]:

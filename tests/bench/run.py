@@ -10,7 +10,6 @@ import argparse
 import os
 import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import page
+from contextforge import CONTEXTFORGE
 from load import (
     MODERN,
     Measured,
@@ -31,10 +31,15 @@ from load import (
     proxied,
     tool_names,
 )
-from peers import NOT_RUN, PEERS, NotInstalled, Peer, Running, onemcp
+from peers import PEERS, NotInstalled, Peer, Running, onemcp
 from processes import cpu, http_backend, make_backend, memory, piped
 
 IN_FLIGHT = (1, 16, 64)
+OURS = ("direct", "onemcp")
+
+WAYS = 5
+"""How many of the kinds of calls are measured with one and with 64 in flight as well: the first."""
+
 PATIENCE = 60.0
 SLOWEST = 1.5
 """How long one run of a slow gateway may take, in seconds; it gets fewer calls."""
@@ -73,7 +78,7 @@ class Subject:
 
     Attributes:
         name: What it is called.
-        pid: The process that is measured.
+        pids: The processes that are measured.
         load: Makes so many calls, with so many in flight.
         start: How long it took to the first answer, in seconds.
         idle: Its memory after that, in MiB.
@@ -81,7 +86,7 @@ class Subject:
     """
 
     name: str
-    pid: int
+    pids: tuple[int, ...]
     load: Callable[[int, int], Measured]
     start: float = 0.0
     idle: float = 0.0
@@ -91,10 +96,10 @@ class Subject:
         warm = self.load(max(20, in_flight), in_flight)
         each = warm.elapsed / len(warm.seconds)
         calls = max(2 * in_flight, 20, min(calls, int(SLOWEST / each)))
-        before = cpu(self.pid)
+        before = cpu(*self.pids)
         run = self.load(calls, in_flight)
         figures = self.figures.setdefault(in_flight, Figures())
-        figures.cpu.append((cpu(self.pid) - before) / calls)
+        figures.cpu.append((cpu(*self.pids) - before) / calls)
         figures.runs.append(run)
 
 
@@ -104,7 +109,7 @@ def first_tool(running: Running) -> str:
     while time.perf_counter() < latest:
         try:
             found = [name for name in _names(running) if name.endswith("echo")]
-        except (OSError, KeyError, AssertionError):
+        except (OSError, ValueError, LookupError, AssertionError):
             found = []
         if found:
             return found[0]
@@ -128,30 +133,46 @@ def _subject(name: str, running: Running) -> Subject:
     send = over_sse if running.transport == "sse" else proxied
     load = partial(send, running.address, Work(tool))
     load(1, 1)
-    return Subject(
-        name, running.pid, load, time.perf_counter() - running.begun, memory(running.pid)
-    )
+    started = time.perf_counter() - running.begun
+    return Subject(name, running.pids, load, started, memory(*running.pids))
 
 
 def compared(stack: ExitStack, backend: list[str], cache: Path) -> tuple[list[Subject], dict]:
     """Start everything that is compared; tell what can't be, and why."""
     begun = time.perf_counter()
     process = stack.enter_context(piped(backend))
-    subjects = [Subject("direct", process.pid, partial(direct, process, Work()))]
+    subjects = [Subject("direct", (process.pid,), partial(direct, process, Work()))]
     subjects[0].load(1, 1)
     subjects[0].start = time.perf_counter() - begun
     subjects[0].idle = memory(process.pid)
     servers = {"bench": {"command": backend[0], "args": backend[1:]}}
     running = stack.enter_context(onemcp(servers, folder(stack)))
     subjects.append(_subject("onemcp", running))
-    missing = dict(NOT_RUN)
-    for peer in PEERS:
+    missing: dict[str, str] = {}
+    for peer in (*PEERS, CONTEXTFORGE):
         try:
             version = peer.install(cache)
             subjects.append(_start(stack, peer, version, backend, cache))
         except NotInstalled as reason:
             missing[peer.name] = str(reason)
     return subjects, missing
+
+
+def take_turns(subjects: list[Subject], missing: dict, rounds: int, calls: int) -> None:
+    """Measure everything that is compared; what fails under load is left out, and said to be."""
+    for _ in range(rounds):
+        for in_flight in IN_FLIGHT:
+            for subject in list(subjects):
+                try:
+                    subject.measure(calls, in_flight)
+                except (OSError, ValueError, LookupError, AssertionError) as error:
+                    if subject.name in OURS:
+                        raise
+                    subjects.remove(subject)
+                    missing[subject.name] = f"with {in_flight} calls in flight it failed: {error}"
+                    continue
+                cpu_ms = subject.figures[in_flight].cpu_ms
+                print(f"{subject.name:30} {in_flight:3} {cpu_ms:8.3f} ms CPU", flush=True)
 
 
 def _start(stack: ExitStack, peer: Peer, version: str, backend: list[str], cache: Path) -> Subject:
@@ -164,7 +185,7 @@ def folder(stack: ExitStack) -> Path:
 
 
 @contextmanager
-def _kinds(backend: list[str]) -> Iterator[list[tuple[str, Subject, int]]]:
+def _kinds(backend: list[str]) -> Iterator[list[tuple[Subject, int]]]:
     """Start onemcp in every form that is measured; give the rows of the table."""
     command = {"command": backend[0], "args": backend[1:]}
     with ExitStack() as stack:
@@ -180,10 +201,10 @@ def _kinds(backend: list[str]) -> Iterator[list[tuple[str, Subject, int]]]:
 
         def row(
             name: str, running: Running, work: Work, *, sessions: int = 0, calls: int = 1000
-        ) -> tuple[str, Subject, int]:
+        ) -> tuple[Subject, int]:
             opened = [initialize(running.address) for _ in range(sessions)]
             load = partial(proxied, running.address, work, sessions=opened)
-            return name, Subject(name, running.pid, load), calls
+            return Subject(name, running.pids, load), calls
 
         echo = Work("bench__echo")
         plain = run({"bench": command})
@@ -209,19 +230,20 @@ def _kinds(backend: list[str]) -> Iterator[list[tuple[str, Subject, int]]]:
         ]
 
 
-def measure_kinds(backend: list[str], rounds: int, calls: int) -> list[tuple[str, Figures]]:
+def measure_kinds(backend: list[str], rounds: int, calls: int) -> list[Subject]:
     with _kinds(backend) as rows:
         for _ in range(rounds):
-            for _name, subject, most in rows:
-                subject.measure(min(calls, most), 16)
-        return [(name, subject.figures[16]) for name, subject, _ in rows]
+            for number, (subject, most) in enumerate(rows):
+                for in_flight in IN_FLIGHT if number < WAYS else (16,):
+                    subject.measure(min(calls, most), in_flight)
+        return [subject for subject, _ in rows]
 
 
 def main() -> None:
     """Measure everything, print it, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=1000, help="calls of each run")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median")
+    parser.add_argument("--calls", type=int, default=500, help="calls of each run")
+    parser.add_argument("--rounds", type=int, default=4, help="rounds, of which the median")
     parser.add_argument("--cache", type=Path, default=Path(".bench"), help="where peers are kept")
     parser.add_argument("--note", default="", help="what is to be said of this run")
     arguments = parser.parse_args()
@@ -230,16 +252,10 @@ def main() -> None:
         backend, language = make_backend(folder(stack))
         with ExitStack() as inner:
             subjects, missing = compared(inner, backend, arguments.cache.resolve())
-            for _ in range(rounds):
-                for in_flight in IN_FLIGHT:
-                    for subject in subjects:
-                        subject.measure(calls, in_flight)
-                        figures = subject.figures[in_flight]
-                        print(f"{subject.name:30} {in_flight:3} {figures.cpu_ms:8.3f} ms CPU")
-        sys.stdout.flush()
+            take_turns(subjects, missing, rounds, calls)
         kinds = measure_kinds(backend, rounds, calls)
-        for name, figures in kinds:
-            print(f"{name:50} {figures.cpu_ms:8.3f} ms CPU")
+        for kind in kinds:
+            print(f"{kind.name:50} {kind.figures[16].cpu_ms:8.3f} ms CPU")
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     conditions = page.Conditions(machine, language, rounds, calls, arguments.note)
     page.write(conditions, subjects, kinds, missing)
