@@ -200,7 +200,7 @@ def onemcp(
     settings: dict[str, object] = {
         "mcpServers": dict(servers),
         "log": {"level": "error"},
-        "limits": {"sessions": 10_000},
+        "limits": {"sessions": 20_000, "notificationsPerPrincipal": 100_000},
     }
     if mode is not None:
         settings["auth"] = {"mode": mode}

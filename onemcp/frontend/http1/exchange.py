@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from .parser import IncomingRequest
+from .patience import Patience
 from .response import CONTINUE, ResponseWriter
 
 if TYPE_CHECKING:
@@ -43,7 +44,16 @@ class UnexpectedMessage(Exception):
 class Exchange:
     """One request and its response."""
 
-    __slots__ = ("_body_given", "_connection", "_request", "_response", "_status", "begun", "done")
+    __slots__ = (
+        "_body_given",
+        "_connection",
+        "_patience",
+        "_request",
+        "_response",
+        "_status",
+        "begun",
+        "done",
+    )
 
     def __init__(self, request: IncomingRequest, connection: Http1Server) -> None:
         """Answer a request on a connection."""
@@ -52,6 +62,7 @@ class Exchange:
         self._request = request
         self._connection = connection
         self._body_given = False
+        self._patience: Patience | None = None
         self._status = 0
         self._response = ResponseWriter(
             request.method, request.version, keep_alive=request.keep_alive
@@ -142,4 +153,6 @@ class Exchange:
             self._request.expects_continue = False
             if not self.has_started:
                 await self._connection.write(CONTINUE)
-        return await self._connection.read()
+        if self._patience is None:
+            self._patience = Patience(self._connection.patience)
+        return await self._connection.read(self._patience)

@@ -17,6 +17,7 @@ from .connections import Connections
 from .context import Context
 from .exchange import Exchange
 from .parser import IncomingRequest, RequestParser
+from .patience import Patience
 from .response import Headers, refusal
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 
 READ_BYTES: Final = 64 * 1024
 READ_SECONDS: Final = 60.0
-"""How long a head may take, and the wait for the next part of a body, in seconds, unless the
-configuration says otherwise (`read_timeout`)."""
+"""How long a head may take, and at most the wait for the next part of a body, in seconds, unless
+the configuration says otherwise (`read_timeout`)."""
 
 SEND_SECONDS: Final = 30.0
-"""How long a client may take to make room for more, in seconds."""
+"""How long a client may take at most to make room for more, in seconds."""
 
 PARTING_SECONDS: Final = 1.0
 """How long after its last use a connection is kept once the server stops, in seconds. A client that
@@ -182,7 +183,7 @@ class Http1Server:
             if not await self._read():
                 return False
             if was_idle and not parser.is_idle:
-                self.deadline = trio.current_time() + self._patience
+                self.deadline = trio.current_time() + self.patience
         self.deadline = math.inf
         return bool(parser.requests)
 
@@ -223,7 +224,8 @@ class Http1Server:
         )
 
     @property
-    def _patience(self) -> float:
+    def patience(self) -> float:
+        """How long a client may take over a head, or be silent within a body, in seconds."""
         return self.config.read_timeout or READ_SECONDS
 
     def own_headers(self) -> Headers:
@@ -249,19 +251,22 @@ class Http1Server:
 
     # --- the socket -----------------------------------------------------------------------------
 
-    async def read(self) -> bool:
+    async def read(self, patience: Patience) -> bool:
         """Read more of a body, for the request that is being served; False at the end."""
-        self.deadline = trio.current_time() + self._patience
+        since = trio.current_time()
+        self.deadline = since + patience.seconds
         try:
-            return self._parser.error is None and await self._read()
+            size = 0 if self._parser.error is not None else await self._read()
         finally:
             self.deadline = math.inf
+        patience.spend(trio.current_time() - since, size)
+        return size > 0
 
-    async def _read(self) -> bool:
+    async def _read(self) -> int:
         size = await self._receive()
         if size:
             self._parser.feed(memoryview(_buffer)[:size])
-        return size > 0
+        return size
 
     async def _receive(self) -> int:
         while True:
@@ -284,11 +289,15 @@ class Http1Server:
             await self._write_rest(memoryview(data)[sent:])
 
     async def _write_rest(self, data: memoryview) -> None:
+        patience = Patience(SEND_SECONDS)
         try:
             while data:
-                self.deadline = trio.current_time() + SEND_SECONDS
+                since = trio.current_time()
+                self.deadline = since + patience.seconds
                 await trio.lowlevel.wait_writable(self._descriptor)
-                data = data[self._write_some(data) :]
+                sent = self._write_some(data)
+                data = data[sent:]
+                patience.spend(trio.current_time() - since, sent)
         finally:
             self.deadline = math.inf
 

@@ -19,6 +19,7 @@ from hypercorn.typing import LifespanState
 
 from onemcp.frontend.http1 import Connections, Http1Server
 from onemcp.frontend.http1.exchange import TELLS, WHOLE_BODY
+from onemcp.frontend.http1.patience import LEAST_RATE
 from onemcp.frontend.http1.server import PARTING_SECONDS, READ_SECONDS, SEND_SECONDS
 from tests.frontend.site import until
 
@@ -451,14 +452,40 @@ async def test_a_head_that_does_not_end_is_not_waited_for(
         assert trio.current_time() == pytest.approx(READ_SECONDS, abs=2)
 
 
-async def test_a_body_may_take_long_but_not_for_ever(autojump_clock: trio.abc.Clock):
+@pytest.mark.parametrize(("size", "seconds"), [(1, 5), (LEAST_RATE, 7), (3 * LEAST_RATE, 11)])
+async def test_a_body_may_take_long_while_enough_of_it_comes(
+    autojump_clock: trio.abc.Clock, size: int, seconds: int
+):
     async with serving(echo, read_timeout=5.0) as served:
-        client = await served.connect(SLOW + b"\r\n")
-        for byte in b"ab":
+        client = await served.connect(SLOW.replace(b"3", b"9999999") + b"\r\n")
+        for _ in range(2):
             await trio.sleep(3)
-            await client.send_all(bytes([byte]))
-        assert await receive_all(client) == b""
-        assert trio.current_time() == pytest.approx(11, abs=2)
+            with contextlib.suppress(trio.BrokenResourceError):
+                await client.send_all(b"x" * size)
+        with contextlib.suppress(trio.BrokenResourceError):
+            assert await receive_all(client) == b""
+        assert trio.current_time() == pytest.approx(max(seconds, 6), abs=1.5)
+
+
+@pytest.mark.parametrize(("size", "is_ended"), [(1, True), (64 * 1024, False)])
+async def test_a_response_may_take_long_while_enough_of_it_is_read(
+    autojump_clock: trio.abc.Clock, size: int, *, is_ended: bool
+):
+    ended = trio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await respond(send, b"x" * 30_000_000)
+        finally:
+            ended.set()
+
+    async with serving(application) as served:
+        client = await served.connect(GET)
+        for _ in range(10):
+            await trio.sleep(SEND_SECONDS / 5)
+            with contextlib.suppress(trio.BrokenResourceError):
+                await client.receive_some(size)
+        assert ended.is_set() is is_ended
 
 
 async def test_a_client_that_reads_nothing_is_given_up(autojump_clock: trio.abc.Clock):
