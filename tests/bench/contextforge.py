@@ -40,7 +40,7 @@ class ContextForge(Peer):
             yield replace(started, address=Address(started.address.port, "/mcp/", headers))
 
     def _token(self, cache: Path, settings: dict[str, str]) -> str:
-        python = (cache / f"{self.kind}-{self.package}" / "bin" / "python").resolve()
+        python = cache / f"{self.kind}-{self.package}" / "bin" / "python"
         options = ["--username", ADMINISTRATOR, "--admin", "--exp", "600"]
         command = [python, "-m", "mcpgateway.utils.create_jwt_token", *options]
         environment = {**os.environ, **settings}

@@ -18,14 +18,14 @@ from pathlib import Path
 
 from load import MODERN, Address, Work, proxied
 from peers import Running, onemcp
-from processes import HERE, make_backend
+from processes import HERE, http_backend, make_backend
 from run import Subject, first_tool
 
 ROUNDS = 9
 CALLS = 300
 IN_FLIGHT = 16
 
-LIMITS = {"legacy": 6.0, "modern": 6.0}
+LIMITS = {"legacy": 6.0, "modern": 6.0, "HTTP backend": 9.0}
 """How many times the baseline's processor time a call may take: what it took when this was written,
 and a quarter more."""
 
@@ -50,13 +50,17 @@ def main() -> int:
         least = stack.enter_context(baseline(backend))
         servers = {"bench": {"command": backend[0], "args": backend[1:]}}
         full = stack.enter_context(onemcp(servers, folder))
-        tool = first_tool(full)
-        works = {"legacy": Work(tool), "modern": Work(tool, revision=MODERN)}
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        address = stack.enter_context(http_backend())
+        remote = stack.enter_context(onemcp({"bench": {"url": address}}, folder))
         subjects = [Subject("baseline", least.pids, partial(proxied, least.address, Work()))]
-        subjects += [
-            Subject(name, full.pids, partial(proxied, full.address, work))
-            for name, work in works.items()
-        ]
+        for name, running, work in (
+            ("legacy", full, Work(first_tool(full))),
+            ("modern", full, Work(first_tool(full), revision=MODERN)),
+            ("HTTP backend", remote, Work(first_tool(remote))),
+        ):
+            load = partial(proxied, running.address, work)
+            subjects.append(Subject(name, running.pids, load))
         for _ in range(ROUNDS):
             for subject in subjects:
                 subject.measure(CALLS, IN_FLIGHT)

@@ -95,7 +95,7 @@ class Subject:
     def measure(self, calls: int, in_flight: int) -> None:
         warm = self.load(max(20, in_flight), in_flight)
         each = warm.elapsed / len(warm.seconds)
-        calls = max(2 * in_flight, 20, min(calls, int(SLOWEST / each)))
+        calls = max(in_flight, 20, min(calls, int(SLOWEST / each)))
         before = cpu(*self.pids)
         run = self.load(calls, in_flight)
         figures = self.figures.setdefault(in_flight, Figures())
@@ -243,7 +243,7 @@ def main() -> None:
     """Measure everything, print it, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=500, help="calls of each run")
-    parser.add_argument("--rounds", type=int, default=4, help="rounds, of which the median")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median")
     parser.add_argument("--cache", type=Path, default=Path(".bench"), help="where peers are kept")
     parser.add_argument("--note", default="", help="what is to be said of this run")
     arguments = parser.parse_args()
