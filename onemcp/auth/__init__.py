@@ -15,7 +15,7 @@ from onemcp.auth._errors import (
     RequestRefused,
     Unauthorized,
 )
-from onemcp.auth._gate import Gate, Headers, Mode, no_more
+from onemcp.auth._gate import Gate, Mode, no_more
 from onemcp.auth._issuers import ExternalIssuer
 from onemcp.auth._jwks import MAX_JWKS_BYTES, KeySet, TrustedKey, parse_jwks
 from onemcp.auth._keyfile import FILE_NAME as KEYS_FILE
@@ -41,7 +41,6 @@ __all__ = [
     "ExternalIssuer",
     "Forbidden",
     "Gate",
-    "Headers",
     "InsufficientScope",
     "InvalidToken",
     "KeySet",

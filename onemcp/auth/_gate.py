@@ -24,8 +24,8 @@ from onemcp.auth._principal import ANONYMOUS, Principal
 from onemcp.auth._resource import Resource
 from onemcp.auth._scopes import ADMIN, Scope, in_words, rights_of
 from onemcp.auth._verifier import TokenVerifier
+from onemcp.protocol.httpheaders import Headers, values_of
 
-Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 Mode: TypeAlias = Literal["local", "external", "none"]
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -171,7 +171,6 @@ class Gate:
             BadRequest: Several Origins, or no single Host to compare with.
             Forbidden: The Origin may not call.
         """
-        headers = tuple(headers)
         origin = _only(headers, b"origin")
         if origin is not None and not self._is_accepted_origin(origin, headers):
             raise Forbidden("The Origin is not allowed", reason=f"origin {_quote(origin)}")
@@ -185,8 +184,7 @@ class Gate:
         """
         if self.public_url is not None:
             return Resource(self.public_url, path)
-        host = (_only(headers, b"host") or b"").decode("latin-1").lower()
-        return Resource(f"http://{host.removesuffix(':80')}", path)
+        return _resource_at(_only(headers, b"host") or b"", path)
 
     def authorization_servers(self, resource: Resource) -> tuple[str, ...]:
         """Return the issuers whose tokens are good for a resource."""
@@ -204,7 +202,6 @@ class Gate:
             BadRequest: Several Authorization headers.
             Unauthorized: No token, or one that lets nobody in.
         """
-        headers = tuple(headers)
         authorization = _only(headers, b"authorization")
         if self.verifier is None or self.mode == "none":
             return ANONYMOUS
@@ -244,7 +241,6 @@ class Gate:
             Unauthorized: As for `authenticate`.
             InsufficientScope: The token isn't good for that.
         """
-        headers = tuple(headers)
         principal = self.authenticate(headers, now, path)
         if not self.is_admin(principal):
             raise self.insufficient(headers, path, {ADMIN}, principal)
@@ -327,13 +323,16 @@ class Gate:
 
 def _only(headers: Headers, name: bytes) -> bytes | None:
     """Take the one header of a name; which of two counts is nothing to guess about."""
-    # ASGI has names in lower case; a server that forgets must not open the gate.
-    length = len(name)
-    values = [value for key, value in headers if len(key) == length and key.lower() == name]
+    values = values_of(headers, name)
     if len(values) > 1:
         title = name.decode().title()
         raise BadRequest(f"The {title} header is doubled", reason=f"doubled {name.decode()}")
     return values[0] if values else None
+
+
+@lru_cache(maxsize=256)
+def _resource_at(host: bytes, path: str) -> Resource:
+    return Resource(f"http://{host.decode('latin-1').lower().removesuffix(':80')}", path)
 
 
 def _quote(value: bytes) -> str:

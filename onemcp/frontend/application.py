@@ -32,6 +32,7 @@ from onemcp.protocol.errors import (
     LocalError,
 )
 from onemcp.protocol.fields import split
+from onemcp.protocol.httpheaders import Headers, IndexedHeaders
 from onemcp.protocol.jsonrpc import Message, Request
 from onemcp.protocol.methods import DISCOVER, INITIALIZE
 from onemcp.protocol.revisions import LEGACY_REVISIONS
@@ -41,7 +42,6 @@ from .asgi import (
     EVENT_STREAM,
     JSON,
     Bounds,
-    Headers,
     HttpRefusal,
     HttpRequest,
     Receive,
@@ -161,7 +161,7 @@ class Application:
         if route is not None:
             await route(scope, wire, self.gate)
             return
-        headers: Headers = scope["headers"]
+        headers = IndexedHeaders(scope["headers"])
         self.gate.check_host(headers)
         self.gate.check_origin(headers)
         wire.headers = cors.response_headers(headers)
@@ -333,7 +333,7 @@ class Application:
 
     async def _post(self, http: HttpRequest) -> None:
         check_type(http)
-        if not (accepts(http.headers, JSON) and accepts(http.headers, EVENT_STREAM)):
+        if not accepts(http.headers, JSON, EVENT_STREAM):
             error = InvalidRequest("POST needs Accept: application/json, text/event-stream")
             raise HttpRefusal(406, error)
         content = await read_content(http)

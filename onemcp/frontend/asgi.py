@@ -34,6 +34,7 @@ from onemcp.protocol.errors import (
     ProtocolError,
     RemoteError,
 )
+from onemcp.protocol.httpheaders import Headers, values_of
 from onemcp.protocol.jsonrpc import Failure, RequestId, Response
 
 from .http1.exchange import TELLS, WHOLE_BODY
@@ -41,7 +42,6 @@ from .http1.exchange import TELLS, WHOLE_BODY
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 T = TypeVar("T")
 
 JSON: Final = b"application/json"
@@ -279,18 +279,14 @@ def status_of(answer: Response | Failure) -> int:
 
 def header(headers: Headers, name: bytes) -> bytes | None:
     """Return the first value of a header, or None."""
-    for key, value in headers:
-        if key == name:
-            return value
-    return None
+    values = values_of(headers, name)
+    return values[0] if values else None
 
 
-def accepts(headers: Headers, kind: bytes) -> bool:
-    """Tell whether the client takes answers of a media type; without ``Accept`` it takes all."""
-    values = [value for key, value in headers if key == b"accept"]
-    if not values:
-        return True
-    return any(_accepts(value, kind) for value in values)
+def accepts(headers: Headers, *kinds: bytes) -> bool:
+    """Tell whether the client takes answers of media types; without ``Accept`` it takes all."""
+    values = values_of(headers, b"accept")
+    return not values or all(any(_accepts(value, kind) for value in values) for kind in kinds)
 
 
 @lru_cache(maxsize=64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Raw
@@ -24,9 +25,13 @@ def check_type(http: HttpRequest) -> None:
     Raises:
         HttpRefusal: It doesn't.
     """
-    kind = header(http.headers, b"content-type") or b""
-    if kind.partition(b";")[0].strip().lower() != JSON:
+    if not _is_json(header(http.headers, b"content-type") or b""):
         raise HttpRefusal(415, InvalidRequest("POST needs Content-Type: application/json"))
+
+
+@lru_cache(maxsize=64)
+def _is_json(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == JSON
 
 
 async def read_content(http: HttpRequest) -> Message | list[Raw]:

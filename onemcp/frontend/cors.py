@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from onemcp.protocol import headers as mcp_headers
+from onemcp.protocol.httpheaders import Headers
 
-from .asgi import Headers, header
+from .asgi import header
 
 METHODS: Final = b"POST, GET, DELETE"
 EXPOSED: Final = b"retry-after, www-authenticate, " + mcp_headers.SESSION_ID
@@ -22,8 +23,11 @@ MAX_AGE: Final = 600
 
 def is_preflight(method: str, headers: Headers) -> bool:
     """Tell whether a browser asks whether a page may send a request."""
-    wanted = header(headers, b"access-control-request-method")
-    return method == "OPTIONS" and wanted is not None and header(headers, b"origin") is not None
+    return (
+        method == "OPTIONS"
+        and header(headers, b"access-control-request-method") is not None
+        and header(headers, b"origin") is not None
+    )
 
 
 def response_headers(headers: Headers) -> list[tuple[bytes, bytes]]:

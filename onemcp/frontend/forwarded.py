@@ -22,7 +22,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from .asgi import Headers
+from onemcp.protocol.httpheaders import Headers
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network

@@ -23,8 +23,9 @@ from onemcp.auth.server import (
     What,
 )
 from onemcp.protocol.errors import InvalidRequest
+from onemcp.protocol.httpheaders import Headers
 
-from .asgi import JSON, Headers, HttpRefusal, Scope, Send, Wire, header, read_body, respond
+from .asgi import JSON, HttpRefusal, Scope, Send, Wire, header, read_body, respond
 from .pages import Pages, show
 
 PREFIX: Final = "/oauth/"

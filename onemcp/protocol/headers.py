@@ -15,6 +15,7 @@ import attrs
 
 from .errors import HeaderMismatch
 from .fields import Fields, plain, value_of
+from .httpheaders import Headers, values_of
 from .methods import NAMED
 
 PROTOCOL_VERSION: Final = b"mcp-protocol-version"
@@ -36,9 +37,6 @@ _PREFIX, _SUFFIX = "=?base64?", "?="
 _SAFE_INTEGER: Final = 2**53 - 1
 _UNREADABLE: Final = object()
 _PRIMITIVES: Final = frozenset({"string", "integer", "boolean"})
-
-RawHeaders = Sequence[tuple[bytes, bytes]]
-"""Headers as ASGI gives them: lower-case names, in order of arrival."""
 
 
 class InvalidAnnotation(ValueError):
@@ -92,19 +90,19 @@ def decode_value(value: bytes) -> str:
         raise HeaderMismatch("a header value is not base64 of UTF-8") from error
 
 
-def single(headers: RawHeaders, name: bytes) -> bytes | None:
+def single(headers: Headers, name: bytes) -> bytes | None:
     """Return the value of a header that must not be repeated, or None where it is absent.
 
     Raises:
         HeaderMismatch: It is there more than once, so that two readers could disagree.
     """
-    found = [value for key, value in headers if key == name]
+    found = values_of(headers, name)
     if len(found) > 1:
         raise HeaderMismatch(f"the {name.decode()} header appears more than once")
     return found[0].strip(b" \t") if found else None
 
 
-def check_request(headers: RawHeaders, method: str, params: Fields, revision: str) -> None:
+def check_request(headers: Headers, method: str, params: Fields, revision: str) -> None:
     """Check that the standard headers repeat what the body says (Server Validation).
 
     Raises:
@@ -119,7 +117,7 @@ def check_request(headers: RawHeaders, method: str, params: Fields, revision: st
             _check(headers, NAME, name, decode=True)
 
 
-def _check(headers: RawHeaders, name: bytes, expected: str, *, decode: bool) -> None:
+def _check(headers: Headers, name: bytes, expected: str, *, decode: bool) -> None:
     value = single(headers, name)
     if value is None:
         raise HeaderMismatch(f"the {name.decode()} header is missing")
@@ -223,7 +221,7 @@ def parameter_headers(
 
 
 def check_parameters(
-    headers: RawHeaders, mirrored: Sequence[MirroredParameter], params: Fields
+    headers: Headers, mirrored: Sequence[MirroredParameter], params: Fields
 ) -> None:
     """Check that ``Mcp-Param-*`` headers repeat the arguments (Server Behavior).
 

@@ -8,7 +8,6 @@ it; what is malformed in headers is left out, so that only what may be in ``_met
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import ClassVar, Final
 
 import attrs
@@ -16,6 +15,7 @@ from msgspec import Raw
 
 from . import meta
 from .fields import Fields, join, raw, split, value_of
+from .httpheaders import Headers, values_of
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
@@ -24,14 +24,11 @@ BAGGAGE: Final = "baggage"
 MOST_CHARACTERS: Final = 8192
 """How long a header may be: what W3C Baggage has as the least to be handed on."""
 
-_HEADERS: Final = frozenset({TRACEPARENT.encode(), TRACESTATE.encode(), BAGGAGE.encode()})
 _PARENT: Final = re.compile(
     r"(?!ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{16})-([0-9a-f]{2})"
 )
 _PRINTABLE: Final = re.compile(r"[\x20-\x7e]+")
 _MARK: Final = b'"traceparent"'
-
-Headers = Iterable[tuple[bytes, bytes]]
 
 
 @attrs.frozen
@@ -132,16 +129,11 @@ def to_headers(params: Fields) -> list[tuple[bytes, bytes]]:
 
 def _read(headers: Headers) -> dict[str, str] | None:
     """Read the context in headers; several of the same but the parent are one list (RFC 9110)."""
-    found: dict[str, list[str]] = {}
-    for key, value in headers:
-        if key in _HEADERS:
-            found.setdefault(key.decode(), []).append(value.decode("latin-1"))
-    parents = found.get(TRACEPARENT, [])
-    if len(parents) != 1 or not _PARENT.fullmatch(parents[0]):
+    parents = values_of(headers, TRACEPARENT.encode())
+    if len(parents) != 1 or not _PARENT.fullmatch(parents[0].decode("latin-1")):
         return None
-    values = {
-        key: ",".join(found[key]) for key in (TRACEPARENT, TRACESTATE, BAGGAGE) if key in found
-    }
+    found = {key: values_of(headers, key.encode()) for key in (TRACEPARENT, TRACESTATE, BAGGAGE)}
+    values = {key: b",".join(found[key]).decode("latin-1") for key in found if found[key]}
     return {
         key: value
         for key, value in values.items()
