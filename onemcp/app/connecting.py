@@ -12,6 +12,7 @@ from onemcp.backend import BackendStderr, Connection, Identity, Setup, redactor_
 from onemcp.backend.connection import BESIDES
 from onemcp.backend.duplex import Channel, DuplexConnection, DuplexLimits
 from onemcp.backend.handshake import Terms
+from onemcp.backend.memory import MemoryWatch, Usages
 from onemcp.backend.process import ProcessInstance, ProcessSpec, StopPolicy
 from onemcp.backend.stdio import StdioChannel, open_stdio_channel
 from onemcp.backend.throttle import Throttle
@@ -33,6 +34,11 @@ class Connector:
     identity: Identity
     trace: Trace | None = None
     processes: dict[int, str] = attrs.field(init=False, factory=dict)
+    _usages: Usages = attrs.field(init=False)
+
+    @_usages.default
+    def _default_usages(self) -> Usages:
+        return Usages(self.processes)
 
     def __call__(self, setup: Setup) -> Connection:
         """Return a connection for a backend's next instance; it isn't running yet."""
@@ -62,8 +68,11 @@ class Connector:
             transport.env,
             None if transport.cwd is None else str(transport.cwd),
             transport.inherit,
+            settings.limits.cpu,
+            settings.limits.open_files,
         )
         limits = settings.limits
+        watch = None if limits.memory is None else MemoryWatch(self._usages, limits.memory)
 
         def opening() -> AbstractAsyncContextManager[StdioChannel]:
             return open_stdio_channel(
@@ -75,12 +84,13 @@ class Connector:
             )
 
         return DuplexConnection(
-            lambda: self._traced(self._noted(settings.name, opening())),
+            lambda: self._traced(self._noted(settings.name, opening(), watch)),
             terms,
             setup.notification_handler,
             DuplexLimits(in_flight=limits.in_flight + BESIDES),
             redactor_for(transport, setup.credentials, self.instance.environ),
             throttle=Throttle(limits.notifications, setup.tally),
+            watch=None if watch is None else watch.run,
         )
 
     @asynccontextmanager
@@ -93,11 +103,16 @@ class Connector:
 
     @asynccontextmanager
     async def _noted(
-        self, name: str, opening: AbstractAsyncContextManager[StdioChannel]
+        self,
+        name: str,
+        opening: AbstractAsyncContextManager[StdioChannel],
+        watch: MemoryWatch | None,
     ) -> AsyncIterator[StdioChannel]:
         """Open a channel, and know of its program for as long as it is open."""
         async with opening as channel:
             self.processes[channel.pid] = name
+            if watch is not None:
+                watch.pid = channel.pid
             try:
                 yield channel
             finally:

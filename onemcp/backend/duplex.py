@@ -112,6 +112,7 @@ class DuplexConnection:
         redact: Callable[[str], str] = str,
         *,
         throttle: Throttle | None = None,
+        watch: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Prepare a connection; `run` makes it.
 
@@ -122,7 +123,9 @@ class DuplexConnection:
             limits: The bounds.
             redact: Takes what is secret out of what the backend says.
             throttle: Bounds how many notifications are passed on; by default all are.
+            watch: Raises ConnectionLost where the backend must not go on; by default nothing does.
         """
+        self._watch = watch
         self._throttle = throttle or Throttle()
         self.server: ServerDescription | None = None
         self.is_shared = True
@@ -148,6 +151,8 @@ class DuplexConnection:
                     nursery.start_soon(self._end_with, nursery.cancel_scope, self._read, channel)
                     nursery.start_soon(self._end_with, nursery.cancel_scope, self._write, channel)
                     nursery.start_soon(self._throttle.run)
+                    if self._watch is not None:
+                        nursery.start_soon(self._end_with, nursery.cancel_scope, self._watch)
                     await self._end_with(nursery.cancel_scope, self._serve, task_status)
             finally:
                 self._lost = self._lost or ConnectionLost("it is being stopped")

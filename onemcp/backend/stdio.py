@@ -6,6 +6,7 @@ Implements 2026-07-28, stdio. The process itself is :mod:`onemcp.backend.process
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
@@ -94,6 +95,9 @@ class StdioChannel:
         code = _exit_code(self._process)
         detail = "\n".join(self._process.stderr_tail[-LAST_WORDS:])
         reason = f"{what} and lives on" if code is None else f"it {describe_exit(code)}"
+        if code == -signal.SIGXCPU and self._process.spec.cpu is not None:
+            cpu = self._process.spec.cpu
+            reason = f"it used up the {cpu} s of processor time that limits.cpu allows"
         return ConnectionLost(reason, detail or None)
 
     async def _exited(self) -> None:

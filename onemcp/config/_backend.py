@@ -9,7 +9,7 @@ from onemcp.config._limits import BackendLimits
 from onemcp.config._login import AuthorizationCodeLogin
 from onemcp.config._recovery import Retry
 from onemcp.config._rules import InvalidOption
-from onemcp.config._transport import HttpTransport, Transport
+from onemcp.config._transport import HttpTransport, StdioTransport, Transport
 from onemcp.config._views import Patterns
 
 Protocol: TypeAlias = Literal[
@@ -153,6 +153,12 @@ class Backend:
         )
 
     def __attrs_post_init__(self) -> None:
+        for name in () if isinstance(self.transport, StdioTransport) else self.limits.of_program:
+            raise InvalidOption(
+                "limits",
+                f"{name} is for programs that onemcp starts, and this server runs elsewhere",
+                "Leave it out, and limit the server where it runs",
+            )
         sse = isinstance(self.transport, HttpTransport) and self.transport.type == "sse"
         if sse and self.protocol in {"modern", "2026-07-28"}:
             raise InvalidOption(

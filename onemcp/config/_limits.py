@@ -14,12 +14,30 @@ class BackendLimits:
         queued: Requests that may wait for one of these to end.
         message_bytes: Size of one message from the backend.
         notifications: How many notifications of it are passed on in a second.
+        memory: How much a program may hold, with all that it has started, in bytes; None for any.
+        cpu: Processor time that each of its processes may use, in seconds; None for any.
+        open_files: Files that each of them may have open; None for as many as onemcp.
     """
 
     in_flight: int = attrs.field(default=256, validator=rules.at_least(1))
     queued: int = attrs.field(default=256, validator=rules.at_least(0))
     message_bytes: int = attrs.field(default=16_777_216, validator=rules.at_least(1024))
     notifications: int = attrs.field(default=500, validator=rules.at_least(1))
+    memory: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(rules.at_least(1_048_576))
+    )
+    cpu: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(rules.at_least(1))
+    )
+    open_files: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(rules.at_least(16))
+    )
+
+    @property
+    def of_program(self) -> tuple[str, ...]:
+        """The names of those that are set, and mean something for programs alone."""
+        named = {"memory": self.memory, "cpu": self.cpu, "openFiles": self.open_files}
+        return tuple(name for name, value in named.items() if value is not None)
 
 
 @attrs.frozen(kw_only=True)

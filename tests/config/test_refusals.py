@@ -316,6 +316,17 @@ BAD = [
         one('{"command": "x"}')[:-1] + ', "limits": {"sessions": 0}}',
         "f:1:64: limits.sessions: must be at least 1.",
     ),
+    (
+        one('{"url": "http://x/", "limits": {"memory": 2000000}}'),
+        (
+            "f:1:53: mcpServers.a.limits: memory is for programs that onemcp starts, and this "
+            "server runs elsewhere. Leave it out, and limit the server where it runs"
+        ),
+    ),
+    (
+        one('{"command": "x", "limits": {"openFiles": 3}}'),
+        "f:1:63: mcpServers.a.limits.openFiles: must be at least 16.",
+    ),
     # variables
     (
         one('{"command": "x", "args": ["-y", "${NOPE}"]}'),

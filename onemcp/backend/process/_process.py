@@ -30,6 +30,7 @@ import trio
 from trio.lowlevel import FdStream as Pipe
 
 from onemcp.backend.process._errors import ProcessLeftBehindError, describe_exit, start_error
+from onemcp.backend.process._launch import command_line
 from onemcp.backend.process._spec import ProcessInstance, ProcessSpec, StopPolicy, new_identity
 from onemcp.backend.process._stderr import StderrLimits, StderrLog
 from onemcp.backend.process._tree import Tree, wait_exited
@@ -273,7 +274,7 @@ async def _start(
     env = instance.environment(spec, marker)
     try:
         process = await trio.lowlevel.open_process(
-            [spec.command, *spec.args],
+            command_line(spec, env),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -58,6 +58,8 @@ class ProcessSpec:
         env: Variables to set besides the minimal environment. Not shown by `repr`.
         cwd: Where to start it; by default where the gateway runs.
         inherit: Names of variables to take over from the gateway's environment.
+        cpu: How much processor time each of its processes may use, in seconds; None for any.
+        open_files: How many files each of them may have open; None for as many as the gateway.
     """
 
     command: str = field(validator=validators.and_(validators.min_len(1), _without_nul))
@@ -71,6 +73,8 @@ class ProcessSpec:
     )
     cwd: str | None = field(default=None, validator=_without_nul)
     inherit: tuple[str, ...] = field(default=(), converter=_tuple_of_text)
+    cpu: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    open_files: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
 
 
 @frozen

@@ -86,6 +86,17 @@ async def test_a_program_that_is_killed_leaves_its_signal(channel):
     assert (reason.reason, reason.detail) == ("it was killed by SIGKILL", None)
 
 
+async def test_a_program_that_has_used_up_its_processor_time_is_told_so(instance):
+    program = "import os, signal; os.kill(os.getpid(), signal.SIGXCPU)"
+    spec = ProcessSpec(sys.executable, ("-I", "-S", "-c", program), cpu=600)
+    with trio.fail_after(30):
+        async with open_stdio_channel(
+            spec, instance=instance, stop=PATIENT, limit=MEBIBYTE, on_stderr=lambda _: None
+        ) as opened:
+            reason = await lost(opened.receive)
+    assert reason.reason == "it used up the 600 s of processor time that limits.cpu allows"
+
+
 async def test_a_program_that_closes_its_output_lives_on(channel):
     async with channel("faults.py", "closes_stdout") as opened:
         assert (await lost(opened.receive)).reason == "it closed its output and lives on"
