@@ -135,6 +135,7 @@ GUIDES: Final[dict[str, tuple[str, ...]]] = {
     "restart": ("how-to/operate.md",),
     "stop": ("how-to/operate.md",),
     "start": ("how-to/operate.md",),
+    "approve": ("how-to/operate.md", "security.md"),
     "reload": ("how-to/reload.md",),
     "doctor": ("how-to/troubleshoot-a-backend.md",),
     "tools": ("how-to/operate.md",),

@@ -17,6 +17,7 @@ from onemcp.auth.server import Audited, AuditFile, What
 from onemcp.config import ConfigurationRejected
 from onemcp.control import OperatorActed, PeerRefused
 from onemcp.frontend import RequestDenied, TokenAccepted
+from onemcp.pinning import DefinitionChanged
 from onemcp.telemetry import scrub_text
 
 from .events import KeysRotated, ReloadApplied
@@ -92,6 +93,16 @@ def _acted(event: OperatorActed) -> Line:
     }
 
 
+def _changed(event: DefinitionChanged) -> Line:
+    return {
+        "what": What.DEFINITION,
+        "backend": event.backend,
+        "resource": f"{event.kind}/{event.item}",
+        "how": event.change,
+        "outcome": "withheld" if event.withheld else "reported",
+    }
+
+
 def _peer_refused(event: PeerRefused) -> Line:
     return {"what": What.ACCESS_REFUSED, "resource": "control socket", "uid": event.uid}
 
@@ -104,5 +115,6 @@ _LINES: Final[Mapping[type, Callable[[Any], Line]]] = {
     ConfigurationRejected: _rejected,
     KeysRotated: _rotated,
     OperatorActed: _acted,
+    DefinitionChanged: _changed,
     PeerRefused: _peer_refused,
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from onemcp.pinning import PinStore
 from onemcp.state import (
     Keyring,
     Ledger,
@@ -53,11 +54,13 @@ class Durable:
         keyring: What clients are given to keep is sealed with it.
         ledger: What has become of that.
         logins: Where the logins at backends are, or None where there is nowhere to keep them.
+        pins: What backends' tools looked like when they were approved; likewise.
     """
 
     keyring: Keyring
     ledger: Ledger
     logins: LoginPlace | None = None
+    pins: PinStore | None = None
 
     @classmethod
     def ephemeral(cls) -> Durable:
@@ -121,8 +124,8 @@ def _open(
     except StateUnwritable as error:
         on_event(StateUnavailable(str(error)))
         # Which sessions have ended is not known: none that was opened before goes on.
-        logins = LoginPlace(state_directory, keyring)
-        return Durable(keyring, ledger_in_memory(forgotten=time.time()), logins)
+        ledger = ledger_in_memory(forgotten=time.time())
+    logins, pins = LoginPlace(state_directory, keyring), PinStore(state_directory)
     if ledger.was_damaged:
         on_event(LedgerReplaced(str(state_directory)))
-    return Durable(keyring, ledger, LoginPlace(state_directory, keyring))
+    return Durable(keyring, ledger, logins, pins)

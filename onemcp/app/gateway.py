@@ -13,6 +13,7 @@
         |-- issuers    fetches the keys of authorization servers elsewhere
         |-- keys       rotates the signing keys, and sees when others do
         |-- grants     sees what other processes revoke
+        |-- pins       sees what other processes approve
         |-- backends (one_for_one)
         |   `-- NAME (pauses on exhaustion)
         |       |-- login      keeps its tokens fresh, where it wants any
@@ -78,6 +79,7 @@ from .logins import credentials_for
 from .observing import Observing
 from .operating import BackendOperator
 from .personal import PersonalBackends
+from .pinning import Pinboard
 from .trees import ready, runs_program, see_off, supervise
 
 
@@ -134,6 +136,7 @@ class Gateway:
         self._identity = Identity(raw({"name": NAME, "version": VERSION}))
         self._instance = ProcessInstance()
         self._logins = durable.logins
+        self._pins = Pinboard(durable.pins, on_event)
         self._connector = Connector(self._instance, self._identity)
         self.starts = StartQueue(start_limit(configuration))
         self._backends: dict[str, Backend] = {}
@@ -164,6 +167,7 @@ class Gateway:
             self.multiplexer,
             self._identity,
             durable.logins,
+            self._pins.of,
             self._instance.environ,
             self._login_url,
             on_event,
@@ -271,6 +275,7 @@ class Gateway:
             ChildSpec(id="issuers", start=issuers),
             ChildSpec(id="keys", start=partial(self._access.keys.run, self._on_event)),
             ChildSpec(id="grants", start=grants),
+            ChildSpec(id="pins", start=self._pins.run),
             ChildSpec.for_supervisor(self._supervisor),
             ChildSpec.for_supervisor(self.multiplexer.parking.supervisor),
             ChildSpec.for_supervisor(self.sessions.supervisor),
@@ -326,6 +331,7 @@ class Gateway:
             credentials=credentials,
             shutdown=stop_seconds(settings.timeouts),
             starts=self.starts if runs_program(settings) else None,
+            pins=self._pins.of(settings.name),
         )
         supervisor = supervise(settings.name, backend, credentials)
         self._backends.setdefault(settings.name, backend)

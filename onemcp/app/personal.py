@@ -23,6 +23,7 @@ from onemcp.backend import (
     redactor_for,
 )
 from onemcp.backend.setup import Connect
+from onemcp.pinning import Pins
 from onemcp.supervision import ChildSpec, Strategy, Supervisor
 
 from .connecting import stop_seconds
@@ -42,6 +43,7 @@ class PersonalBackends:
         observer: Whom to tell of changes.
         identity: Who onemcp is towards backends.
         logins: Where the logins of users are, or None where there is nowhere to keep them.
+        pins: Returns what was approved of a backend.
         environ: The environment, with the secrets in it.
         login_url: Tells where users can log in at a backend, if there is a page for it.
         on_event: Takes what happens.
@@ -51,6 +53,7 @@ class PersonalBackends:
     observer: BackendObserver
     identity: Identity
     logins: LoginPlace | None
+    pins: Callable[[str], Pins]
     environ: Mapping[str, str] = attrs.field(repr=False)
     login_url: Callable[[str], str | None]
     on_event: Hook
@@ -115,6 +118,7 @@ class PersonalBackends:
             "identity": self.identity,
             "on_event": on_event,
             "shutdown": stop_seconds(settings.timeouts),
+            "pins": self.pins(settings.name),
         }
 
 

@@ -16,6 +16,7 @@ from onemcp import config, demo
 from onemcp.auth import KeyStore, load_or_create_keys, new_token
 from onemcp.auth.server import AUDIT_FILE, Audited, LoginCode, is_loopback
 from onemcp.config import Configuration
+from onemcp.pinning import PinStore
 from onemcp.state import StateUnwritable
 from onemcp.systemd import inherited_listener
 
@@ -89,7 +90,7 @@ def demo_configuration() -> Configuration:
     transport = config.StdioTransport(
         command=program, args=tuple(arguments), env=demo.environment()
     )
-    return Configuration(backends=(config.Backend(name="demo", transport=transport),))
+    return Configuration(backends=(config.Backend(name="demo", transport=transport, pin="off"),))
 
 
 async def serve(
@@ -192,6 +193,7 @@ def bridge_configuration(url: str, token: str | None, socket: Path | None = None
     backend = config.Backend(
         name=INSTANCE,
         prefix="",
+        pin="off",  # which the instance sees to
         transport=config.HttpTransport(url=url, headers=headers, socket=socket),
         timeouts=config.Timeouts(call=BRIDGED_CALL_SECONDS),
         restart=config.Restart(intensity=1000, backoff=config.Backoff(maximum=BRIDGE_RETRY)),
@@ -272,8 +274,9 @@ def _access(environ: Mapping[str, str], **options: Any) -> Access:
 async def _logins_only(
     configuration: Configuration, environ: Mapping[str, str], on_event: EventHook
 ) -> Durable:
-    """Return what ends with the process but for the logins at backends, where any wants one."""
-    ephemeral, directory = Durable.ephemeral(), config.state_directory(environ)
+    """Return what ends with the process but for pins, and logins where a backend wants one."""
+    directory = config.state_directory(environ)
+    ephemeral = attrs.evolve(Durable.ephemeral(), pins=PinStore(directory))
     if all(isinstance(each.transport, config.StdioTransport) for each in configuration.backends):
         return ephemeral
     try:

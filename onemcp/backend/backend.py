@@ -17,6 +17,7 @@ import attrs
 import trio
 
 from onemcp import config
+from onemcp.pinning import Pins
 from onemcp.protocol.errors import Overloaded
 from onemcp.protocol.jsonrpc import Notification
 from onemcp.protocol.methods import (
@@ -24,6 +25,7 @@ from onemcp.protocol.methods import (
     RESOURCE_UPDATED,
     TASK_CHANGED,
     TASK_STATUS,
+    Catalogue,
 )
 
 from .call import Call, Caller
@@ -73,6 +75,7 @@ class Backend:
         errands: What it is asked on nobody's behalf.
         pool: Its instances.
         starter: Starts its first instance.
+        pins: What was approved of its tools and prompts, if that is known.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Backend:
         credentials: Credentials | None = None,
         shutdown: float = SHUTDOWN,
         starts: StartQueue | None = None,
+        pins: Pins | None = None,
     ) -> None:
         """Describe a backend; `serve` brings it up.
 
@@ -98,12 +102,14 @@ class Backend:
             credentials: How onemcp logs in at it, if it does.
             shutdown: How long an instance of it may take to stop, in seconds.
             starts: Where its starts wait for their turns; by default they don't wait.
+            pins: What was approved of its tools and prompts.
         """
         self.config = config
         self.server: ServerDescription | None = None
         self.standing = Standing(config.name)
         self.upstream = Upstream(identity.caller, self._on_notification)
         self.errands = Errands()
+        self.pins = pins
         self._on_event = on_event
         self._connect = connect
         self._observer = observer
@@ -114,6 +120,7 @@ class Backend:
             hears_of=self.upstream.hears_of,
             on_fetched=lambda: self._observer.changed(self),
             on_event=on_event,
+            pins=pins,
         )
         self._credentials = credentials
         self.starter = Starter(starts or StartQueue(), required=config.required)
@@ -143,6 +150,10 @@ class Backend:
     def listings(self) -> Listings:
         """What the backend listed last."""
         return self._keeper.listings
+
+    def why_withheld(self, catalogue: Catalogue, name: str) -> str | None:
+        """Tell why something that it lists is kept from clients; None for what isn't."""
+        return self._keeper.why_withheld(catalogue, name)
 
     @property
     def is_up(self) -> bool:
@@ -385,6 +396,8 @@ class Backend:
 
     def _down(self, reason: ConnectionLost | None) -> None:
         self.pool.set_primary(None)
+        if reason is None:
+            self._keeper.end()
         if reason is not None:
             self.standing.go_down(reason.reason, needs_login=isinstance(reason, LoginRequired))
             self._on_event(BackendDown(self.name, reason.reason, reason.detail))

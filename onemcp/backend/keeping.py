@@ -17,6 +17,7 @@ import attrs
 import trio
 
 from onemcp import config
+from onemcp.pinning import PINNED, Pins
 from onemcp.protocol.errors import ProtocolError
 from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.methods import CATALOGUES, TOOLS, Catalogue
@@ -69,6 +70,7 @@ class Keeper:
         hears_of: Callable[[Catalogue], bool],
         on_fetched: Callable[[], object],
         on_event: Callable[[BackendEvent], object],
+        pins: Pins | None = None,
     ) -> None:
         """Know of nothing yet.
 
@@ -78,6 +80,7 @@ class Keeper:
             hears_of: Tells whether a modern backend has agreed to announce changes of a list.
             on_fetched: Told when a list has been fetched again.
             on_event: Takes what goes wrong.
+            pins: What was approved of it; by default all that it lists is taken as it is.
         """
         self.listings: Listings = catalogues.NOTHING
         self._settings = settings
@@ -88,6 +91,10 @@ class Keeper:
         self._turns = {catalogue: _Turn() for catalogue in CATALOGUES}
         self._failures: Counter[Catalogue] = Counter()
         self._told: dict[Catalogue, set[Fault]] = {}
+        self._review = None
+        if pins is not None and settings.pin != "off":
+            withholds = settings.pin == "enforce"
+            self._review = pins.review(withholds=withholds, on_approved=self._relist)
 
     def mirrored(self, tool: str) -> tuple[MirroredParameter, ...]:
         """Return which parameters of a tool are repeated in HTTP headers."""
@@ -96,9 +103,19 @@ class Keeper:
                 return item.mirrored
         return ()
 
+    def why_withheld(self, catalogue: Catalogue, name: str) -> str | None:
+        """Tell why something that is listed is kept from clients; None for what isn't."""
+        return None if self._review is None else self._review.reason(catalogue.key, name)
+
     def forget(self) -> None:
         """List nothing any more."""
         self.listings = catalogues.NOTHING
+        self.end()
+
+    def end(self) -> None:
+        """Take note that what is listed is looked at no more."""
+        if self._review is not None:
+            self._review.forget()
 
     def begin(self) -> None:
         """Take note of a new connection, on which nothing has been announced or has failed."""
@@ -112,6 +129,11 @@ class Keeper:
         for catalogue in CATALOGUES:
             if catalogue.changed == method:
                 self._turns[catalogue].due.set()
+
+    def _relist(self) -> None:
+        """Have what is pinned listed again: something has been approved."""
+        for catalogue in PINNED:
+            self._turns[catalogue].due.set()
 
     async def relist_tools(self) -> None:
         """Have the tools listed again, and wait until they have been.
@@ -194,7 +216,7 @@ class Keeper:
                     on_rejected=lambda item, why: faults.append(ItemRejected(name, item, why)),
                     mirrors=over_http and server.era is Era.MODERN,
                 )
-            found[catalogue] = listing
+            found[catalogue] = listing = await self._reviewed(catalogue, listing)
             faults += [
                 ToolWithheld(name, item.identity, item.fault)
                 for item in listing.items
@@ -206,6 +228,15 @@ class Keeper:
             self._failed(connection, catalogue, str(error))
         except trio.TooSlowError:
             self._failed(connection, catalogue, f"it was not answered within {timeout:g} s")
+
+    async def _reviewed(self, catalogue: Catalogue, listing: Listing) -> Listing:
+        """Leave out what is not as it was approved, where that is withheld."""
+        if self._review is None or catalogue not in PINNED:
+            return listing
+        listed = {item.identity: item.definition for item in listing.items}
+        withheld = await self._review.withheld(catalogue.key, listed)
+        items = tuple(item for item in listing.items if item.identity not in withheld)
+        return attrs.evolve(listing, items=items) if withheld else listing
 
     def _tell(self, catalogue: Catalogue, faults: Sequence[Fault]) -> None:
         """Tell what is wrong with a list, but for what was so the last time too."""

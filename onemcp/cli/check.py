@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import click
 
 from onemcp import config
 from onemcp.cli.failures import ExitCode
+from onemcp.pinning import PinStore
+from onemcp.state import StateError
 
 
 @click.command()
@@ -21,7 +24,8 @@ from onemcp.cli.failures import ExitCode
 def command(ctx: click.Context, file: Path | None, *, as_json: bool) -> None:
     """Check a configuration FILE: the one that `run` would use, if none is given.
 
-    Tells everything that is wrong with it, by line and column, and ends with exit code 1.
+    Tells everything that is wrong with it, by line and column, and ends with exit code 1; so it
+    does where pins are enforced and what was approved can't be read.
     """
     path = config.find(file, Path.cwd(), os.environ)
     if path is None:
@@ -32,7 +36,11 @@ def command(ctx: click.Context, file: Path | None, *, as_json: bool) -> None:
     except config.ConfigurationError as error:
         click.echo(_problems_json(path, error) if as_json else _problems(error))
         ctx.exit(ExitCode.FAILED)
-    click.echo(_summary_json(path, configuration) if as_json else _summary(path, configuration))
+    unreadable = _unreadable_pins(configuration)
+    summary = _summary_json if as_json else _summary
+    click.echo(summary(path, configuration, unreadable))
+    if any(each.pin == "enforce" for each in configuration.backends if each.name in unreadable):
+        ctx.exit(ExitCode.FAILED)
 
 
 def _check_accounts(configuration: config.Configuration) -> None:
@@ -47,6 +55,19 @@ def _check_accounts(configuration: config.Configuration) -> None:
         check_policy(configuration)
 
 
+def _unreadable_pins(configuration: config.Configuration) -> dict[str, str]:
+    """Return whose approved tools can't be read, and why."""
+    store = PinStore(config.state_directory(os.environ))
+    found: dict[str, str] = {}
+    for backend in configuration.backends:
+        try:
+            if backend.pin != "off":
+                store.load(backend.name)
+        except StateError as error:
+            found[backend.name] = str(error)
+    return found
+
+
 def _problems(error: config.ConfigurationError) -> str:
     count = len(error.problems)
     return f"{error}\n{count} problem{'s' * (count != 1)}"
@@ -57,7 +78,7 @@ def _problems_json(path: Path, error: config.ConfigurationError) -> str:
     return _dump({"ok": False, "file": str(path), "problems": problems})
 
 
-def _summary(path: Path, configuration: config.Configuration) -> str:
+def _summary(path: Path, configuration: config.Configuration, unreadable: Mapping[str, str]) -> str:
     server = configuration.server
     lines = [
         f"ok: {path}",
@@ -65,11 +86,17 @@ def _summary(path: Path, configuration: config.Configuration) -> str:
     ]
     for backend in configuration.backends:
         kind = "HTTP" if isinstance(backend.transport, config.HttpTransport) else "stdio"
-        lines.append(f"  backend {backend.name}: {kind}{'' if backend.enabled else ', disabled'}")
+        pin = "" if backend.pin == "report" else f", pin {backend.pin}"
+        disabled = "" if backend.enabled else ", disabled"
+        lines.append(f"  backend {backend.name}: {kind}{pin}{disabled}")
+        if backend.name in unreadable:
+            lines.append(f"    what was approved is not known: {unreadable[backend.name]}")
     return "\n".join(lines)
 
 
-def _summary_json(path: Path, configuration: config.Configuration) -> str:
+def _summary_json(
+    path: Path, configuration: config.Configuration, unreadable: Mapping[str, str]
+) -> str:
     server = configuration.server
     summary = {
         "ok": True,
@@ -78,7 +105,9 @@ def _summary_json(path: Path, configuration: config.Configuration) -> str:
         "port": server.port,
         "auth": configuration.auth.mode,
         "backends": [
-            {"name": backend.name, "enabled": backend.enabled} for backend in configuration.backends
+            {"name": backend.name, "enabled": backend.enabled, "pin": backend.pin}
+            | ({"pinsProblem": unreadable[backend.name]} if backend.name in unreadable else {})
+            for backend in configuration.backends
         ],
     }
     return _dump(summary)

@@ -48,6 +48,18 @@ def prompts(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[Com
     return _listed(ctx, incomplete, "prompts/list", "prompts")
 
 
+def unapproved(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of what waits for approval of the backend that has been named."""
+    given = ctx.params
+    try:
+        with instance.reached(given.get("socket"), given.get("config_path"), PATIENCE) as running:
+            changes = running.ask(f"/backends/{given['backend']}/pins")["changes"]
+    except click.ClickException:
+        return []
+    told = [{"name": each["name"], "state": each["change"]} for each in changes]
+    return list(_items(told, incomplete))
+
+
 def _listed(
     ctx: click.Context, incomplete: str, method: str | None, key: str
 ) -> list[CompletionItem]:

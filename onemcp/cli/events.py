@@ -61,6 +61,7 @@ from onemcp.multiplexer import (
     UnmatchedPattern,
 )
 from onemcp.otlp import SpansLost, TelemetryDelivered, TelemetryUndelivered
+from onemcp.pinning import DefinitionChanged, DefinitionsPinned, PinsUnusable
 from onemcp.telemetry import LogEvents
 
 if TYPE_CHECKING:
@@ -128,9 +129,7 @@ def _register_backends(log: LogEvents) -> None:
     log.register(BackendReady, "info")
     log.register(BackendDown, "warning")
     log.register(BackendStderr, "info")
-    log.register(ItemRejected, "warning")
-    log.register(ToolWithheld, "warning", "Modern clients over HTTP don't get to see the tool")
-    log.register(ListFailed, "warning")
+    _register_lists(log)
     log.register(InstanceReady, "debug")
     log.register(InstanceLost, "warning")
     log.register(InstanceRetired, "debug")
@@ -154,6 +153,17 @@ def _register_telemetry(log: LogEvents) -> None:
 def _of_interactive(event: InteractiveFound) -> LogLevel:
     # Where it is not certain, a question was refused.
     return "info" if event.certain else "warning"
+
+
+def _register_lists(log: LogEvents) -> None:
+    log.register(ItemRejected, "warning")
+    log.register(ToolWithheld, "warning", "Modern clients over HTTP don't get to see the tool")
+    log.register(ListFailed, "warning")
+    log.register(DefinitionsPinned, "debug")
+    log.register(
+        DefinitionChanged, "warning", "It is not as it was approved: `onemcp approve` shows how"
+    )
+    log.register(PinsUnusable, "error", "What was approved is not known")
 
 
 def _of_conflicts(event: ConflictsChanged) -> LogLevel:

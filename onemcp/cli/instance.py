@@ -75,13 +75,17 @@ class Instance:
         """
         return self._answer("GET", path, params=query, timeout=self.patience or SECONDS)
 
-    def tell(self, path: str) -> Any:
+    def tell(self, path: str, body: Any = None) -> Any:
         """Have something done, and return what came of it; takes as long as it takes.
+
+        Args:
+            path: What.
+            body: What there is to say of it, if anything, as JSON has it.
 
         Raises:
             Failure: It refuses, or is not there any more.
         """
-        return self._answer("POST", path, timeout=self.patience)
+        return self._answer("POST", path, json=body, timeout=self.patience)
 
     def follow(self, path: str, **query: str | int) -> Iterator[dict[str, Any]]:
         """Yield events as they happen, until onemcp ends.

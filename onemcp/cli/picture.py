@@ -113,6 +113,8 @@ def _facts(backend: Mapping[str, Any]) -> Iterator[str]:
     for name in COUNTED:
         if backend.get(name):
             yield f"{backend[name]} {name if backend[name] > 1 else name.removesuffix('s')}"
+    if "unapproved" in backend:
+        yield f"{backend['unapproved']} to approve"
     for number, text in ((backend["inFlight"], "in flight"), (backend["restarts"], "restarts")):
         if number:
             yield f"{number} {text}"

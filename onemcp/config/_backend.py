@@ -24,6 +24,9 @@ Protocol: TypeAlias = Literal[
 ]
 
 
+Pin: TypeAlias = Literal["off", "report", "enforce"]
+
+
 @attrs.frozen(kw_only=True)
 class Timeouts:
     """How long one backend may take, in seconds.
@@ -108,6 +111,7 @@ class Backend:
         limits: What it may use.
         interactive: Whether its calls ask their clients something; None to find out.
         instances: How many instances there may be for those that do.
+        pin: What becomes of tools and prompts that don't look as they did when they were approved.
         tags: Words by which views select it.
         tools: Which of its tools clients see, by its own names.
         prompts: Which of its prompts.
@@ -129,6 +133,7 @@ class Backend:
     limits: BackendLimits = attrs.field(factory=BackendLimits)
     interactive: bool | None = None
     instances: Instances = attrs.field(factory=Instances)
+    pin: Pin = attrs.field(default="report", validator=rules.one_of(get_args(Pin)))
     tags: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
     tools: Patterns = attrs.field(factory=Patterns)
     prompts: Patterns = attrs.field(factory=Patterns)

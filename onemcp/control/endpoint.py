@@ -10,6 +10,8 @@ request                                      answer
 ``GET /control/backends/NAME``               one of them
 ``GET /control/backends/NAME/logs``          its last events; ``?lines=N``, ``?follow=1``
 ``POST /control/backends/NAME/ACTION``       ``restart``, ``stop`` or ``start`` it
+``GET /control/backends/NAME/pins``          what of it is not as it was approved
+``POST /control/backends/NAME/approve``      approve it: ``{"items": [{"kind", "name", "sha256"}]}``
 ``POST /control/reload``                     read the configuration file now
 ``POST /control/page``                       a link to the status page; on the control socket only
 ``GET /control/events``                      events as they happen; ``?backend=NAME``
@@ -27,7 +29,15 @@ import trio
 
 from onemcp.auth import Principal
 from onemcp.frontend import OWNER
-from onemcp.frontend.asgi import Scope, Wire, respond, send_part, start_stream
+from onemcp.frontend.asgi import (
+    HttpRefusal,
+    Scope,
+    Wire,
+    read_body,
+    respond,
+    send_part,
+    start_stream,
+)
 from onemcp.frontend.wellknown import CONTROL
 
 from .errors import NO_SUCH_PATH, ControlError
@@ -47,6 +57,9 @@ that it counts makes events."""
 
 STATUS_PAUSE: Final = 0.1
 """For so many seconds events are gathered, before the status after them is told."""
+
+MAX_BODY: Final = 16 * 1024 * 1024
+"""How large the body of a request may be, in bytes."""
 
 KEEP_ALIVE: Final = 15.0
 """How often a silent stream says that it is alive, in seconds."""
@@ -96,14 +109,8 @@ class Endpoint:
                 await self._follow(wire, name, self.control.logs(name, query.number("lines")))
             case "GET", _:
                 await _answer(wire, self._told(parts, query))
-            case "POST", ["page"]:
-                await _answer(wire, self._new_link(scope))
-            case "POST", ["reload"]:
-                await _answer(wire, await self.control.reload(by))
-            case "POST", ["backends", name, action] if action in ACTIONS:
-                await _answer(wire, await self.control.act(Action(action), name, by))
             case "POST", _:
-                raise _unknown(path)
+                await _answer(wire, await self._done(parts, scope, wire, by))
             case method, _:
                 raise ControlError(405, "method", f"{method} is not served here")
 
@@ -117,8 +124,22 @@ class Endpoint:
                 return self.control.backends()
             case ["backends", name]:
                 return self.control.backend(name)
+            case ["backends", name, "pins"]:
+                return self.control.pins(name)
             case ["backends", name, "logs"]:
                 return self.control.logs(name, query.number("lines"))
+        raise _unknown("/".join(parts))
+
+    async def _done(self, parts: list[str], scope: Scope, wire: Wire, by: str) -> Any:
+        match parts:
+            case ["page"]:
+                return self._new_link(scope)
+            case ["reload"]:
+                return await self.control.reload(by)
+            case ["backends", name, "approve"]:
+                return await self.control.approve(name, await _body(scope, wire), by)
+            case ["backends", name, action] if action in ACTIONS:
+                return await self.control.act(Action(action), name, by)
         raise _unknown("/".join(parts))
 
     def _new_link(self, scope: Scope) -> dict[str, Any]:
@@ -171,6 +192,15 @@ def _event(entry: Entry) -> bytes:
 
 async def _answer(wire: Wire, body: Any, status: int = 200) -> None:
     await respond(wire.send, status, msgspec.json.encode(body), _HEADERS)
+
+
+async def _body(scope: Scope, wire: Wire) -> bytes:
+    if wire.whole_body is not None:
+        return wire.whole_body
+    try:
+        return await read_body(scope["headers"], wire.receive, MAX_BODY)
+    except HttpRefusal as error:
+        raise ControlError(413, "too_large", f"the body has more than {MAX_BODY} bytes") from error
 
 
 def _unknown(path: str) -> ControlError:

@@ -20,12 +20,18 @@ from onemcp.frontend import Sessions
 from onemcp.multiplexer import Multiplexer
 from onemcp.supervision import SupervisionError, TreeSnapshot
 
-from . import state
+from . import approval, state
 from .errors import ControlError, is_disabled, unknown_backend
 from .events import OperatorActed
 from .journal import Entry, Journal, Listener
 
 NAME: Final = "onemcp"
+
+APPROVAL: Final = 30.0
+"""How long it may take to write down an approval, in seconds."""
+
+MOST_SAID: Final = 1000
+"""How much is written down of what has been approved, in characters."""
 
 
 class Action(StrEnum):
@@ -196,6 +202,41 @@ class Control:
         finally:
             self.on_event(OperatorActed(action.value, by, name, outcome))
         return told
+
+    def pins(self, name: str) -> dict[str, Any]:
+        """Tell what of a backend's tools and prompts is not as it was approved.
+
+        Raises:
+            ControlError: There is none of the name.
+        """
+        settings = self._settings(name)
+        backend = self._running(name)
+        pins = None if backend is None else backend.pins
+        return approval.told(settings, pins)
+
+    async def approve(self, name: str, wanted: bytes, by: str) -> dict[str, Any]:
+        """Approve tools and prompts as they are; tell what has been approved.
+
+        Args:
+            name: The backend.
+            wanted: Which, and how they were shown: see `approval.read`.
+            by: Who asks for it.
+
+        Raises:
+            ControlError: There is none of the name, or it can't be done now.
+        """
+        backend = self._running(self._settings(name).name)
+        if backend is None or backend.pins is None:
+            raise is_disabled(name)
+        chosen = approval.read(wanted)
+        outcome = "refused"
+        try:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + APPROVAL):
+                approved = await approval.carry_out(backend.pins, chosen)
+            outcome = ", ".join(each["name"] for each in approved)[:MOST_SAID] or "nothing"
+        finally:
+            self.on_event(OperatorActed("approve", by, name, outcome))
+        return {"backend": name, "approved": approved}
 
     async def reload(self, by: str) -> dict[str, Any]:
         """Read the configuration file now, and put it in force if it is good.

@@ -70,6 +70,8 @@ def backend_of(
         "retryIn": None if connection is None else _until(connection, at),
         "failure": None if backend.failure is None else scrub(backend.failure),
     }
+    if backend.pins is not None and backend.pins.changes:
+        told["unapproved"] = len(backend.pins.changes)
     if backend.server is not None and backend.is_up:
         told["revision"] = backend.server.revision
         told |= {kind.key: len(listing.items) for kind, listing in backend.listings.items()}

@@ -147,6 +147,7 @@ class BackendHealth:
         restarts: How often it was restarted by itself.
         seconds: How long its connection has been in its present state, in seconds.
         retry_in: When it is started again, in seconds from now; None where that is not planned.
+        unapproved: How many of its tools and prompts don't look as they did when approved.
     """
 
     name: str
@@ -162,6 +163,7 @@ class BackendHealth:
     restarts: int
     seconds: float
     retry_in: float | None
+    unapproved: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -259,6 +261,7 @@ def _backend(
         instances=len(backend.pool),
         restarts=0 if connection is None else connection.restarts,
         seconds=0.0 if connection is None else at - connection.since,
+        unapproved=0 if backend.pins is None else len(backend.pins.changes),
         retry_in=None if next_attempt is None else max(0.0, next_attempt - at),
     )
 

@@ -139,6 +139,11 @@ def _of_backends(backends: Sequence[BackendHealth]) -> Iterator[Family]:
         is_counter=True,
     )
     yield family(
+        "onemcp_backend_unapproved_definitions",
+        "Tools and prompts of the backend that don't look as they did when they were approved.",
+        {each.name: each.unapproved for each in backends},
+    )
+    yield family(
         "onemcp_backend_backoff_seconds",
         "How long until the backend is started again; 0 where that is not planned.",
         {each.name: each.retry_in or 0.0 for each in backends},

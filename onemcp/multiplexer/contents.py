@@ -238,6 +238,7 @@ class Contents:
         if route is None:
             self.check_offered(kind.capability, method)
             self._check_up(kind, name)
+            self._check_approved(kind, name)
             raise InvalidParams(f"Unknown {kind.key.removesuffix('s')}: {name[:200]}")
         return route
 
@@ -359,6 +360,18 @@ class Contents:
                 raise BackendUnavailable(
                     f"nothing is known of {name[:200]!r}, because backend {backend.name!r} "
                     f"is not up: {backend.failure or 'starting'}"
+                )
+
+    def _check_approved(self, kind: Catalogue, name: str) -> None:
+        """Make sure that a name is not one of what is withheld until it is approved."""
+        for backend in self.backends:
+            prefix = self._source(backend).prefix
+            own = name.removeprefix(prefix)
+            reason = backend.why_withheld(kind, own) if name.startswith(prefix) else None
+            if reason and self._selected.covers(Candidate(backend.name, kind, own, None)):
+                raise InvalidParams(
+                    f"{kind.key.removesuffix('s')} {name[:200]!r} is withheld, for {reason}: an "
+                    f"operator can look at it with `onemcp approve {backend.name}`"
                 )
 
     def _all_sources(self) -> list[Source]:

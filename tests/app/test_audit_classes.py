@@ -30,6 +30,7 @@ from onemcp.auth.server import (
 )
 from onemcp.config import ConfigurationRejected, Problem, differences
 from onemcp.frontend import OAuth, RequestDenied, TokenAccepted, Wire
+from onemcp.pinning import DefinitionChanged
 from onemcp.supervision import ReloadReport
 from onemcp.web import Pages
 from tests.auth.server.conftest import ADDRESS, ISSUER, World
@@ -182,6 +183,7 @@ EVENTS: Final[dict[What, object]] = {
     What.CONFIGURATION: ReloadApplied(NEW, ReloadReport(), differences(OLD, NEW)),
     What.CONFIGURATION_REFUSED: ConfigurationRejected((PROBLEM, PROBLEM)),
     What.KEYS: KeysRotated("kid-1"),
+    What.DEFINITION: DefinitionChanged("b", "tools", "send", "changed", withheld=True),
     What.BACKEND_LOGIN: Audited(what=What.BACKEND_LOGIN, address=ADDRESS, by="ada"),
     What.BACKEND_LOGIN_REFUSED: Audited(what=What.BACKEND_LOGIN_REFUSED, reason="why"),
     What.BACKEND_LOGOUT: Audited(what=What.BACKEND_LOGOUT, subject="ada", how="b"),
@@ -242,6 +244,12 @@ def test_what_the_gateway_does_is_one_line(what: What, written):
             "issuer": "onemcp",
         },
         What.ACCESS_REFUSED: {"address": ADDRESS, "resource": "/mcp", "reason": "expired"},
+        What.DEFINITION: {
+            "backend": "b",
+            "resource": "tools/send",
+            "how": "changed",
+            "outcome": "withheld",
+        },
         What.SCOPE_REFUSED: {
             "address": ADDRESS,
             "client": "app",

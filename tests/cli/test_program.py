@@ -137,7 +137,10 @@ def test_check_tells_what_a_good_file_says(onemcp, home):
         "host": "127.0.0.1",
         "port": 8722,
         "auth": "local",
-        "backends": [{"name": "a", "enabled": True}, {"name": "b", "enabled": False}],
+        "backends": [
+            {"name": "a", "enabled": True, "pin": "report"},
+            {"name": "b", "enabled": False, "pin": "report"},
+        ],
     }
 
 

@@ -33,6 +33,7 @@ class What(enum.StrEnum):
     KEYS = "signing keys changed"
     CONFIGURATION = "configuration changed"
     CONFIGURATION_REFUSED = "configuration refused"
+    DEFINITION = "definition changed"
 
 
 @attrs.frozen(kw_only=True)
