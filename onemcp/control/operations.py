@@ -151,7 +151,9 @@ class Control:
         Raises:
             ControlError: There is none of the name.
         """
-        return self._backend(self._settings(name), self.gateway.snapshot())
+        settings, tree = self._settings(name), self.gateway.snapshot()
+        child = state.supervisors_of(tree).get(name)
+        return state.backend_of(settings, self._running(name), child, tree.at)
 
     def logs(self, name: str, count: int) -> list[Entry]:
         """Return the last events of a backend: what its program has written, and what became of it.
@@ -276,10 +278,11 @@ class Control:
         return [] if problem is None else [attrs.asdict(each) for each in problem.problems]
 
     def _backends(self, tree: TreeSnapshot) -> list[dict[str, Any]]:
-        return [self._backend(each, tree) for each in self._all()]
-
-    def _backend(self, settings: config.Backend, tree: TreeSnapshot) -> dict[str, Any]:
-        return state.backend_of(settings, self._running(settings.name), tree)
+        children = state.supervisors_of(tree)
+        return [
+            state.backend_of(each, self._running(each.name), children.get(each.name), tree.at)
+            for each in self._all()
+        ]
 
     def _running(self, name: str) -> Backend | None:
         return self.gateway.multiplexer.backends.get(name)

@@ -47,20 +47,20 @@ def _until(child: ChildSnapshot, at: float) -> float | None:
 
 
 def backend_of(
-    settings: config.Backend, backend: Backend | None, tree: TreeSnapshot
+    settings: config.Backend, backend: Backend | None, child: ChildSnapshot | None, at: float
 ) -> dict[str, Any]:
     """Return one backend.
 
     Args:
         settings: How it is configured.
         backend: The backend itself; None where it is disabled.
-        tree: The whole tree.
+        child: Its supervisor; None where it has none.
+        at: When that was looked at.
     """
     told: dict[str, Any] = {"name": settings.name, "transport": _transport(settings)}
-    child = next((each for each in _children(tree) if each.id == settings.name), None)
     if backend is None or child is None:
         return told | {"state": "disabled"}
-    at, connection = tree.at, _connection(child)
+    connection = _connection(child)
     told |= {
         "state": _state(backend, child, connection),
         "for": round(max(0.0, at - (connection or child).since), 3),
@@ -76,6 +76,14 @@ def backend_of(
         told["revision"] = backend.server.revision
         told |= {kind.key: len(listing.items) for kind, listing in backend.listings.items()}
     return {name: value for name, value in told.items() if value is not None}
+
+
+def supervisors_of(tree: TreeSnapshot) -> dict[str, ChildSnapshot]:
+    """Return the supervisors of backends in a tree by their names; of two, the current one."""
+    found: dict[str, ChildSnapshot] = {}
+    for child in _children(tree):
+        found.setdefault(child.id, child)
+    return found
 
 
 def _children(tree: TreeSnapshot) -> Iterator[ChildSnapshot]:

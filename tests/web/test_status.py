@@ -67,7 +67,7 @@ class Browser:
         return answer
 
     async def get(self, path: str = "", **query: str) -> httpx.Response:
-        return await self.client.get(self.home + path, params=query)
+        return await self.client.get(self.home + path, params=query or None)
 
     async def shown(self, path: str = "", **query: str) -> str:
         answer = await self.get(path, **query)
@@ -172,7 +172,7 @@ async def test_strangers_learn_nothing(browser: Browser):
     await browser.come_in()
     names = [browser.home.rstrip("/").rpartition("/")[2], "nobody"]
     async with httpx.AsyncClient(trust_env=False, base_url=browser.origin) as stranger:
-        for path in ("", "events", "tools", "tool?name=demo__add", "backends/demo"):
+        for path in ("", "events", "tools", "tool?name=demo__add", "backend?name=demo"):
             told = [await stranger.get(f"/status/{name}/{path}") for name in names]
             assert [each.status_code for each in told] == [303, 303]
             assert [each.headers["location"] for each in told] == ["/status", "/status"]
@@ -217,9 +217,9 @@ async def test_everything_is_shown(browser: Browser):
         assert told in text
     assert str(browser.world.folder / "onemcp.json") in text
     assert "backend ready" in text
-    backend = await browser.shown("backends/broken")
+    backend = await browser.shown("backend", name="broken")
     assert "backend down" in backend
-    for path in ("backends/zzz", "nothing", "tool?name=zzz", "act"):
+    for path in ("backend?name=zzz", "nothing", "tool?name=zzz", "act"):
         assert (await browser.get(path)).status_code == 404
 
 
@@ -238,7 +238,7 @@ async def test_operators_act(browser: Browser):
     await browser.come_in()
     assert await browser.do("stop demo") == (200, "demo has been stopped. It is stopped now.")
     assert await browser.world.state("demo") == "stopped"
-    assert "Start" in await browser.shown("backends/demo")
+    assert "Start" in await browser.shown("backend", name="demo")
     assert (await browser.post("act", do="start demo")).headers["location"] in browser.home
     assert await browser.world.state("demo") == "up"
     assert await browser.do("restart dmeo") == (

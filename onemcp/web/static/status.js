@@ -48,9 +48,6 @@ function replace(id, html) {
     const focused = part.contains(document.activeElement) ? document.activeElement : null;
     const busy = new Set(Array.from(part.querySelectorAll('[aria-disabled]'), (each) => each.id));
     part.innerHTML = html;
-    for (const link of part.dataset.base ? part.querySelectorAll('a[href]') : []) {
-        link.setAttribute('href', part.dataset.base + link.getAttribute('href'));
-    }
     for (const name of busy) document.getElementById(name)?.setAttribute('aria-disabled', 'true');
     tellTimes(part);
     if (focused === null || part === focused) return;

@@ -122,10 +122,6 @@ class Picture:
         """The names of all backends; where they are others, the page has to be loaded anew."""
         return " ".join(card.name for card in self.cards)
 
-    def card(self, name: str) -> Card | None:
-        """Return a backend, if there is one of the name."""
-        return next((card for card in self.cards if card.name == name), None)
-
 
 def look(page: StatusPage) -> Picture:
     """Look at a gateway."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from onemcp.web._logins import Logins
 
 from . import explorer, wording
 from .page import VISIT, StatusPage, cookie_name
-from .picture import look
+from .picture import Picture, look
 from .visits import Visit
 
 ABOUT: Final = "status"
@@ -51,13 +52,14 @@ class Site:
     def __init__(self, page: StatusPage) -> None:
         """Serve whoever `page` lets in."""
         self._page = page
-        self._parts: dict[str, str] = {}
-        self._looked = -FRESH
+        self._parts: Mapping[str, str] = {}
+        self._looked = -math.inf
         self._looking = trio.Lock()
         self.application = site = QuartTrio("onemcp.web", static_folder=None)
         site.config["PROPAGATE_EXCEPTIONS"] = True  # to the log
         site.jinja_env.filters.update(wording.FILTERS)
-        entrance, views = _Entrance(page), _Views(page)
+        self._templates = site.jinja_env.overlay(enable_async=False)
+        entrance, views = _Entrance(page), _Views(page, self)
         rules: tuple[tuple[str, Callable[..., Awaitable[Response]], str], ...] = (
             (STATUS, entrance.show, "GET"),
             (STATUS, entrance.log_in, "POST"),
@@ -65,7 +67,7 @@ class Site:
             (f"{STATUS}/enter", entrance.enter, "GET"),
             *((f"{STATUS}/{name}", entrance.static, "GET") for name in _STATIC),
             (f"{STATUS}/<visit>/", views.overview, "GET"),
-            (f"{STATUS}/<visit>/backends/<name>", views.backend, "GET"),
+            (f"{STATUS}/<visit>/backend", views.backend, "GET"),
             (f"{STATUS}/<visit>/tools", views.tools, "GET"),
             (f"{STATUS}/<visit>/tool", views.tool, "GET"),
             (f"{STATUS}/<visit>/call", views.call, "POST"),
@@ -77,27 +79,28 @@ class Site:
         site.register_error_handler(HTTPStatus.NOT_FOUND, entrance.not_found)
         site.register_error_handler(HTTPStatus.METHOD_NOT_ALLOWED, entrance.not_found)
 
-    async def parts(self) -> dict[str, str]:
+    async def parts(self) -> Mapping[str, str]:
         """Return what is told live, by the ids that the parts have in the page."""
         async with self._looking:
             if trio.current_time() - self._looked >= FRESH:
+                # To write it takes long where there are many servers, and calls shall not wait.
                 picture = look(self._page)
-                template = self.application.jinja_env.get_template("status/_parts.html")
-                module = await template.make_module_async({"picture": picture})
-                self._parts = {
-                    **{f"{name}-part": await _render(module, name) for name in wording.PARTS},
-                    **{
-                        f"card-{card.name}": str(await module.card(card)).strip()  # type: ignore[attr-defined]
-                        for card in picture.cards
-                    },
-                    "names": picture.names,
-                }
+                self._parts = await trio.to_thread.run_sync(self._write, picture)
                 self._looked = trio.current_time()
         return self._parts
 
+    def look_again(self) -> None:
+        """Let nobody be told what was so before something was done."""
+        self._looked = -math.inf
 
-async def _render(module: Any, name: str) -> str:
-    return str(await getattr(module, name)()).strip()
+    def _write(self, picture: Picture) -> dict[str, str]:
+        template = self._templates.get_template("status/_parts.html")
+        macros: Any = template.make_module({"picture": picture})
+        return {
+            **{f"{name}-part": str(getattr(macros, name)()).strip() for name in wording.PARTS},
+            **{f"card-{card.name}": str(macros.card(card)).strip() for card in picture.cards},
+            "names": picture.names,
+        }
 
 
 class _Pages(Browsing):
@@ -201,21 +204,27 @@ class _Entrance(_Pages):
 class _Views(_Pages):
     """What operators see and do; each request is one of a visit that stands."""
 
+    def __init__(self, page: StatusPage, site: Site) -> None:
+        super().__init__(page)
+        self._site = site
+
     # --- what there is --------------------------------------------------------------------------
 
     async def overview(self, visit: str) -> Response:  # noqa: ARG002  (the address's)
         """Show everything."""
-        return await self._show("overview.html", picture=look(self._status), visit=self._visit)
+        parts = await self._site.parts()
+        instance = self._status.control.instance()
+        return await self._show("overview.html", parts=parts, instance=instance, visit=self._visit)
 
-    async def backend(self, visit: str, name: str) -> Response:  # noqa: ARG002
+    async def backend(self, visit: str) -> Response:  # noqa: ARG002
         """Show one backend and its log."""
-        picture = look(self._status)
-        card = picture.card(name)
+        name = request.args.get("name", "")
+        card = (await self._site.parts()).get(f"card-{name}")
         if card is None:
             return await self._say("Not found", "There is no such server.", HTTPStatus.NOT_FOUND)
         entries = reversed(self._status.control.logs(name, LOGS))
         return await self._show(
-            "backend.html", picture=picture, card=card, entries=entries, visit=self._visit
+            "backend.html", name=name, card=card, entries=entries, visit=self._visit
         )
 
     # --- what is done ---------------------------------------------------------------------------
@@ -230,6 +239,8 @@ class _Views(_Pages):
             said = await self._done(what, name)
         except ControlError as error:
             return await self._outcome(wording.sentence(str(error)), error.status)
+        finally:
+            self._site.look_again()
         return await self._outcome(said, HTTPStatus.OK)
 
     async def _done(self, what: str, name: str) -> str:
