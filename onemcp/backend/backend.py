@@ -46,6 +46,7 @@ from .handshake import EraMemory
 from .instance import Instance
 from .keeping import Keeper
 from .pool import Pool
+from .probe import probe
 from .setup import BackendObserver, Connect, Identity, Setup
 from .standing import STOPPED, Standing
 from .starting import Starter, StartQueue, Turn
@@ -383,6 +384,7 @@ class Backend:
             turn.came_up()
             self._come_up(connection, server, turn.up - turn.began)
             nursery.start_soon(self._keeper.keep_current, connection, server)
+            nursery.start_soon(probe, connection, server, self._caller, self.config.timeouts.idle)
             nursery.start_soon(self.errands.run, connection)
 
     def _come_up(self, connection: Connection, server: ServerDescription, seconds: float) -> None:

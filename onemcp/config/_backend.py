@@ -36,12 +36,14 @@ class Timeouts:
         call: To answer one request.
         stop: To end by itself, before it is terminated.
         probe: To answer the question which era it speaks.
+        idle: Until a legacy one of which nothing is asked is pinged; 0 for never.
     """
 
     start: float = attrs.field(default=30.0, validator=rules.positive)
     call: float = attrs.field(default=300.0, validator=rules.positive)
     stop: float = attrs.field(default=5.0, validator=rules.positive)
     probe: float = attrs.field(default=5.0, validator=rules.positive)
+    idle: float = attrs.field(default=0.0, validator=rules.at_least(0))
 
 
 @attrs.frozen(kw_only=True)
