@@ -5,8 +5,8 @@
 
 case $0 in
     /*) self=$0 ;;
-    */*) self=$PWD/$0 ;;
-    *) self=$(command -v -- "$0") ;;
+    ./*) self=$PWD/${0#./} ;;
+    *) self=$PWD/$0 ;; # the kernel says where in $PATH it was found
 esac
 
 start() { # DIRECTORY ARGUMENTS...: become the program if it is there, is ours, and may be run
