@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -93,9 +93,3 @@ def percentile(values: Sequence[float], share: float) -> float:
 def milliseconds(seconds: float) -> str:
     """Say a duration."""
     return f"{seconds * 1000:,.0f} ms"
-
-
-async def until(holds: Callable[[], bool], *, every: float = 0.05) -> None:
-    """Look again and again: what happens in other processes tells nobody."""
-    while not holds():  # noqa: ASYNC110
-        await trio.sleep(every)

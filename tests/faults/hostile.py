@@ -88,7 +88,8 @@ async def _attack(gateway: Gateway, chance: random.Random) -> None:
     async with stream:
         try:
             with trio.move_on_after(PATIENCE):
-                await stream.send_all(b"".join(_request(gateway, chance) for _ in range(20)))
+                requests = (_request(gateway, chance) for _ in range(PER_CONNECTION))
+                await stream.send_all(b"".join(requests))
                 await stream.receive_some()
         except trio.BrokenResourceError:
             pass  # refused, as it should be

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import shutil
@@ -15,9 +16,10 @@ from typing import Any
 
 import trio
 
-from tests.faults.figures import Figure, Tally, milliseconds, until
+from tests.faults.figures import Figure, Tally, milliseconds
 from tests.faults.gateways import Gateway, Kind, backend, running
 from tests.faults.wire import INITIALIZE
+from tests.support.eventually import eventually
 from tests.support.process_tree import alive
 
 LIVELY = {"restart": {"intensity": 1000, "backoff": {"initial": 0.01, "maximum": 0.1}}}
@@ -97,7 +99,12 @@ async def under_random_kills(kind: Kind, share: float) -> Figure:
         chance = random.Random("kills")  # noqa: S311 - to be repeated
         while True:
             goal = tally.outcomes.total() + chance.randint(20, 60)
-            await until(lambda goal=goal: tally.outcomes.total() >= goal, every=0.001)
+            await eventually(
+                lambda goal=goal: tally.outcomes.total() >= goal,
+                "calls go on",
+                poll=0.001,
+                patience=math.inf,
+            )
             kill(gateway, chance.choice(labels))
 
     servers = {label: lively(kind, label) for label in labels}
@@ -125,7 +132,7 @@ async def left_behind(kind: Kind, share: float) -> Figure:
         family = gateway.family()
         gateway.kill()
         with trio.move_on_after(GONE):
-            await until(lambda: not any(map(alive, family)))
+            await eventually(lambda: not any(map(alive, family)), "nothing is left")
         left = sum(map(alive, gateway.family() | family))
     return Figure(
         f"processes left {GONE:.0f} s after kill -9 of the gateway, backends wrapped",
