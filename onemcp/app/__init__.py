@@ -34,6 +34,7 @@ from .serving import (
     serve,
     serve_stdio,
 )
+from .transcript import BodiesLogged, MessageSeen
 
 __all__ = [
     "NAME",
@@ -42,6 +43,7 @@ __all__ = [
     "AddressChanged",
     "AddressRefused",
     "AnybodyMayCall",
+    "BodiesLogged",
     "Durable",
     "EventHook",
     "Gateway",
@@ -52,6 +54,7 @@ __all__ = [
     "KeysRotated",
     "KeysUnreadable",
     "LedgerReplaced",
+    "MessageSeen",
     "NoControlSocket",
     "Overrides",
     "ReloadApplied",

@@ -128,9 +128,9 @@ class Gateway:
         durable = durable or Durable.ephemeral()
         self.configuration = configuration
         self.monitor = Monitor(self, VERSION)
-        journal, history = Journal(), History(self, self.monitor.meter)
+        journal, history, on_body = Journal(), History(self, self.monitor.meter), on_event
         on_event = partial(tell_all, (self.monitor.meter.happened, journal, history, on_event))
-        self._observing = Observing(self.monitor, on_event)
+        self._observing = Observing(self.monitor, on_event, on_body)
         self._access = access
         self._on_event = on_event
         self._identity = Identity(raw({"name": NAME, "version": VERSION}))

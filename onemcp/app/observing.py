@@ -10,9 +10,11 @@ from onemcp.monitor import Monitor
 from onemcp.multiplexer import Multiplexer, Watcher
 from onemcp.otlp import Exporter
 from onemcp.supervision import Backoff, ChildSpec, Intensity, Pause, Supervisor
+from onemcp.telemetry import BodyScrubber
 
 from .front import EventHook
 from .identity import VERSION
+from .transcript import BodiesLogged, BodyLog
 
 CLOSING: Final = 3.0
 """How long the exporter may take to stop beside its last try, in seconds."""
@@ -28,23 +30,33 @@ class Observing:
         exporter: Sends metrics and traces.
     """
 
-    def __init__(self, monitor: Monitor, on_event: EventHook) -> None:
+    def __init__(self, monitor: Monitor, on_event: EventHook, on_body: EventHook) -> None:
         """Look at nothing yet; see `reconfigure`.
 
         Args:
             monitor: Tells how the gateway is.
             on_event: Takes what happens.
+            on_body: Takes what clients say, which nobody else may.
         """
         self.exporter = Exporter(monitor.look, VERSION, on_event)
         monitor.sources.append(self.exporter.families)
         self._monitor = monitor
+        self._on_event = on_event
+        self._on_body = on_body
 
     def reconfigure(self, configuration: Configuration, multiplexer: Multiplexer) -> None:
         """Look at what the configuration asks for."""
         grace = configuration.server.shutdown_grace
         self.exporter.reconfigure(configuration.telemetry.otlp, grace)
-        tracer = self.exporter.tracer
-        multiplexer.watcher = None if tracer.take is None else Watcher(tracer)
+        tracer, transcript = self.exporter.tracer, self._transcript(configuration)
+        is_watched = tracer.take is not None or transcript is not None
+        multiplexer.watcher = Watcher(tracer, transcript) if is_watched else None
+
+    def _transcript(self, configuration: Configuration) -> BodyLog | None:
+        if not configuration.log.bodies:
+            return None
+        self._on_event(BodiesLogged())
+        return BodyLog(self._on_body, BodyScrubber.of(configuration.log.redact))
 
     def children(self) -> Sequence[ChildSpec]:
         """Return what runs as long as the gateway does: no request depends on any of it."""

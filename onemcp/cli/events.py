@@ -8,6 +8,7 @@ from onemcp.app import (
     AddressChanged,
     AddressRefused,
     AnybodyMayCall,
+    BodiesLogged,
     GrantsUnreadable,
     KeysFetched,
     KeysNotFetched,
@@ -15,6 +16,7 @@ from onemcp.app import (
     KeysRotated,
     KeysUnreadable,
     LedgerReplaced,
+    MessageSeen,
     NoControlSocket,
     ReloadApplied,
     StateUnavailable,
@@ -145,6 +147,10 @@ def _register_backends(log: LogEvents) -> None:
 
 
 def _register_telemetry(log: LogEvents) -> None:
+    log.register(MessageSeen, "debug")
+    log.register(
+        BodiesLogged, "warning", "log.bodies is on: WHAT CLIENTS SEND AND GET IS WRITTEN TO THE LOG"
+    )
     log.register(TelemetryUndelivered, "warning", "The OTLP collector doesn't take what it is sent")
     log.register(TelemetryDelivered, "info", "The OTLP collector takes what it is sent again")
     log.register(SpansLost, "warning", "Spans that could not be sent are given up")

@@ -95,6 +95,12 @@ def not_blank(_instance: object, attribute: Any, value: str) -> None:
         raise InvalidOption(attribute.name, "must not be empty or contain a NUL character")
 
 
+def none_blank(_instance: object, attribute: Any, values: tuple[str, ...]) -> None:
+    """Require texts of which none is empty."""
+    if not all(value.strip() for value in values):
+        raise InvalidOption(attribute.name, "must not hold an empty text")
+
+
 def without_nul(_instance: object, attribute: Any, value: object) -> None:
     """Require text, or texts, that can be handed to the operating system."""
     texts = value if isinstance(value, tuple) else (value,)

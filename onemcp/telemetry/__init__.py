@@ -10,11 +10,12 @@ processes use.
 Traces are spans, begun by a `Tracer` and taken by whoever exports them.
 """
 
+from onemcp.telemetry._bodies import BodyScrubber
 from onemcp.telemetry._events import LogEvents, describe_event
 from onemcp.telemetry._failures import kind_of, snake_case
 from onemcp.telemetry._logging import configure_logging
 from onemcp.telemetry._metrics import CONTENT_TYPE, Family, Histogram, Sample, expose
-from onemcp.telemetry._scrub import scrub, scrub_text
+from onemcp.telemetry._scrub import Scrubbed, scrub, scrub_text
 from onemcp.telemetry._spans import OTHER, Attributes, Span, SpanKind, Tracer, described
 from onemcp.telemetry._usage import OwnUsage, Usage, own_usage, usage_of_sessions
 from onemcp.telemetry._writer import BackgroundWriter
@@ -24,11 +25,13 @@ __all__ = [
     "OTHER",
     "Attributes",
     "BackgroundWriter",
+    "BodyScrubber",
     "Family",
     "Histogram",
     "LogEvents",
     "OwnUsage",
     "Sample",
+    "Scrubbed",
     "Span",
     "SpanKind",
     "Tracer",
