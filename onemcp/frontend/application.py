@@ -129,7 +129,6 @@ class Application:
             await send({"type": "websocket.close"})
 
     async def _serve(self, scope: Scope, wire: Wire) -> None:
-        path: str = scope["path"]
         try:
             await self._let_in(scope, wire)
         except HttpRefusal as refusal:
@@ -145,7 +144,7 @@ class Application:
         except trio.BrokenResourceError:
             return  # the client has gone: nobody is there to be answered
         except Exception as error:  # noqa: BLE001 - reported, and answered where still possible
-            self.on_event(RequestFailed(path, error))
+            self._reporter.failed(error, scope, wire)
             if not wire.started:
                 internal = InternalError("internal error; see onemcp's log")
                 await respond_error(wire.send, 500, internal)
@@ -175,6 +174,7 @@ class Application:
             return
         path = resource_path(scope["path"], PATH) or ""
         principal = scope.get(OWNER) or self.gate.authenticate(headers, time.time(), path)
+        wire.principal = principal.identity
         self._reporter.accepted(principal, scope)
         base, name = _endpoint(scope["path"])
         view = self._view(base, name, principal, path, headers)
@@ -339,7 +339,7 @@ class Application:
         content = await read_content(http)
         http.check_scope(content, http.view)
         if isinstance(content, Request):
-            content = _traced(content, http.headers)
+            content = http.wire.request = _traced(content, http.headers)
         if isinstance(content, list):
             await self.legacy.post_batch(content, http)
         elif is_modern(content, http.headers):

@@ -35,7 +35,7 @@ from onemcp.protocol.errors import (
     RemoteError,
 )
 from onemcp.protocol.httpheaders import Headers, values_of
-from onemcp.protocol.jsonrpc import Failure, RequestId, Response
+from onemcp.protocol.jsonrpc import Failure, Request, RequestId, Response
 
 from .http1.exchange import TELLS, WHOLE_BODY
 
@@ -125,6 +125,8 @@ class Wire:
         started: Whether a response has begun.
         is_gone: Whether the client is known to have gone.
         whole_body: The request's body, where all of it has come with its head.
+        principal: Who has sent it, once that is known.
+        request: The message that it carries, once it is read, where that is a request.
     """
 
     __slots__ = (
@@ -135,6 +137,8 @@ class Wire:
         "headers",
         "is_gone",
         "life",
+        "principal",
+        "request",
         "started",
         "whole_body",
     )
@@ -144,6 +148,8 @@ class Wire:
         extensions = scope.get("extensions", {})
         self.headers: Headers = ()
         self.life = trio.CancelScope()
+        self.principal: str | None = None
+        self.request: Request | None = None
         self.started = False
         self.is_gone = False
         self.whole_body: bytes | None = extensions.get(WHOLE_BODY)

@@ -31,6 +31,7 @@ from onemcp.protocol.fields import plain, split
 from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, RequestId, Response
 from onemcp.protocol.methods import CANCELLED, INITIALIZE, PING, ROOTS_CHANGED, TASK_STATUS
 from onemcp.protocol.revisions import allows_batches
+from onemcp.telemetry import trace_of
 
 from .events import RequestFailed
 from .legacy import EMPTY, dispatch, read_opening
@@ -229,7 +230,16 @@ class Conversation:
             if life.cancelled_caught:
                 await self.outbox.put(abandoned(request))
         except Exception as error:  # noqa: BLE001 - reported; the other requests go on
-            self._on_event(RequestFailed(request.method, error))
+            self._on_event(
+                RequestFailed(
+                    request.method,
+                    error,
+                    request=request.id,
+                    principal=self.principal,
+                    session=session.caller.session,
+                    trace=trace_of(request.params),
+                )
+            )
             internal = InternalError("internal error; see onemcp's log")
             await self.outbox.put(Failure(request.id, internal.error))
         finally:

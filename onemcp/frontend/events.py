@@ -5,10 +5,11 @@ from __future__ import annotations
 import attrs
 
 from onemcp.auth import Principal
+from onemcp.telemetry import OfRequest
 
 
 @attrs.frozen
-class RequestFailed:
+class RequestFailed(OfRequest):
     """A request failed for a reason of onemcp's own: a bug.
 
     Attributes:
@@ -65,10 +66,12 @@ class SessionTakenOver:
     Attributes:
         principal: Whose it is.
         revision: The revision that was agreed on.
+        session: What the session is called.
     """
 
     principal: str
     revision: str
+    session: str | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen
@@ -78,10 +81,12 @@ class SessionUnknown:
     Attributes:
         principal: Who has sent it.
         why: What is wrong with the session id, for the operator alone.
+        session: What the session would be called.
     """
 
     principal: str
     why: str
+    session: str | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen

@@ -8,10 +8,13 @@ from typing import Final
 import attrs
 
 from onemcp.auth import ANONYMOUS, InsufficientScope, Principal, RequestRefused
+from onemcp.protocol.headers import SESSION_ID
+from onemcp.telemetry import trace_of
 
-from .asgi import Scope
-from .events import RequestDenied, TokenAccepted
+from .asgi import Scope, Wire, header
+from .events import RequestDenied, RequestFailed, TokenAccepted
 from .oauth import address_of
+from .session import name_of
 
 MAX_MET: Final = 4096
 """Of how many tokens and addresses it is remembered that they have been told of."""
@@ -25,7 +28,7 @@ class Reporter:
         on_event: Takes what there is to tell.
     """
 
-    on_event: Callable[[RequestDenied | TokenAccepted], object]
+    on_event: Callable[[RequestDenied | RequestFailed | TokenAccepted], object]
     _met: set[tuple[Principal, str]] = attrs.field(init=False, factory=set, repr=False)
 
     def accepted(self, principal: Principal, scope: Scope) -> None:
@@ -46,3 +49,18 @@ class Reporter:
                 event, subject=who.subject, client=who.client_id, scope=refused.scope
             )
         self.on_event(event)
+
+    def failed(self, error: Exception, scope: Scope, wire: Wire) -> None:
+        """Tell that a request has failed for a reason of onemcp's own."""
+        session = header(scope["headers"], SESSION_ID)
+        request = wire.request
+        self.on_event(
+            RequestFailed(
+                scope["path"],
+                error,
+                request=None if request is None else request.id,
+                principal=wire.principal,
+                session=None if session is None else name_of(session.decode("latin-1")),
+                trace=None if request is None else trace_of(request.params),
+            )
+        )

@@ -33,6 +33,7 @@ from onemcp.protocol.fields import raw, split
 from onemcp.protocol.framing import LineDecoder, Oversized
 from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, RequestId, Response
 from onemcp.protocol.methods import CANCELLED, DISCOVER, LISTEN, PING, SET_LEVEL
+from onemcp.telemetry import trace_of
 
 from .application import has_request_fields
 from .content import MAX_BATCH
@@ -296,7 +297,15 @@ class StdioFrontend:
             if served.scope.cancelled_caught and self._is_over:
                 await self._outbox.put(abandoned(request))
         except Exception as error:  # noqa: BLE001 - reported; the other requests go on
-            self._on_event(RequestFailed(request.method, error))
+            self._on_event(
+                RequestFailed(
+                    request.method,
+                    error,
+                    request=request.id,
+                    principal=PRINCIPAL,
+                    trace=trace_of(request.params),
+                )
+            )
             internal = InternalError("internal error; see onemcp's log")
             await self._outbox.put(Failure(request.id, internal.error))
         finally:

@@ -6,6 +6,9 @@ from typing import TypeAlias
 
 import attrs
 
+from onemcp.protocol.jsonrpc import RequestId
+from onemcp.telemetry import OfRequest
+
 from .table import Conflict
 from .unmatched import UnmatchedPattern
 
@@ -22,7 +25,7 @@ class ConflictsChanged:
 
 
 @attrs.frozen
-class CallRepeated:
+class CallRepeated(OfRequest):
     """A call is made again, because the backend went away before it had answered.
 
     Attributes:
@@ -37,7 +40,7 @@ class CallRepeated:
 
 
 @attrs.frozen
-class CallParked:
+class CallParked(OfRequest):
     """A call waits for its client to come back with answers.
 
     Attributes:
@@ -54,7 +57,7 @@ class CallParked:
 
 
 @attrs.frozen
-class CallResumed:
+class CallResumed(OfRequest):
     """The client of a parked call has come back.
 
     Attributes:
@@ -69,7 +72,7 @@ class CallResumed:
 
 
 @attrs.frozen
-class ParkedCallExpired:
+class ParkedCallExpired(OfRequest):
     """The client of a parked call has not come back in time; the call was cancelled.
 
     Attributes:
@@ -91,11 +94,17 @@ class RetryRefused:
         principal: Who it was.
         method: What was called.
         reason: Why, in more detail than the client is told.
+        request: The id of its request.
+        session: What its session is called, or None.
+        trace: The trace that it is part of, or None.
     """
 
     principal: str
     method: str
     reason: str
+    request: RequestId | None = attrs.field(default=None, eq=False)
+    session: str | None = attrs.field(default=None, eq=False)
+    trace: str | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen
@@ -105,10 +114,12 @@ class TaskRefused:
     Attributes:
         principal: Who it was.
         reason: Why, in more detail than the client is told.
+        session: What its session is called, or None.
     """
 
     principal: str
     reason: str
+    session: str | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen
@@ -123,7 +134,7 @@ class TasksNotNoted:
 
 
 @attrs.frozen
-class QuestionRefused:
+class QuestionRefused(OfRequest):
     """A question of a backend was not put to the client.
 
     Attributes:

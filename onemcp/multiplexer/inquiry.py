@@ -7,7 +7,7 @@ that arrive within a moment of each other are gathered, to be asked in one round
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import trio
@@ -25,7 +25,7 @@ from onemcp.protocol.errors import (
 )
 from onemcp.protocol.fields import Fields, join, plain, split
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, RequestId, Response
-from onemcp.telemetry import Span
+from onemcp.telemetry import Span, trace_of
 
 from .events import QuestionRefused
 from .requeststate import question_digest
@@ -72,6 +72,20 @@ class Origin:
     round: int = 0
     given: tuple[tuple[bytes, bytes], ...] = ()
     span: Span | None = None
+
+    @property
+    def trace(self) -> str | None:
+        """The trace that it is part of, or None."""
+        return trace_of(self.params) if self.span is None else self.span.context.trace_id
+
+    def told(self, caller: Caller) -> dict[str, Any]:
+        """Return what events tell of it; see :class:`.OfRequest`."""
+        return {
+            "request": self.id,
+            "principal": caller.principal,
+            "session": caller.session,
+            "trace": self.trace,
+        }
 
 
 @attrs.frozen
@@ -260,7 +274,9 @@ class Inquiry:
 
     def _refuse(self, question: Request, error: LocalError) -> None:
         self.exchange.reply(Failure(question.id, error.error))
-        self._on_event(QuestionRefused(self.backend.name, question.method, error.message))
+        about = self.origin.told(self.caller)
+        name, method = self.backend.name, question.method
+        self._on_event(QuestionRefused(name, method, error.message, **about))
         if error.data is not None and len(self._lacked) < MAX_QUESTIONS:
             self._lacked.append(error.data)
 

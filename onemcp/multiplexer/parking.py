@@ -157,7 +157,9 @@ class Parking:
             asked=asked,
             given=inquiry.carried,
         )
-        self.on_event(CallParked(inquiry.backend.name, inquiry.method, inquiry.round, len(asked)))
+        about = inquiry.origin.told(inquiry.caller)
+        name, method = inquiry.backend.name, inquiry.method
+        self.on_event(CallParked(name, method, inquiry.round, len(asked), **about))
         server = inquiry.backend.server
         return self._input_required(inquiry.input_requests, state, server.info if server else None)
 
@@ -230,16 +232,16 @@ class Parking:
         try:
             state = self._sealer.open(text)
         except SealBroken:
-            raise self.refused(caller, method, "it does not verify", INVALID) from None
+            raise self.refused(origin, caller, "it does not verify", INVALID) from None
         request = fingerprint(origin.endpoint, method, origin.params)
         if state.principal != caller.principal:
-            raise self.refused(caller, method, "it is another principal's", FOREIGN)
+            raise self.refused(origin, caller, "it is another principal's", FOREIGN)
         if state.request != request:
-            raise self.refused(caller, method, "it is of another request", FOREIGN)
+            raise self.refused(origin, caller, "it is of another request", FOREIGN)
         if state.expires <= self._now():
-            raise self.refused(caller, method, "it has expired", EXPIRED)
+            raise self.refused(origin, caller, "it has expired", EXPIRED)
         if self._digest(text) in self._used or self._is_over(state):
-            raise self.refused(caller, method, "it has been used, or the call is over", USED)
+            raise self.refused(origin, caller, "it has been used, or the call is over", USED)
         return state
 
     def is_own(self, state: State) -> bool:
@@ -254,7 +256,9 @@ class Parking:
         """Take a call that was found; its state is used up, and the caller owns it."""
         del self._calls[state.call]
         inquiry = parked.inquiry
-        self.on_event(CallResumed(inquiry.backend.name, inquiry.method, inquiry.round))
+        about = inquiry.origin.told(inquiry.caller)
+        name, method = inquiry.backend.name, inquiry.method
+        self.on_event(CallResumed(name, method, inquiry.round, **about))
         await parked.let_go()
 
     def use_up(self, origin: Origin) -> None:
@@ -315,7 +319,9 @@ class Parking:
                 del self._calls[call_id]
         if parked.expired:
             inquiry, seconds = parked.inquiry, self.limits.seconds
-            self.on_event(ParkedCallExpired(inquiry.backend.name, inquiry.method, seconds))
+            about = inquiry.origin.told(inquiry.caller)
+            name, method = inquiry.backend.name, inquiry.method
+            self.on_event(ParkedCallExpired(name, method, seconds, **about))
 
     def _state(self, origin: Origin, method: str, caller: Caller, **fields: Any) -> str:
         return self._sealer.seal(
@@ -328,9 +334,10 @@ class Parking:
             )
         )
 
-    def refused(self, caller: Caller, method: str, why: str, said: str) -> InvalidParams:
+    def refused(self, origin: Origin, caller: Caller, why: str, said: str) -> InvalidParams:
         """Tell the operator why a retry is refused, and return what its client is told."""
-        self.on_event(RetryRefused(caller.principal, method, why))
+        about = origin.told(caller)
+        self.on_event(RetryRefused(about.pop("principal"), origin.method, why, **about))
         return InvalidParams(said)
 
     @staticmethod

@@ -67,7 +67,7 @@ async def come_back(
     terms = await admit(inquiry.backend, method, caller)
     if parking.find(state) is not parked:
         terms.on_end(None)
-        raise parking.refused(caller, method, "another retry, or its deadline, was first", USED)
+        raise parking.refused(origin, caller, "another retry, or its deadline, was first", USED)
     try:
         await parking.take(state, parked)
         with contextlib.suppress(ProtocolError):  # without log messages, it goes on all the same
@@ -98,11 +98,11 @@ def check_state(parking: Parking, origin: Origin, backend: Backend, call: Call) 
     if not origin.is_retry:
         if era is Era.LEGACY:
             said = ELSEWHERE if _is_of_onemcp(origin) else UNKNOWN
-            raise parking.refused(call.caller, call.method, "it was not issued here", said)
+            raise parking.refused(origin, call.caller, "it was not issued here", said)
         return
     if era is Era.MODERN:
         why = "it is onemcp's own, and not for its backend"
-        raise parking.refused(call.caller, call.method, why, INVALID)
+        raise parking.refused(origin, call.caller, why, INVALID)
     if not (origin.is_repeatable or is_safe(backend, call)):
         raise BackendLost(
             f"what has become of this call to backend {backend.name!r} is not known here: "

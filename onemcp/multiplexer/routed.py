@@ -263,7 +263,8 @@ class RoutedCall:
             raise lost from None  # this is what has become of the call
         self._lost = None
         name, method = self._backend.name, self._call.method
-        self._terms.parking.on_event(CallRepeated(name, method, lost.message))
+        about = self._origin.told(self._call.caller)
+        self._terms.parking.on_event(CallRepeated(name, method, lost.message, **about))
 
     async def _open_again(self, call: Call) -> None:
         on_abandon = self._exchange.on_abandon

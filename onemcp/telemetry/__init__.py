@@ -15,6 +15,7 @@ from onemcp.telemetry._events import LogEvents, describe_event
 from onemcp.telemetry._failures import kind_of, snake_case
 from onemcp.telemetry._logging import configure_logging
 from onemcp.telemetry._metrics import CONTENT_TYPE, Family, Histogram, Sample, expose
+from onemcp.telemetry._requests import OfRequest, trace_of
 from onemcp.telemetry._scrub import Scrubbed, scrub, scrub_text
 from onemcp.telemetry._spans import OTHER, Attributes, Span, SpanKind, Tracer, described
 from onemcp.telemetry._usage import OwnUsage, Usage, own_usage, usage_of_sessions
@@ -29,6 +30,7 @@ __all__ = [
     "Family",
     "Histogram",
     "LogEvents",
+    "OfRequest",
     "OwnUsage",
     "Sample",
     "Scrubbed",
@@ -45,5 +47,6 @@ __all__ = [
     "scrub",
     "scrub_text",
     "snake_case",
+    "trace_of",
     "usage_of_sessions",
 ]

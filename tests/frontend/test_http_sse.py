@@ -436,7 +436,8 @@ async def test_a_bug_in_one_request_is_reported_and_the_others_go_on(
         assert (await peer.ask(request("ping")))["result"] == {}
         (event,) = site.events
         assert isinstance(event, RequestFailed)
-        assert event.path == "tools/call"
+        assert (event.path, event.request, event.principal) == ("tools/call", 1, "anonymous")
+        assert event.session is not None
 
 
 async def test_a_client_that_does_not_read_holds_up_nobody_else():

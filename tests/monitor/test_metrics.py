@@ -18,7 +18,16 @@ from onemcp.monitor.meter import LAG_INTERVAL
 from onemcp.protocol.errors import BackendUnavailable
 from onemcp.supervision import Event, What
 from onemcp.telemetry import Family, expose
-from tests.frontend.site import CALL, Site, open_site, request, until, wait_for
+from tests.frontend.site import (
+    CALL,
+    Site,
+    modern_headers,
+    open_site,
+    request,
+    until,
+    wait_for,
+    with_meta,
+)
 from tests.monitor.test_health import Observed
 from tests.multiplexer.fakes import Server, failure, nothing, tool
 
@@ -170,3 +179,25 @@ async def test_the_lag_of_the_event_loop_is_measured(mock_clock):
     assert metrics("onemcp_event_loop_lag_seconds_sum") == pytest.approx(0.2)
     assert metrics("onemcp_event_loop_lag_seconds_bucket", le="0.1") == 0
     assert metrics("onemcp_event_loop_lag_seconds_count") == 1
+
+
+async def test_no_client_can_make_up_series():
+    async with open_site(Server("alpha", tools=[tool("t")])) as site:
+        observe(site, metrics="anybody")
+
+        async def misbehave(number: int) -> None:
+            word = f"made-up-{number}"
+            await site.post_modern(request("tools/call", {"name": word}))
+            await site.post_modern(request("tools/call", {"name": "alpha__t", word: word}))
+            await site.post_modern(request("resources/read", {"uri": f"{word}://x"}))
+            await site.post_modern(request(word))
+            await site.ask("POST", f"/mcp/{word}", modern_headers(CALL), with_meta(CALL))
+            await site.ask("GET", "/mcp", {"origin": f"http://{word}", "mcp-session-id": word})
+
+        await misbehave(0)
+        before = {(each.name, *each.labels.items()) for each in (await scrape(site)).samples}
+        for number in range(1, 9):
+            await misbehave(number)
+        after = {(each.name, *each.labels.items()) for each in (await scrape(site)).samples}
+        assert after == before
+        assert "made-up" not in repr(after)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from onemcp.multiplexer import Watcher
+from onemcp.multiplexer import CallParked, CallResumed, RetryRefused, Watcher
 from onemcp.protocol.errors import ProtocolError
 from onemcp.protocol.fields import raw
 from onemcp.protocol.jsonrpc import Failure, Request, Response
@@ -30,6 +30,8 @@ from tests.multiplexer.fakes import (
     send,
     tool,
 )
+from tests.multiplexer.parked import CALL as PARKED
+from tests.multiplexer.parked import asked, bench, question
 from tests.multiplexer.test_rounds import ELICIT, asking, script
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7"
@@ -225,3 +227,19 @@ async def test_with_nobody_who_takes_spans_the_context_passes_unchanged(world):
         await ask(view, "tools/call", params(None))
         assert "traceparent" not in server.sent[-1]["_meta"]
         world.multiplexer.watcher = None
+
+
+async def test_what_is_told_of_a_parked_call_names_its_request(world, autojump_clock):
+    async with bench(world) as b:
+        context = {"_meta": {"traceparent": CONTEXT}}
+        b.server.handlers["tools/call"] = lambda exchange: exchange.deliver(question())
+        state = asked(await b.client.call({**PARKED, **context}, session="5e55"))
+        (parked,) = b.told(CallParked)
+        assert (parked.request, parked.principal, parked.session) == (7, "ada", "5e55")
+        assert (parked.backend, parked.trace) == ("alpha", TRACE)
+        b.finish_soon()
+        await b.client.retry(state)
+        with pytest.raises(ProtocolError):
+            await b.client.retry({**state, "requestState": state["requestState"][:-4] + "AAAA"})
+        (resumed,), (refused,) = b.told(CallResumed), b.told(RetryRefused)
+        assert (resumed.request, refused.request, refused.principal) == (7, 7, "ada")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .memory import SessionMemory
 from .passport import Passports
 from .registry import Sessions
-from .session import MAX_IN_FLIGHT, Session
+from .session import MAX_IN_FLIGHT, Session, name_of
 from .terms import Deadlines, Opening
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "Session",
     "SessionMemory",
     "Sessions",
+    "name_of",
 ]

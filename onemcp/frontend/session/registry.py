@@ -28,7 +28,7 @@ from onemcp.supervision import ChildSpec, DynamicSupervisor, Restart, Supervisio
 
 from .memory import Record, SessionMemory
 from .passport import Passports, SessionRefused, gist, opening_of
-from .session import Session
+from .session import Session, name_of
 from .terms import Deadlines, Opening
 
 MAX_SESSIONS: Final = 1_000_000
@@ -121,7 +121,7 @@ class Sessions:
                 session = await self._take_over(session_id, principal, view)
             _check_owner(session, principal, view)
         except SessionRefused as refused:
-            self._on_event(SessionUnknown(principal, str(refused)))
+            self._on_event(SessionUnknown(principal, str(refused), name_of(session_id)))
             return None
         if session.is_over:
             return None
@@ -151,7 +151,7 @@ class Sessions:
             deadlines = attrs.evolve(self.deadlines, lifetime=left)
             record = Record(self._memory, passport, notes)
             session = await self._start(Session(session_id, opening, deadlines, record))
-        self._on_event(SessionTakenOver(principal, passport.revision))
+        self._on_event(SessionTakenOver(principal, passport.revision, name_of(session_id)))
         return session
 
     async def _start(self, session: Session) -> Session:

@@ -163,7 +163,7 @@ class TaskIds:
         return place
 
     def _refused(self, caller: Caller, why: str) -> InvalidParams:
-        self._on_event(TaskRefused(caller.principal, why))
+        self._on_event(TaskRefused(caller.principal, why, caller.session))
         return InvalidParams(UNKNOWN)
 
 
