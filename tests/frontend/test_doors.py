@@ -478,7 +478,7 @@ async def test_a_bug_in_mid_answer_is_reported_and_breaks_the_answer_off(
     await client.stream_begins()
     await client.message()
     monkeypatch.setattr("onemcp.protocol.sse.encode_event", partial(int, "x"))
-    site.server.announce("notifications/tools/list_changed")
+    site.server.change()
     with pytest.raises(h11.RemoteProtocolError):
         await client.event()
     (event,) = site.events

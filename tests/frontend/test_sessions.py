@@ -385,18 +385,18 @@ async def test_a_refusal_is_an_answer(site: Site, session: SessionClient):
 
 async def test_a_second_get_takes_the_first_ones_place(site: Site, session: SessionClient):
     first = await session.listen()
-    site.server.announce("notifications/tools/list_changed")
+    site.server.change()
     assert (await first.event()) is not None
     second = await session.listen()
     assert await first.event() is None
-    site.server.announce("notifications/tools/list_changed")
+    site.server.change()
     event = await second.event()
     assert event is not None
     assert event.id == session.event_id("0", 2)
 
 
 async def test_what_came_while_nobody_listened_is_told_once(site: Site, session: SessionClient):
-    site.server.announce("notifications/tools/list_changed")
+    site.server.change()
     await until(lambda: session.session.streams.standalone.last == 1)
     for expected in ([1], []):
         stream = await session.listen()
@@ -406,7 +406,7 @@ async def test_what_came_while_nobody_listened_is_told_once(site: Site, session:
             assert event.id == session.event_id("0", number)
         stream.abort()
         await until(lambda: not session.session.streams.standalone.is_read)
-    site.server.announce("notifications/tools/list_changed")
+    site.server.change()
     event = await (await session.listen()).event()
     assert event is not None
     assert event.id == session.event_id("0", 2)

@@ -398,13 +398,13 @@ async def test_the_standalone_stream_begins_anew(place: Place):
     async with place.instance() as site:
         session = await site.open()
         stream = await session.listen()
-        site.server.announce("notifications/tools/list_changed")
+        site.server.change()
         event = await stream.event()
         assert event is not None
     async with place.instance() as site:
         stream = await at(site, session).listen(event.id)
         assert {(await stream.message())["method"] for _ in range(3)} == CHANGES
-        site.server.announce("notifications/tools/list_changed")
+        site.server.change()
         assert (await stream.message())["method"] == "notifications/tools/list_changed"
 
 

@@ -132,6 +132,11 @@ class Server:
         assert self.connection is not None
         self.connection.on_notification(Notification(method, raw(params)))
 
+    def change(self) -> None:
+        """List one tool more, and say so."""
+        self.lists["tools"] = [*self.lists["tools"], tool(f"new{len(self.lists['tools'])}")]
+        self.announce("notifications/tools/list_changed")
+
     def crash(self, *, comes_back: bool = False) -> None:
         """Lose the connection; stay away until the gate is opened, unless it comes back at once."""
         assert self.connection is not None
