@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import select
 import socket
 from collections.abc import Callable
 from time import time
@@ -115,8 +116,13 @@ class Http1Server:
             self._descriptor = sock.fileno()
             self.client = _address(sock.family, sock.getpeername())
             self.server = _address(sock.family, sock.getsockname())
-            with self._connections.looked_after(self), self._scope:
-                await self._serve()
+            with self._connections.looked_after(self):
+                while True:
+                    with self._scope:
+                        await self._serve()
+                    if not (self._scope.cancelled_caught and self._has_come()):
+                        break
+                    self._scope = trio.CancelScope()  # a request was quicker than its deadline
         except OSError:
             pass  # the client has gone
         finally:
@@ -148,6 +154,12 @@ class Http1Server:
         """Take note that the server stops: the next request is the last, and has to come soon."""
         if self.is_idle:
             self.deadline -= self.config.keep_alive_timeout - PARTING_SECONDS
+
+    def _has_come(self) -> bool:
+        """Tell whether the next request has begun to come, though none of it has been read."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        return self.is_idle and bool(poll.poll(0))
 
     def hang_up(self) -> None:
         """Take note that the client has closed its side."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -555,6 +556,18 @@ async def test_a_connection_that_was_not_used_for_long_ends_at_once_when_the_ser
         [connection] = served.connections._all.values()
         connection.deadline = clock
         await served.context.terminated.set()
+        assert await receive_all(client) == b""
+
+
+async def test_a_request_that_has_come_when_its_connection_is_to_end_is_served():
+    async with serving(echo) as served:
+        client = await served.connect(POST)
+        await receive(client)
+        [connection] = served.connections._all.values()
+        os.write(client.socket.fileno(), POST)
+        connection.expire()
+        assert (await receive(client)).endswith(b"abc")
+        connection.expire()
         assert await receive_all(client) == b""
 
 
