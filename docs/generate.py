@@ -42,6 +42,7 @@ RETRIES: Final = {
     "MissingClientCapability": AFTER_CHANGE,
     "UnsupportedVersion": "In one of the revisions that `data.supported` names.",
     "BackendUnavailable": SAFE,
+    "CircuitOpen": "yes, after `data.retryAfter` seconds",
     "LoginWanted": "Once the user has logged in at `data.url`.",
     "BackendLost": "Only if the call may be made twice: `readOnlyHint` or `idempotentHint`.",
     "DeadlineExceeded": "Only if the call may be made twice: `readOnlyHint` or `idempotentHint`.",
@@ -66,7 +67,9 @@ about those that onemcp itself raises.
 
 They lie outside the ranges that JSON-RPC and MCP reserve, so that nobody takes them for an error of
 a backend. The message says which backend and what happened. A modern client gets them with HTTP
-status 200, because the HTTP exchange itself went well; so does a legacy one.
+status 200, because the HTTP exchange itself went well; so does a legacy one. But what is refused for
+being too much (-33004), or by a circuit breaker (-33011), a modern client gets with 429 or 503 and
+`Retry-After`.
 
 """
 
@@ -135,6 +138,7 @@ GUIDES: Final[dict[str, tuple[str, ...]]] = {
     "restart": ("how-to/operate.md",),
     "stop": ("how-to/operate.md",),
     "start": ("how-to/operate.md",),
+    "reset": ("how-to/operate.md", "explanation/recovery.md"),
     "approve": ("how-to/operate.md", "security.md"),
     "reload": ("how-to/reload.md",),
     "doctor": ("how-to/troubleshoot-a-backend.md",),

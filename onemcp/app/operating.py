@@ -13,7 +13,7 @@ from onemcp.supervision import SupervisionError, Supervisor
 
 @attrs.frozen
 class BackendOperator:
-    """Stops, starts and restarts backends, letting calls in flight end first.
+    """Stops, starts, restarts and resets backends, letting calls in flight end first.
 
     Attributes:
         supervisor: The supervisor of all backends.
@@ -58,6 +58,11 @@ class BackendOperator:
         except SupervisionError:
             backend.renew()  # or calls would wait for what doesn't come
             raise
+
+    async def reset(self, name: str) -> None:
+        """Close the circuit breaker of a backend, and forget the failures that it has counted."""
+        self.find(name).breaker.reset()
+        await trio.lowlevel.checkpoint()
 
     async def _begin(self, name: str) -> None:
         """Start a backend anew, and wait until it is up or it is known why it isn't."""

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from .backend import Backend
+from .breaker import Breaker, BreakerState
 from .call import Call, Caller
 from .connection import Connection, ConnectionLost, HandshakeFailed, ServerDescription
 from .events import (
@@ -15,6 +16,8 @@ from .events import (
     BackendEvent,
     BackendReady,
     BackendStderr,
+    BreakerClosed,
+    BreakerOpened,
     InstanceLost,
     InstanceReady,
     InstanceRetired,
@@ -46,6 +49,10 @@ __all__ = [
     "BackendObserver",
     "BackendReady",
     "BackendStderr",
+    "Breaker",
+    "BreakerClosed",
+    "BreakerOpened",
+    "BreakerState",
     "Call",
     "Caller",
     "Connection",

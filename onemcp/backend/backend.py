@@ -28,6 +28,7 @@ from onemcp.protocol.methods import (
     Catalogue,
 )
 
+from .breaker import Breaker
 from .call import Call, Caller
 from .catalogue import Listings
 from .connection import (
@@ -162,6 +163,11 @@ class Backend:
         return self.pool.primary is not None
 
     @property
+    def breaker(self) -> Breaker:
+        """Lets calls through, or refuses them for now."""
+        return self.pool.breaker
+
+    @property
     def failure(self) -> str | None:
         """Why it is not connected, or None."""
         return self.standing.failure
@@ -188,6 +194,7 @@ class Backend:
 
         Raises:
             BackendUnavailable: The backend is down and not being restarted.
+            CircuitOpen: It has failed too often of late.
             Overloaded: Too many calls are in flight, or wait for an instance of their own.
             Replaced: Another backend has taken its place.
             ShuttingDown: The backend is being removed.
@@ -231,7 +238,10 @@ class Backend:
             ProtocolError: As for `open`.
         """
         pool, limit = self.pool, self.config.limits.in_flight
-        if not self.standing.admits(is_up=pool.primary is not None):
+        is_admitting = self.standing.admits(is_up=pool.primary is not None)
+        if not pool.breaker.is_closed:
+            pool.breaker.check()  # there is nothing to wait for, be it up or not
+        if not is_admitting:
             return False
         if pool.in_flight + pool.waiting >= limit + BESIDES:
             raise Overloaded(f"backend {self.name!r} has more than {limit} calls in flight")
@@ -291,6 +301,7 @@ class Backend:
 
     def renew(self) -> None:
         """Take note that an operator starts it anew: what became of it before is of no matter."""
+        self.breaker.reset()
         self.starter.forget()
         self.standing.renew()
 
@@ -389,7 +400,15 @@ class Backend:
 
     def _come_up(self, connection: Connection, server: ServerDescription, seconds: float) -> None:
         self.pool.set_primary(
-            Instance(self.config, connection, server, self._caller, self.pool, is_primary=True)
+            Instance(
+                self.config,
+                connection,
+                server,
+                self._caller,
+                self.pool,
+                breaker=self.breaker,
+                is_primary=True,
+            )
         )
         self.standing.come_up()
         counts = {kind.key: len(listing.items) for kind, listing in self.listings.items()}

@@ -143,6 +143,37 @@ class InstanceRetired:
 
 
 @attrs.frozen
+class BreakerOpened:
+    """An instance of a backend has failed too often: calls are refused for now.
+
+    Attributes:
+        backend: Its name.
+        reason: What has failed last.
+        seconds: For how long.
+    """
+
+    backend: str
+    reason: str
+    seconds: float
+
+
+@attrs.frozen
+class BreakerClosed:
+    """Calls to an instance of a backend go through again.
+
+    Attributes:
+        backend: Its name.
+        by_operator: Whether an operator has said so; otherwise a probe was answered.
+    """
+
+    backend: str
+    by_operator: bool
+
+
+BreakerEvent: TypeAlias = BreakerOpened | BreakerClosed
+
+
+@attrs.frozen
 class InteractiveFound:
     """A call of a backend asks its client something, and gets an instance of its own from now on.
 
@@ -261,6 +292,7 @@ BackendEvent: TypeAlias = (
     | InstanceReady
     | InstanceLost
     | InstanceRetired
+    | BreakerEvent
     | InteractiveFound
     | QuestionOfNobody
     | TokenNotRenewed

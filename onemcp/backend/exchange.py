@@ -65,6 +65,9 @@ class Exchange:
         call: What was asked.
         progress_token: The caller's own progress token, undecoded, or None.
         failure: What onemcp itself has ended it with, or None.
+        since: When it was sent, by Trio's clock, where its instance has taken note of that.
+        is_answered: Whether the backend has answered, be it with an error of its own.
+        is_expired: Whether the backend has let the time pass that it had.
         dropped: How many notifications were dropped because nobody received them in time.
         scope: Where a task of the connection serves this exchange alone, its cancel scope.
         backend: The name of the backend, for errors that clients see, or None.
@@ -85,10 +88,13 @@ class Exchange:
         "dropped",
         "failure",
         "id",
+        "is_answered",
+        "is_expired",
         "on_abandon",
         "on_end",
         "progress_token",
         "scope",
+        "since",
     )
 
     def __init__(
@@ -99,6 +105,9 @@ class Exchange:
         self.call = call
         self.progress_token = progress_token
         self.failure: LocalError | None = None
+        self.since = 0.0
+        self.is_answered = False
+        self.is_expired = False
         self.dropped = 0
         self.scope: trio.CancelScope | None = None
         self.backend: str | None = None
@@ -172,6 +181,7 @@ class Exchange:
         """Pass on the answer, which ends the exchange. Later ones are ignored."""
         if not self._finished:
             self._finished = True
+            self.is_answered = self.failure is None
             if self.call.span is not None:
                 self.call.span.answer(answer)
             self._tell_of_missed()
@@ -211,6 +221,11 @@ class Exchange:
             self._end()
         self._messages.clear()
         self._wake()
+
+    def expire(self) -> None:
+        """Stop caring, because the backend hasn't answered in time."""
+        self.is_expired = not self._finished
+        self.close()
 
     def __repr__(self) -> str:
         state = "finished" if self._finished else "in flight"

@@ -21,6 +21,7 @@ from onemcp.protocol.revisions import Era
 from onemcp.telemetry import Attributes
 
 from .attribution import INTERNAL
+from .breaker import Breaker
 from .call import Call, Caller
 from .connection import Connection, ServerDescription
 from .exchange import Exchange
@@ -78,6 +79,7 @@ class Instance:
         caller: Caller,
         observer: InstanceObserver,
         *,
+        breaker: Breaker,
         is_primary: bool,
     ) -> None:
         """Take calls on a connection that is up.
@@ -88,6 +90,7 @@ class Instance:
             server: What the backend said about itself.
             caller: Onemcp as a client.
             observer: Whom to tell what happens.
+            breaker: Told what becomes of calls, and lets them through or not.
             is_primary: Whether it is the one that carries lists and subscriptions.
         """
         self.name = settings.name
@@ -101,6 +104,7 @@ class Instance:
         self._transport = settings.transport
         self._caller = caller
         self._observer = observer
+        self._breaker = breaker
         self._level = LogLevel(caller)
         self._calls: set[Exchange] = set()
         self._has_asked = False
@@ -170,10 +174,13 @@ class Instance:
 
         Raises:
             BackendUnavailable: The connection has just been lost.
+            CircuitOpen: No calls are made here for now.
             Overloaded: Too much is queued.
             InvalidParams: ``_meta`` is malformed.
         """
         owner = call.caller.owner
+        if not self._breaker.is_closed:
+            self._breaker.check()
         sent = call if call.span is None else call.sent(self._about())
         if self._asks_for_roots and owner != self.last_owner:
             self.tell_roots_changed()
@@ -184,10 +191,13 @@ class Instance:
                 sent.span.fail(type(error))
             raise error.about(self.name) from error
         exchange.backend = self.name
+        self._breaker.began(exchange)
         self.last_owner = owner
         if not exchange.finished:
             self._calls.add(exchange)
             exchange.on_end = self._on_end
+        else:
+            self._breaker.ended(exchange)
         if self.lease is call:
             self.lease, self._has_asked = exchange, False
             self._release_if_over(exchange)
@@ -251,6 +261,7 @@ class Instance:
 
     def _on_end(self, exchange: Exchange) -> None:
         self._calls.discard(exchange)
+        self._breaker.ended(exchange)
         self.idle_since = trio.current_time()
         self._release_if_over(exchange)
         self._observer.freed(self)

@@ -33,6 +33,7 @@ from onemcp.protocol.methods import TASK_STATUS
 from onemcp.protocol.revisions import Era
 from onemcp.supervision import DynamicSupervisor
 
+from .breaker import Breaker
 from .call import Call, Caller
 from .connection import Connection, ConnectionLost
 from .events import BackendEvent, InteractiveFound, QuestionOfNobody
@@ -72,6 +73,7 @@ class Pool:
 
     Attributes:
         interactivity: What is known of calls that ask.
+        breaker: Tells whether calls go through at all.
     """
 
     def __init__(
@@ -99,11 +101,15 @@ class Pool:
         self._bounds = settings.instances
         self._on_event = on_event
         self._primary: Instance | None = None
+        self.breaker = Breaker(
+            settings.name, settings.breaker, on_event, patience=settings.timeouts.call
+        )
         self._spares = Spares(
             settings,
             connect,
             caller,
             self,
+            breaker=self.breaker,
             shutdown=shutdown,
             starts=starts or StartQueue(),
             on_event=on_event,

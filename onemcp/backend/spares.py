@@ -20,6 +20,7 @@ import trio
 from onemcp import config
 from onemcp.supervision import ChildSpec, DynamicSupervisor, Restart, SupervisionError
 
+from .breaker import Breaker
 from .call import Caller
 from .connection import Connection, ConnectionLost, HandshakeFailed, first_loss
 from .events import BackendEvent, InstanceLost, InstanceReady, InstanceRetired
@@ -73,6 +74,7 @@ class Spares:
         caller: Caller,
         observer: SparesObserver,
         *,
+        breaker: Breaker,
         shutdown: float,
         starts: StartQueue,
         on_event: Callable[[BackendEvent], object],
@@ -84,6 +86,7 @@ class Spares:
             connect: Makes a connection.
             caller: Onemcp as a client.
             observer: Whom to tell what happens on them, and to them.
+            breaker: That of the backend, which they share.
             shutdown: How long one may take to stop, in seconds.
             starts: Where starts wait for their turns.
             on_event: Takes what happens, for the operator.
@@ -98,6 +101,7 @@ class Spares:
         self._connect = connect
         self._caller = caller
         self._observer = observer
+        self._breaker = breaker
         self._shutdown = shutdown
         self._starts = starts
         self._on_event = on_event
@@ -180,7 +184,13 @@ class Spares:
             if server.revision != self.revision:
                 raise HandshakeFailed(f"it speaks {server.revision}, and not {self.revision}")
             instance = slot.instance = Instance(
-                settings, connection, server, self._caller, self._observer, is_primary=False
+                settings,
+                connection,
+                server,
+                self._caller,
+                self._observer,
+                breaker=self._breaker,
+                is_primary=False,
             )
             self.failure = None
             turn.came_up()

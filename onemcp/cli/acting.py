@@ -1,4 +1,4 @@
-"""``onemcp restart``, ``stop``, ``start`` and ``reload``."""
+"""``onemcp restart``, ``stop``, ``start``, ``reset`` and ``reload``."""
 
 from __future__ import annotations
 
@@ -49,6 +49,18 @@ def stop(backend: str, config_path: Path | None, socket: Path | None, *, as_json
     that doesn't change it.
     """
     _act("stop", backend, (socket, config_path), as_json=as_json, wanted="stopped")
+
+
+@click.command()
+@click.argument("backend", shell_complete=completion.backends)
+@instance.as_json_option
+@instance.options
+def reset(backend: str, config_path: Path | None, socket: Path | None, *, as_json: bool) -> None:
+    """Let calls to the server BACKEND through again, whose circuit breaker has opened.
+
+    The failures that it has counted are forgotten. Ends with exit code 1 if the server isn't up.
+    """
+    _act("reset", backend, (socket, config_path), as_json=as_json)
 
 
 @click.command()

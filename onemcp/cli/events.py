@@ -25,6 +25,8 @@ from onemcp.backend import (
     BackendDown,
     BackendReady,
     BackendStderr,
+    BreakerClosed,
+    BreakerOpened,
     ConnectionLost,
     InstanceLost,
     InstanceReady,
@@ -135,6 +137,8 @@ def _register_backends(log: LogEvents) -> None:
     log.register(InstanceReady, "debug")
     log.register(InstanceLost, "warning")
     log.register(InstanceRetired, "debug")
+    log.register(BreakerOpened, "warning", "Calls are refused until then")
+    log.register(BreakerClosed, "info")
     log.register(InteractiveFound, _of_interactive)
     log.register(QuestionOfNobody, "info")
     log.register(LoginNoticed, "info")

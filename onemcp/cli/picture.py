@@ -22,6 +22,8 @@ STYLES: Final[Mapping[str, str]] = MappingProxyType(
         "restarting": "yellow",
         "stopping": "yellow",
         "needs-login": "magenta",
+        "breaker-open": "red",
+        "breaker-half-open": "yellow",
         "paused": "red",
         "stopped": "dim",
         "disabled": "dim",
@@ -32,6 +34,8 @@ WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "stopped": "stopped by operator",
         "paused": "paused after too many failures",
         "needs-login": "needs a login",
+        "breaker-open": "breaker open",
+        "breaker-half-open": "breaker half-open",
     }
 )
 SUSPENDED: Final = "changes of the file are left alone until `onemcp reload`"

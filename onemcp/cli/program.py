@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
         "restart": Entry("Restart a server of a running onemcp.", "acting", "restart"),
         "stop": Entry("Stop a server of a running onemcp.", "acting", "stop"),
         "start": Entry("Start a server of a running onemcp.", "acting", "start"),
+        "reset": Entry("Let calls to a server through again.", "acting", "reset"),
         "approve": Entry("Approve tools of a server that have changed.", "approving"),
         "reload": Entry("Let a running onemcp read its configuration.", "acting", "reload"),
         "doctor": Entry("Find out why a server does not start.", "doctor"),

@@ -27,7 +27,7 @@ from onemcp.config._login import (
 )
 from onemcp.config._model import Configuration, Control, Naming
 from onemcp.config._problems import ConfigurationError, Problem
-from onemcp.config._recovery import Repeatable, Retry
+from onemcp.config._recovery import Breaker, Repeatable, Retry
 from onemcp.config._reload import (
     ConfigurationEvent,
     ConfigurationRejected,
@@ -55,6 +55,7 @@ __all__ = [
     "BackendLimits",
     "Backoff",
     "BearerLogin",
+    "Breaker",
     "ClientCredentialsLogin",
     "Configuration",
     "ConfigurationError",

@@ -7,7 +7,7 @@ import attrs
 from onemcp.config import _rules as rules
 from onemcp.config._limits import BackendLimits
 from onemcp.config._login import AuthorizationCodeLogin
-from onemcp.config._recovery import Retry
+from onemcp.config._recovery import Breaker, Retry
 from onemcp.config._rules import InvalidOption
 from onemcp.config._transport import HttpTransport, StdioTransport, Transport
 from onemcp.config._views import Patterns
@@ -109,6 +109,7 @@ class Backend:
         protocol: The revision or era to speak with it; "auto" finds out.
         timeouts: How long it may take.
         restart: How often it is restarted.
+        breaker: When it isn't called for a while, because calls fail.
         retry: Which calls are made again when it went away with them.
         limits: What it may use.
         interactive: Whether its calls ask their clients something; None to find out.
@@ -131,6 +132,7 @@ class Backend:
     protocol: Protocol = attrs.field(default="auto", validator=rules.one_of(get_args(Protocol)))
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     restart: Restart = attrs.field(factory=Restart)
+    breaker: Breaker = attrs.field(factory=Breaker)
     retry: Retry = attrs.field(factory=Retry)
     limits: BackendLimits = attrs.field(factory=BackendLimits)
     interactive: bool | None = None

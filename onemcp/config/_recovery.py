@@ -10,6 +10,23 @@ Repeatable: TypeAlias = Literal["annotated", "all", "none"]
 
 
 @attrs.frozen(kw_only=True)
+class Breaker:
+    """When one backend isn't called for a while, because calls to it fail.
+
+    Attributes:
+        failures: How many within `window` open it; 0 never does.
+        window: The length of that window, in seconds.
+        rate: Which part of all calls since the first of them they have to be, at least.
+        cooldown: How long it stays open, in seconds, before one call is let through.
+    """
+
+    failures: int = attrs.field(default=5, validator=rules.at_least(0))
+    window: float = attrs.field(default=300.0, validator=rules.positive)
+    rate: float = attrs.field(default=0.5, validator=rules.positive)
+    cooldown: float = attrs.field(default=15.0, validator=rules.positive)
+
+
+@attrs.frozen(kw_only=True)
 class Retry:
     """Which calls are made again by themselves, when the backend went away with them in flight.
 

@@ -19,7 +19,7 @@ from onemcp.config._log import Log
 from onemcp.config._login import LOGINS, Login
 from onemcp.config._model import Configuration, Control, Naming
 from onemcp.config._problems import Path, camel_case
-from onemcp.config._recovery import Retry
+from onemcp.config._recovery import Breaker, Retry
 from onemcp.config._rules import InvalidOption
 from onemcp.config._server import Server
 from onemcp.config._telemetry import Otlp, Telemetry
@@ -31,6 +31,7 @@ Object: TypeAlias = Mapping[str, Any]
 
 INNER: Final = (
     Backoff,
+    Breaker,
     Timeouts,
     Restart,
     Retry,

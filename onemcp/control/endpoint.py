@@ -9,7 +9,7 @@ request                                      answer
 ``GET /control/backends``                    all backends
 ``GET /control/backends/NAME``               one of them
 ``GET /control/backends/NAME/logs``          its last events; ``?lines=N``, ``?follow=1``
-``POST /control/backends/NAME/ACTION``       ``restart``, ``stop`` or ``start`` it
+``POST /control/backends/NAME/ACTION``       ``restart``, ``stop``, ``start`` or ``reset`` it
 ``GET /control/backends/NAME/pins``          what of it is not as it was approved
 ``POST /control/backends/NAME/approve``      approve it: ``{"items": [{"kind", "name", "sha256"}]}``
 ``POST /control/reload``                     read the configuration file now

@@ -40,6 +40,7 @@ class Action(StrEnum):
     STOP = "stop"
     START = "start"
     RESTART = "restart"
+    RESET = "reset"
 
 
 ACTIONS: Final = frozenset(action.value for action in Action)
@@ -56,6 +57,9 @@ class Operator(Protocol):
 
     async def restart(self, name: str) -> None:
         """Stop a backend and start it."""
+
+    async def reset(self, name: str) -> None:
+        """Let calls to a backend through again."""
 
 
 class Governed(Protocol):
@@ -176,7 +180,7 @@ class Control:
     # --- what may be done ----------------------------------------------------------------------
 
     async def act(self, action: Action, name: str, by: str) -> dict[str, Any]:
-        """Stop, start or restart a backend; tell about it when that is done.
+        """Stop, start, restart or reset a backend; tell about it when that is done.
 
         A backend that doesn't come up is no error here: its state says so. What has begun is
         finished, even if whoever asked for it goes away.

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from onemcp import config
-from onemcp.backend import Backend
+from onemcp.backend import Backend, BreakerState
 from onemcp.supervision import ChildSnapshot, ChildState, TreeSnapshot
 from onemcp.telemetry import scrub
 
 BACKENDS: Final = "backends"
 CONNECTION: Final = "connection"
+
+_UP: Final[Mapping[BreakerState, str]] = {
+    BreakerState.CLOSED: "up",
+    BreakerState.OPEN: "breaker-open",
+    BreakerState.HALF_OPEN: "breaker-half-open",
+}
+"""What the state of a backend is called that is connected to."""
 
 
 def tree_of(tree: TreeSnapshot) -> dict[str, Any]:
@@ -67,8 +74,9 @@ def backend_of(
         "restarts": 0 if connection is None else connection.restarts,
         "inFlight": backend.in_flight,
         "instances": len(backend.pool),
-        "retryIn": None if connection is None else _until(connection, at),
-        "failure": None if backend.failure is None else scrub(backend.failure),
+        "breaker": backend.breaker.state.value,
+        "retryIn": _retry_in(backend, connection, at),
+        "failure": _failure(backend),
     }
     if backend.pins is not None and backend.pins.changes:
         told["unapproved"] = len(backend.pins.changes)
@@ -106,12 +114,26 @@ def _state(backend: Backend, child: ChildSnapshot, connection: ChildSnapshot | N
     if child.halted:
         return "stopped"
     if backend.is_up:
-        return "up"
+        return _UP[backend.breaker.state]
     if backend.needs_login:
         return "needs-login"
     if connection is not None and connection.state in {ChildState.PAUSED, ChildState.RESTARTING}:
         return str(connection.state.value)
     return "starting"
+
+
+def _retry_in(backend: Backend, connection: ChildSnapshot | None, at: float) -> float | None:
+    if not backend.is_up:
+        return None if connection is None else _until(connection, at)
+    wait = backend.breaker.retry_in
+    return None if wait is None else round(wait, 3)
+
+
+def _failure(backend: Backend) -> str | None:
+    failure = backend.failure
+    if backend.is_up and not backend.breaker.is_closed:
+        failure = backend.breaker.reason
+    return None if failure is None else str(scrub(failure))
 
 
 def _transport(settings: config.Backend) -> str:

@@ -132,6 +132,17 @@ class EmbeddedGateway(Client):
         """
         return await self._gateway.control.act(Action.RESTART, name, PROGRAM)
 
+    async def reset_backend(self, name: str) -> dict[str, Any]:
+        """Let calls to a backend through again whose circuit breaker has opened.
+
+        Returns:
+            What `status` says of it then.
+
+        Raises:
+            ControlError: There is none of that name, or it can't be done now.
+        """
+        return await self._gateway.control.act(Action.RESET, name, PROGRAM)
+
     async def stop_backend(self, name: str) -> dict[str, Any]:
         """Stop a backend, which stays down until it is started or configured otherwise.
 

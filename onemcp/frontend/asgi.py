@@ -28,6 +28,7 @@ from onemcp.protocol.errors import (
     MISSING_CLIENT_CAPABILITY,
     PARSE_ERROR,
     UNSUPPORTED_PROTOCOL_VERSION,
+    CircuitOpen,
     InvalidRequest,
     LocalError,
     Overloaded,
@@ -372,17 +373,18 @@ async def respond(
 
 async def respond_refusal(send: Send, error: ProtocolError, request_id: RequestId) -> None:
     """Refuse a modern request; where there is too much of it, say when to come back."""
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | CircuitOpen):
         refused = overloaded(error, request_id)
         await respond_error(send, refused.status, error, request_id, refused.headers)
     else:
         await respond_error(send, status_of(Failure(request_id, error.error)), error, request_id)
 
 
-def overloaded(error: Overloaded, request_id: RequestId | None = None) -> HttpRefusal:
+def overloaded(error: Overloaded | CircuitOpen, request_id: RequestId | None = None) -> HttpRefusal:
     """Refuse what is too much, and say when to come back (RFC 9110, section 10.2.3)."""
     headers = [(b"retry-after", b"%d" % error.retry_after)]
-    return HttpRefusal(429 if error.is_own else 503, error, headers, request_id)
+    status = 429 if isinstance(error, Overloaded) and error.is_own else 503
+    return HttpRefusal(status, error, headers, request_id)
 
 
 async def respond_error(

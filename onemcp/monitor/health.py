@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
-from onemcp.backend import Backend
+from onemcp.backend import Backend, BreakerState
 from onemcp.config import Configuration, Reloader
 from onemcp.frontend import Sessions
 from onemcp.multiplexer import Multiplexer
@@ -87,9 +87,20 @@ class BackendState(enum.StrEnum):
     UP = "up"
     STARTING = "starting"
     RESTARTING = "restarting"
+    BREAKER_OPEN = "breaker_open"
+    BREAKER_HALF_OPEN = "breaker_half_open"
     NEEDS_LOGIN = "needs_login"
     PAUSED = "paused"
     DOWN = "down"
+
+
+_UP: Final[Mapping[BreakerState, BackendState]] = {
+    BreakerState.CLOSED: BackendState.UP,
+    BreakerState.OPEN: BackendState.BREAKER_OPEN,
+    BreakerState.HALF_OPEN: BackendState.BREAKER_HALF_OPEN,
+}
+CONNECTED: Final = frozenset(_UP.values())
+"""The states of a backend that is connected to."""
 
 
 @attrs.frozen
@@ -138,6 +149,7 @@ class BackendHealth:
         state: How it is.
         required: Whether the gateway is ready only while it is up.
         failure: Why it is not up, if that is known.
+        breaker: Whether calls go through its circuit breaker.
         revision: The revision that was agreed on last, or None.
         in_flight: How many calls wait for its answer.
         waiting: How many calls wait for an instance of it.
@@ -146,7 +158,8 @@ class BackendHealth:
         instances: How many instances there are, with those that start or end.
         restarts: How often it was restarted by itself.
         seconds: How long its connection has been in its present state, in seconds.
-        retry_in: When it is started again, in seconds from now; None where that is not planned.
+        retry_in: When it is started again, or called again, in seconds from now; None where that is
+            not planned.
         unapproved: How many of its tools and prompts don't look as they did when approved.
     """
 
@@ -154,6 +167,7 @@ class BackendHealth:
     state: BackendState
     required: bool
     failure: str | None
+    breaker: BreakerState
     revision: str | None
     in_flight: int
     waiting: int
@@ -248,11 +262,18 @@ def _backend(
     backend: Backend, connection: ChildSnapshot | None, at: float, *, required: bool
 ) -> BackendHealth:
     next_attempt = None if connection is None else connection.next_attempt
+    breaker, retry_in = backend.breaker, None
+    if backend.is_up:
+        retry_in = breaker.retry_in
+    elif next_attempt is not None:
+        retry_in = max(0.0, next_attempt - at)
+    failure = backend.failure if breaker.is_closed or not backend.is_up else breaker.reason
     return BackendHealth(
         name=backend.name,
         state=_state(backend, connection),
         required=required,
-        failure=None if backend.config.is_personal else backend.failure,
+        failure=None if backend.config.is_personal else failure,
+        breaker=breaker.state,
         revision=None if backend.server is None else backend.server.revision,
         in_flight=backend.in_flight,
         waiting=backend.pool.waiting,
@@ -262,13 +283,14 @@ def _backend(
         restarts=0 if connection is None else connection.restarts,
         seconds=0.0 if connection is None else at - connection.since,
         unapproved=0 if backend.pins is None else len(backend.pins.changes),
-        retry_in=None if next_attempt is None else max(0.0, next_attempt - at),
+        retry_in=retry_in,
     )
 
 
 def _state(backend: Backend, connection: ChildSnapshot | None) -> BackendState:
     if backend.is_up or backend.config.is_personal:
-        return BackendState.UP  # of what each user has for themselves, each is another matter
+        # Of what each user has for themselves, each is another matter.
+        return _UP[backend.breaker.state]
     if backend.needs_login:
         return BackendState.NEEDS_LOGIN
     if backend.is_starting:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from onemcp.backend import BreakerState
 from onemcp.telemetry import Family, OwnUsage, Sample, Usage, own_usage, usage_of_sessions
 
-from .health import BackendHealth, BackendState, Health
+from .health import CONNECTED, BackendHealth, BackendState, Health
 
 
 @attrs.frozen
@@ -90,7 +91,7 @@ def _of_backends(backends: Sequence[BackendHealth]) -> Iterator[Family]:
     yield family(
         "onemcp_backend_up",
         "1 if the backend is connected to.",
-        {each.name: each.state is BackendState.UP for each in backends},
+        {each.name: each.state in CONNECTED for each in backends},
     )
     yield Family(
         "onemcp_backend_state",
@@ -100,6 +101,16 @@ def _of_backends(backends: Sequence[BackendHealth]) -> Iterator[Family]:
             Sample(each.state is state, {"backend": each.name, "state": state.value})
             for each in backends
             for state in BackendState
+        ],
+    )
+    yield Family(
+        "onemcp_backend_breaker_state",
+        "1 for the state that the circuit breaker of the backend is in.",
+        "gauge",
+        [
+            Sample(each.breaker is state, {"backend": each.name, "state": state.value})
+            for each in backends
+            for state in BreakerState
         ],
     )
     yield family(
@@ -146,7 +157,7 @@ def _of_backends(backends: Sequence[BackendHealth]) -> Iterator[Family]:
     yield family(
         "onemcp_backend_backoff_seconds",
         "How long until the backend is started again; 0 where that is not planned.",
-        {each.name: each.retry_in or 0.0 for each in backends},
+        {each.name: 0.0 if each.state in CONNECTED else each.retry_in or 0.0 for each in backends},
     )
 
 

@@ -182,6 +182,7 @@ def _shown(backend: BackendHealth) -> Mapping[str, Any]:
         "state": backend.state,
         "required": backend.required,
         "failure": backend.failure,
+        "breaker": backend.breaker,
         "revision": backend.revision,
         "inFlight": backend.in_flight,
         "waiting": backend.waiting,

@@ -126,6 +126,8 @@ class RoutedCall:
         with trio.move_on_at(self._terms.deadline):
             return await self._receive_any()
         timeout = self._backend.config.timeouts.call
+        if not self._asked and not (self._inquiry and self._inquiry.waiting):
+            self._exchange.expire()  # and it isn't the client who is waited for
         return self._fail(
             DeadlineExceeded(
                 f"backend {self._backend.name!r} did not answer within {timeout:g} s; "

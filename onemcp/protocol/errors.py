@@ -7,6 +7,7 @@ nobody mistakes them for an error of a backend.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
@@ -267,6 +268,42 @@ class LoginWanted(LocalError):
     code = -33010
 
 
+class CircuitOpen(BackendUnavailable):
+    """The backend has failed too often of late and isn't asked for now: try again later."""
+
+    code = -33011
+
+    def __init__(
+        self, message: str, data: dict[str, Any] | None = None, *, retry_after: int = 1
+    ) -> None:
+        """Say what has failed.
+
+        Args:
+            message: What happened, in one sentence.
+            data: Structured details.
+            retry_after: After how many seconds it may be tried again.
+        """
+        super().__init__(message, data)
+        self.retry_after = retry_after
+
+    @classmethod
+    def until(cls, backend: str, reason: str, wait: float) -> CircuitOpen:
+        """Say when a backend is tried again.
+
+        Args:
+            backend: The backend.
+            reason: What has failed last.
+            wait: How long it isn't, in seconds.
+        """
+        seconds = max(1, math.ceil(wait))
+        return cls(
+            f"backend {backend!r} has failed too often of late and is not called for now; it is "
+            f"tried again in {seconds} s ({reason})",
+            {"backend": backend, "retryAfter": seconds},
+            retry_after=seconds,
+        )
+
+
 OWN_ERRORS: Final[tuple[type[LocalError], ...]] = (
     BackendUnavailable,
     BackendLost,
@@ -278,5 +315,6 @@ OWN_ERRORS: Final[tuple[type[LocalError], ...]] = (
     ShuttingDown,
     RequestCancelled,
     LoginWanted,
+    CircuitOpen,
 )
 """The errors with codes of onemcp's own, as documented in ``docs/reference/errors.md``."""

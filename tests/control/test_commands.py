@@ -12,10 +12,24 @@ import pytest
 from rich.console import Console
 
 from onemcp import config
+from onemcp.backend import BreakerClosed, Call, Caller, Exchange
 from onemcp.cli import main
 from onemcp.cli.top import screen
+from onemcp.control import OperatorActed
+from onemcp.protocol.errors import BackendLost
+from onemcp.protocol.jsonrpc import Failure, Response
 from onemcp.runtime import open_socket
 from tests.control.conftest import DEMO, Shell
+
+
+class Nobody:
+    """Carries calls nowhere."""
+
+    def abandon(self, exchange: Exchange) -> None:
+        raise NotImplementedError
+
+    def reply(self, exchange: Exchange, answer: Response | Failure) -> None:
+        raise NotImplementedError
 
 
 async def test_status_draws_what_it_also_tells_as_json(shell: Shell):
@@ -36,6 +50,28 @@ async def test_servers_are_stopped_started_and_restarted(shell: Shell):
     assert (code, out[:9]) == (0, "demo  up ")
     code, out, _ = await shell.run("restart", "broken")
     assert (code, out[:8]) == (1, "broken  ")
+
+
+async def test_an_operator_sees_an_open_breaker_and_resets_it(shell: Shell):
+    breaker = shell.world.gateway.multiplexer.backends["demo"].breaker
+    while breaker.is_closed:
+        exchange = Exchange(1, Call("tools/call", {}, Caller("owner", "ada")), Nobody())
+        breaker.began(exchange)
+        exchange.fail(BackendLost("it exited"))
+        breaker.ended(exchange)
+    assert "demo  breaker open  again in 15 s" in (await shell.run("status"))[1]
+    (told, *_) = (await shell.json("status"))["backends"]
+    assert (told["state"], told["breaker"]) == ("breaker-open", "open")
+    assert told["failure"] == "it exited"
+    metrics = (await shell.world.over_http("/metrics", "admin")).text
+    assert 'onemcp_backend_breaker_state{backend="demo",state="open"} 1' in metrics
+    health = (await shell.world.over_http("/health", "admin")).json()["backends"]["demo"]
+    assert (health["state"], health["breaker"]) == ("breaker_open", "open")
+    code, out, _ = await shell.run("reset", "demo")
+    assert (code, out[:9]) == (0, "demo  up ")
+    assert breaker.is_closed
+    assert shell.world.of(BreakerClosed) == [BreakerClosed("demo", by_operator=True)]
+    assert shell.world.of(OperatorActed)[-1].action == "reset"
 
 
 async def test_an_unknown_server_is_a_wrong_command_line(shell: Shell):

@@ -11,7 +11,7 @@ import trio
 from onemcp.admission import Limits
 from onemcp.frontend.resumable import KEEP_ALIVE
 from onemcp.protocol import meta
-from onemcp.protocol.errors import MISSING_CLIENT_CAPABILITY
+from onemcp.protocol.errors import MISSING_CLIENT_CAPABILITY, BackendLost
 from onemcp.protocol.fields import raw
 from onemcp.protocol.jsonrpc import Notification
 from tests.frontend.site import (
@@ -279,6 +279,20 @@ async def test_a_tool_with_invalid_annotations_is_none_for_modern_clients_over_h
         assert [each["name"] for each in seen] == ["alpha__t", "alpha__bad", "alpha__u"]
         await client.post(request("tools/call", {"name": "alpha__bad"}, 2))
         assert len(site.server.calls) == 1
+
+
+async def test_a_backend_that_fails_again_and_again_is_refused_with_a_time_to_come_back(
+    site: Site,
+):
+    breaker = site.world.multiplexer.backends["alpha"].breaker
+    site.server.handlers["tools/call"] = lambda exchange: exchange.fail(BackendLost("it broke"))
+    while breaker.is_closed:
+        assert (await site.post_modern(CALL)).code == -33002
+    answer = await site.post_modern(CALL)
+    assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, -33011, "15")
+    assert answer.json["error"]["data"] == {"backend": "alpha", "retryAfter": 15}
+    client = await site.open()
+    assert (await client.post(CALL)).code == -33011
 
 
 @pytest.mark.parametrize(
