@@ -67,9 +67,9 @@ about those that onemcp itself raises.
 
 They lie outside the ranges that JSON-RPC and MCP reserve, so that nobody takes them for an error of
 a backend. The message says which backend and what happened. A modern client gets them with HTTP
-status 200, because the HTTP exchange itself went well; so does a legacy one. But what is refused for
-being too much (-33004), or by a circuit breaker (-33011), a modern client gets with 429 or 503 and
-`Retry-After`.
+status 200, because the HTTP exchange itself went well; so does a legacy one. But what is refused
+for being too much (-33004), or by a circuit breaker (-33011), a modern client gets with 429 or
+503 and `Retry-After`.
 
 """
 
