@@ -1,6 +1,9 @@
 """A small MCP server on stdio whose manners can be chosen; nothing but the standard library.
 
     python -S -E backend.py [era=legacy|modern] [mode=MODE] [label=TEXT] [tools=NAME,NAME]
+        [reading=NAME,NAME]
+
+Those that are reading say that they only read.
 
 Its tools:
 
@@ -33,6 +36,7 @@ class Server:
         self.name = options.get("label", "")
         self.mode = options.get("mode", "good")
         self.tools = options.get("tools", ALL_TOOLS).split(",")
+        self.reading = options.get("reading", "").split(",")
         self.lock = threading.Lock()
         self.subscription = None
 
@@ -76,6 +80,9 @@ class Server:
             )
         elif method == "tools/list":
             tools = [{"name": name, "inputSchema": TEXT} for name in self.tools]
+            for tool in tools:
+                if tool["name"] in self.reading:
+                    tool["annotations"] = {"readOnlyHint": True}
             self.answer(request_id, {"tools": tools, "ttlMs": 0, "cacheScope": "public"})
         elif method == "tools/call":
             arguments = params.get("arguments", {})
