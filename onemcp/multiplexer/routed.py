@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import attrs
 import trio
 from msgspec import Raw
 
@@ -259,8 +260,9 @@ class RoutedCall:
 
     async def _repeat(self, lost: LocalError) -> None:
         """Make the call again, as soon as its backend is there."""
+        call, span = self._call, self._origin.span
         try:
-            await self._open_again(self._call)
+            await self._open_again(call if span is None else attrs.evolve(call, span=span))
         except ProtocolError:
             raise lost from None  # this is what has become of the call
         self._lost = None
