@@ -44,12 +44,11 @@ from .errands import Errands
 from .events import BackendDown, BackendEvent, BackendReady
 from .exchange import Exchange
 from .handshake import EraMemory
-from .instance import Instance
 from .keeping import Keeper
 from .pool import Pool
 from .probe import probe
 from .setup import BackendObserver, Connect, Identity, Setup
-from .standing import STOPPED, Standing
+from .standing import STOPPED, Standing, Stands
 from .starting import Starter, StartQueue, Turn
 from .throttle import Tally
 from .upstream import Upstream
@@ -66,7 +65,7 @@ LOGIN_PAUSE: Final = 600.0
 """How long a backend that wants a login is left alone, in seconds, if not for longer."""
 
 
-class Backend:
+class Backend(Stands):
     """One configured backend.
 
     Attributes:
@@ -166,21 +165,6 @@ class Backend:
     def breaker(self) -> Breaker:
         """Lets calls through, or refuses them for now."""
         return self.pool.breaker
-
-    @property
-    def failure(self) -> str | None:
-        """Why it is not connected, or None."""
-        return self.standing.failure
-
-    @property
-    def needs_login(self) -> bool:
-        """Whether that is for want of a login."""
-        return self.standing.needs_login
-
-    @property
-    def is_starting(self) -> bool:
-        """Whether it is not known yet if the backend comes up at all."""
-        return self.standing.is_starting
 
     @property
     def in_flight(self) -> int:
@@ -399,17 +383,7 @@ class Backend:
             nursery.start_soon(self.errands.run, connection)
 
     def _come_up(self, connection: Connection, server: ServerDescription, seconds: float) -> None:
-        self.pool.set_primary(
-            Instance(
-                self.config,
-                connection,
-                server,
-                self._caller,
-                self.pool,
-                breaker=self.breaker,
-                is_primary=True,
-            )
-        )
+        self.pool.begin(connection, server)
         self.standing.come_up()
         counts = {kind.key: len(listing.items) for kind, listing in self.listings.items()}
         self._on_event(BackendReady(self.name, server.revision, counts, seconds))

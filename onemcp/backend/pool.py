@@ -35,7 +35,7 @@ from onemcp.supervision import DynamicSupervisor
 
 from .breaker import Breaker
 from .call import Call, Caller
-from .connection import Connection, ConnectionLost
+from .connection import Connection, ConnectionLost, ServerDescription
 from .events import BackendEvent, InteractiveFound, QuestionOfNobody
 from .exchange import Exchange
 from .instance import Instance
@@ -99,6 +99,7 @@ class Pool:
         self.interactivity = Interactivity(settings.interactive)
         self._settings = settings
         self._bounds = settings.instances
+        self._caller = caller
         self._on_event = on_event
         self._primary: Instance | None = None
         self.breaker = Breaker(
@@ -157,6 +158,20 @@ class Pool:
     def carrier_of(self, exchange: Exchange) -> Instance | None:
         """Return the instance that carries a call in flight."""
         return next((each for each in self if each.carries(exchange)), None)
+
+    def begin(self, connection: Connection, server: ServerDescription) -> None:
+        """Take calls on a connection of the primary that is up."""
+        self.set_primary(
+            Instance(
+                self._settings,
+                connection,
+                server,
+                self._caller,
+                self,
+                breaker=self.breaker,
+                is_primary=True,
+            )
+        )
 
     def set_primary(self, instance: Instance | None) -> None:
         """Take note that the primary has come, or gone."""

@@ -149,3 +149,28 @@ class Standing:
     def __repr__(self) -> str:
         state = "draining" if self.is_draining else "given up" if self.is_given_up else "tried"
         return f"<Standing of {self._name!r} {state} failure={self.failure!r}>"
+
+
+class Stands:
+    """What has a standing, and tells of it.
+
+    Attributes:
+        standing: How it stands.
+    """
+
+    standing: Standing
+
+    @property
+    def failure(self) -> str | None:
+        """Why it is not connected, or None."""
+        return self.standing.failure
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether that is for want of a login."""
+        return self.standing.needs_login
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it is not known yet if the backend comes up at all."""
+        return self.standing.is_starting
