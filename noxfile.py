@@ -169,7 +169,7 @@ def executable(session: nox.Session) -> None:
     need_binutils(session)
     install(session, "executable", "test")
     built = ROOT / "dist" / "onemcp"
-    session.run("python", "packaging/executable.py", str(built))
+    session.run("python", "configs/packaging/executable.py", str(built))
     test_built(session, "ONEMCP_BUILT_EXECUTABLE", built)
 
 
