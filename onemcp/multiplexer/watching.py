@@ -82,7 +82,7 @@ class Watcher:
         """
         context = tracecontext.context_of(params)
         span: Span | None = None
-        if self.tracer.take is not None:
+        if self.tracer.take is not None and (context is None or context.is_sampled):
             known, context = context, self.tracer.begin(context)
             if context.is_sampled:
                 name, attributes = described(
@@ -92,7 +92,7 @@ class Watcher:
                 parent = None if known is None else known.span_id
                 take = self.tracer.take
                 span = Span(name, request.method, context, parent, attributes, take=take)
-            elif known is None:  # so that nobody further on begins a trace of their own
+            else:  # so that nobody further on begins a trace of their own
                 params = tracecontext.with_context(params, context)
         trace = None if context is None else context.trace_id
         about = About(request.id, request.method, caller.principal, caller.session, trace)
@@ -131,7 +131,9 @@ class Watch:
             self.failed(kind)
 
     def over(self, reply: Reply) -> Reply:
-        """Return a reply that is watched."""
+        """Return a reply that is watched, where anything is to be seen of it."""
+        if self.span is None and self._transcript is None:
+            return reply
         return WatchedReply(reply, self)
 
     def saw(self, message: Incoming) -> None:
