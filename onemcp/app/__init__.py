@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .accepting import AcceptPaused, AcceptResumed
 from .access import Access
 from .address import Overrides
 from .door import NoControlSocket
@@ -39,6 +40,8 @@ from .transcript import BodiesLogged, MessageSeen
 __all__ = [
     "NAME",
     "VERSION",
+    "AcceptPaused",
+    "AcceptResumed",
     "Access",
     "AddressChanged",
     "AddressRefused",

@@ -23,6 +23,8 @@ from hypercorn.logging import Logger
 
 from onemcp.frontend.http1 import Connections, Http1Server, ServerContext
 
+from .accepting import AcceptPaused, AcceptResumed, accept_all
+
 BACKLOG: Final = 1024
 KEEP_ALIVE_SECONDS: Final = 75.0
 """How long an idle connection is kept; longer than most clients and proxies keep theirs."""
@@ -45,6 +47,9 @@ class ConnectionFailed:
     """
 
     error: Exception
+
+
+ListenerEvent: TypeAlias = ConnectionFailed | AcceptPaused | AcceptResumed
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -94,7 +99,7 @@ async def serve(
     listener: socket.socket,
     grace: float,
     drain: Callable[[trio.Event], Awaitable[object]],
-    on_event: Callable[[ConnectionFailed], object] = lambda _: None,
+    on_event: Callable[[ListenerEvent], object] = lambda _: None,
     *,
     admit: Admit = lambda application, _: application,
     task_status: trio.TaskStatus[str],
@@ -147,7 +152,8 @@ async def serve(
             acceptor = trio.SocketListener(trio.socket.from_stdlib_socket(listener.dup()))
             task_status.started(url_of(listener, ""))
             try:
-                await trio.serve_listeners(handle, [acceptor], handler_nursery=held)
+                async with acceptor:
+                    await accept_all(acceptor, handle, held, on_event)
             finally:
                 stopping.set()
                 with trio.move_on_after(grace, shield=True):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onemcp.app import (
+    AcceptPaused,
+    AcceptResumed,
     AddressChanged,
     AddressRefused,
     AnybodyMayCall,
@@ -125,6 +127,8 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     )
     _register_telemetry(log)
     log.register(AddressChanged, "info")
+    log.register(AcceptPaused, "error", "open connections go on; raise the limit of open files")
+    log.register(AcceptResumed, "info")
     log.register(AddressRefused, "error", "onemcp goes on listening where it did")
     return log
 
