@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import zipfile
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,8 @@ def own_command() -> tuple[str, ...]:
     """Return the words that start onemcp as this one was started, from wherever."""
     if getattr(sys, "frozen", False):
         return (os.environ.get(EXECUTABLE) or sys.executable,)
+    import zipfile  # noqa: PLC0415 - for the few commands that install something
+
     program = Path(sys.argv[0])
     if program.is_file() and zipfile.is_zipfile(program):
         return (sys.executable, str(program.absolute()))
