@@ -2,9 +2,10 @@
 
 Theory of operation: to start a program costs processor time, mostly before it says its first word,
 so a hundred at once are all late. Each start takes a *turn* of one :class:`StartQueue`. A turn ends
-when the backend is up, when the attempt is over, or after `PATIENCE`: what takes longer is waiting
-for something, most often, and goes on without holding up others. So those that never start cost
-the rest a moment, and not their whole timeout.
+when the backend is up, when the attempt is over, or when it has taken twice as long as is usual:
+what takes longer is waiting for something, most often, and goes on without holding up others. So
+those that never start cost the rest a moment, and not their whole timeout. What is usual is learned
+from the starts that went well; before there were any, little is waited for.
 
 Who goes first is decided whenever a turn ends, by :class:`Rank`, then by who came first. What has
 failed the last time goes last, and never has all turns, so that a crash loop is felt by nobody.
@@ -21,8 +22,17 @@ from typing import Final, Self
 
 import trio
 
-PATIENCE: Final = 2.0
-"""How long a start holds up others, at most, in seconds."""
+PATIENCE: Final = 0.5
+"""How long a start may hold up others, however fast they are, in seconds."""
+
+MOST_PATIENCE: Final = 10.0
+"""How long it may, however slow they are, in seconds."""
+
+USUAL: Final = 2.0
+"""How much longer it may take than is usual."""
+
+LEARNING: Final = 0.25
+"""How much the latest start that went well says about what is usual."""
 
 STABLE: Final = 10.0
 """How long a backend has to be up, in seconds, not to have failed when it ends."""
@@ -92,6 +102,7 @@ class Turn:
     def came_up(self) -> None:
         """Take note that what is started is up: others may start."""
         self.up = trio.current_time()
+        self._queue._learn(self.up - self.began)  # noqa: SLF001 - a part of it
         self.end()
 
     def lost(self) -> None:
@@ -100,7 +111,7 @@ class Turn:
 
     async def expire(self) -> None:
         """Let others start after a while, if it isn't over before."""
-        with trio.move_on_after(self._queue.patience):
+        with trio.move_on_after(self._queue.turn_seconds):
             await self._ended.wait()
         self.end()
 
@@ -114,7 +125,7 @@ class StartQueue:
     """Those that start, and those that wait for it.
 
     Attributes:
-        patience: How long a start holds up others, at most, in seconds.
+        patience: How long a start may hold up others, however fast they are, in seconds.
     """
 
     def __init__(self, limit: float = math.inf, *, patience: float = PATIENCE) -> None:
@@ -122,10 +133,11 @@ class StartQueue:
 
         Args:
             limit: How many may start at a time.
-            patience: How long a start holds up others, at most, in seconds.
+            patience: How long a start may hold up others, however fast they are, in seconds.
         """
         self.patience = patience
         self._limit = limit
+        self._usual = 0.0
         self._waiting: list[Turn] = []
         self._starting: dict[Turn, Rank] = {}
 
@@ -140,6 +152,11 @@ class StartQueue:
         self._admit()
 
     @property
+    def turn_seconds(self) -> float:
+        """How long a turn lasts at most, in seconds."""
+        return max(self.patience, min(USUAL * self._usual, MOST_PATIENCE))
+
+    @property
     def waiting(self) -> int:
         """How many wait for their turn."""
         return len(self._waiting)
@@ -151,6 +168,10 @@ class StartQueue:
 
     def __repr__(self) -> str:
         return f"<StartQueue: {self.starting} of {self.limit} start, {self.waiting} wait>"
+
+    def _learn(self, seconds: float) -> None:
+        """Take note of how long a start has taken that went well."""
+        self._usual += (seconds - self._usual) * (LEARNING if self._usual else 1.0)
 
     def _join(self, turn: Turn) -> None:
         self._waiting.append(turn)

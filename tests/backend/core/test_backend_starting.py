@@ -80,6 +80,18 @@ async def test_those_that_never_start_cost_the_others_next_to_nothing(autojump_c
     assert mixed.most <= LIMIT
 
 
+async def test_where_starts_are_slow_each_is_waited_for_longer(autojump_clock, world):
+    one = world(1)
+    one.start("slow", takes=3.0)
+    await trio.sleep(4)
+    began = trio.current_time()
+    one.start("dead", takes=1e6)
+    await settle()
+    one.start("next")
+    await trio.sleep(20)
+    assert one.up["next"] - began == pytest.approx(2 * 3.0 + START, abs=0.1)
+
+
 async def test_the_most_urgent_goes_first_and_otherwise_who_came_first(autojump_clock, world):
     one = world(1)
     ranks = [Rank.ORDINARY, Rank.FAILING, Rank.WANTED, Rank.REQUIRED, Rank.ORDINARY]
