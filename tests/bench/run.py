@@ -36,6 +36,11 @@ from processes import cpu, http_backend, make_backend, memory, piped
 
 IN_FLIGHT = (1, 16, 64)
 OURS = ("direct", "onemcp")
+FAILURES = (OSError, ValueError, LookupError, AssertionError)
+"""What comes of an answer that is wrong, late or none."""
+
+PLENTY = {"notifications": 1_000_000}
+"""Progress is told as it comes: what is measured is its cost, not what is left out of a flood."""
 
 WAYS = 5
 """How many of the kinds of calls are measured with one and with 64 in flight as well: the first."""
@@ -109,7 +114,7 @@ def first_tool(running: Running) -> str:
     while time.perf_counter() < latest:
         try:
             found = [name for name in _names(running) if name.endswith("echo")]
-        except (OSError, ValueError, LookupError, AssertionError):
+        except FAILURES:
             found = []
         if found:
             return found[0]
@@ -165,11 +170,13 @@ def take_turns(subjects: list[Subject], missing: dict, rounds: int, calls: int) 
             for subject in list(subjects):
                 try:
                     subject.measure(calls, in_flight)
-                except (OSError, ValueError, LookupError, AssertionError) as error:
+                except FAILURES as error:
                     if subject.name in OURS:
                         raise
                     subjects.remove(subject)
-                    missing[subject.name] = f"with {in_flight} calls in flight it failed: {error}"
+                    missing[subject.name] = (
+                        f"with {in_flight} calls in flight it failed: {str(error)[:200]}"
+                    )
                     continue
                 cpu_ms = subject.figures[in_flight].cpu_ms
                 print(f"{subject.name:30} {in_flight:3} {cpu_ms:8.3f} ms CPU", flush=True)
@@ -187,7 +194,7 @@ def folder(stack: ExitStack) -> Path:
 @contextmanager
 def _kinds(backend: list[str]) -> Iterator[list[tuple[Subject, int]]]:
     """Start onemcp in every form that is measured; give the rows of the table."""
-    command = {"command": backend[0], "args": backend[1:]}
+    command = {"command": backend[0], "args": backend[1:], "limits": PLENTY}
     with ExitStack() as stack:
 
         def run(servers: dict, mode: str | None = None) -> Running:
@@ -230,13 +237,21 @@ def _kinds(backend: list[str]) -> Iterator[list[tuple[Subject, int]]]:
         ]
 
 
-def measure_kinds(backend: list[str], rounds: int, calls: int) -> list[Subject]:
+def measure_kinds(
+    backend: list[str], rounds: int, calls: int, missing: dict[str, str]
+) -> list[Subject]:
+    """Measure every kind of call; what fails is left out, and said to be."""
     with _kinds(backend) as rows:
         for _ in range(rounds):
             for number, (subject, most) in enumerate(rows):
                 for in_flight in IN_FLIGHT if number < WAYS else (16,):
-                    subject.measure(min(calls, most), in_flight)
-        return [subject for subject, _ in rows]
+                    if subject.name in missing:
+                        continue
+                    try:
+                        subject.measure(min(calls, most), in_flight)
+                    except FAILURES as error:
+                        missing[subject.name] = f"it failed: {str(error)[:200]}"
+        return [subject for subject, _ in rows if subject.name not in missing]
 
 
 def main() -> None:
@@ -253,7 +268,7 @@ def main() -> None:
         with ExitStack() as inner:
             subjects, missing = compared(inner, backend, arguments.cache.resolve())
             take_turns(subjects, missing, rounds, calls)
-        kinds = measure_kinds(backend, rounds, calls)
+        kinds = measure_kinds(backend, rounds, calls, missing)
         for kind in kinds:
             print(f"{kind.name:50} {kind.figures[16].cpu_ms:8.3f} ms CPU")
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
