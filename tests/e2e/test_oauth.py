@@ -73,8 +73,8 @@ async def test_a_client_finds_its_way_in_and_is_kept_in(tmp_path):
         assert len(accepted) == len(set(accepted)) == 2, "each token once"
         written = "".join(
             path.read_text(errors="replace")
-            for path in at.state.iterdir()
-            if path.name != "keys.json"
+            for path in at.state.rglob("*")
+            if path.is_file() and path.name != "keys.json"
         ) + json.dumps(at.gateway.log)
         for secret in (
             PASSWORD,
