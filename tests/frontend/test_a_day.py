@@ -76,7 +76,7 @@ async def test_nothing_is_left_of_a_day(mock_clock: MockClock, tmp_path: Path):
                 await client.close()
             mock_clock.jump(24 * HOUR)
             await until(lambda: not len(site.sessions))
-            before = len(open_descriptors()), tasks()
+            descriptors, running = len(open_descriptors()), tasks()
             most = 0
             for number in range(ROUNDS):
                 left = await visit(site, number)
@@ -90,7 +90,8 @@ async def test_nothing_is_left_of_a_day(mock_clock: MockClock, tmp_path: Path):
             await until(lambda: not len(site.sessions))
             streams = site.application.bounds.streams
             await until(lambda: streams.taken == 0)
-            await until(lambda: (len(open_descriptors()), tasks()) <= before)
+            await until(lambda: len(open_descriptors()) <= descriptors)
+            await until(lambda: tasks() <= running)
             assert not site.world.multiplexer.in_flight
             # The ends of sessions were written down, until those would have ended anyway.
             assert rows(tmp_path) > 0
