@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from onemcp.config import Otlp
 from onemcp.monitor import Health, Meter
 from onemcp.monitor.metrics import Resources, families
-from onemcp.telemetry import Usage, expose, own_usage
+from onemcp.otlp import Exporter
+from onemcp.telemetry import Family, Usage, expose, own_usage
 from tests.frontend.site import open_site
 from tests.monitor.test_health import observe
 from tests.support.promtool import promtool
@@ -35,6 +37,10 @@ def run(tool: str, *arguments: str, text: bytes = b"") -> str:
     return done.stdout.decode()
 
 
+async def nothing() -> list[Family]:
+    return []
+
+
 @pytest.fixture
 async def text() -> bytes:
     """Everything that can be scraped, with a value for each family."""
@@ -44,7 +50,9 @@ async def text() -> bytes:
         meter = Meter()
         meter.carried("alpha", "tools/call", 0.2, RuntimeError)
         meter.refused(RuntimeError)
-        return expose([*seen, *meter.families()])
+        exporter = Exporter(nothing, "1", print)
+        exporter.reconfigure(Otlp())
+        return expose([*seen, *meter.families(), *exporter.families()])
 
 
 def expressions(dashboard: Any) -> list[str]:
