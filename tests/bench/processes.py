@@ -6,17 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
+_SCHEDULED = 2
+"""With a process's id, the clock of what it has used with all threads, those that have ended too
+(clock_getcpuclockid(3))."""
 
 
 def cpu(*pids: int) -> float:
     """Return the processor time that processes have used, in seconds, to the nanosecond."""
-    tasks = [task for pid in pids for task in Path(f"/proc/{pid}/task").glob("*/schedstat")]
-    return sum(int(task.read_text(encoding="utf-8").split()[0]) for task in tasks) / 1e9
+    return sum(time.clock_gettime(~pid << 3 | _SCHEDULED) for pid in pids)
 
 
 def memory(*pids: int) -> float:
