@@ -19,6 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import onemcp
+
 HERE: Final = Path(__file__).parent
 SWEEP: Final = "onemcp/backend/process"
 """Where the guardian's script is, which is run as a file."""
@@ -43,7 +45,7 @@ def freeze(folder: Path) -> Path:
         f"--specpath={folder}",
         "--collect-submodules=onemcp",
         "--collect-data=onemcp",
-        f"--add-data={HERE.parent / SWEEP / '_sweep.py'}:{SWEEP}",
+        f"--add-data={Path(onemcp.__file__).parents[1] / SWEEP / '_sweep.py'}:{SWEEP}",
         "--recursive-copy-metadata=onemcp",
         *(f"--exclude-module={name}" for name in LEFT_OUT),
     ]
