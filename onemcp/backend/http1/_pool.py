@@ -98,6 +98,7 @@ class Pool:
         Raises:
             HttpError: There is none.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()  # else it would be sent before it is noticed
         request = write_request(method, target, self._origin.authority, headers, content)
         try:
             self._room.acquire_nowait()

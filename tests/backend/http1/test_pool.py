@@ -243,6 +243,17 @@ async def test_a_request_that_is_given_up_closes_its_connection():
     assert pool.in_use == 0
 
 
+async def test_a_request_that_was_given_up_before_is_not_sent():
+    wire = Scripted(OK, OK)
+    pool, _ = pool_of(wire)
+    await whole(await ask(pool))
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await ask(pool)
+    assert len(wire.sent) == 1
+    assert await whole(await ask(pool)) == b"ok"
+
+
 async def test_idle_connections_are_not_kept_for_long(autojump_clock: trio.abc.Clock):
     wires = [Scripted(OK, OK), Scripted(OK)]
     pool, world = pool_of(*wires)
