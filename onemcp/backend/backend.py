@@ -119,7 +119,7 @@ class Backend(Stands):
             config,
             identity.caller,
             hears_of=self.upstream.hears_of,
-            on_fetched=lambda: self._observer.changed(self),
+            on_fetched=self._on_fetched,
             on_event=on_event,
             pins=pins,
         )
@@ -398,6 +398,11 @@ class Backend(Stands):
             self._on_event(BackendDown(self.name, reason.reason, reason.detail))
         self.standing.signal()
         self._observer.changed(self)
+
+    def _on_fetched(self, catalogue: Catalogue, has_changed: bool) -> None:  # noqa: FBT001
+        self._observer.changed(self)
+        if has_changed:
+            self._observer.announced(self, Notification(catalogue.changed))
 
     def _on_notification(self, note: Notification) -> None:
         self._keeper.announced(note.method)

@@ -48,10 +48,12 @@ class _Turn:
 
     Attributes:
         due: Set when there is a reason for it.
+        announced: Whether the reason is that the backend announced a change.
         over: Set when it has been fetched, or is not going to be.
     """
 
     due: trio.Event = attrs.field(factory=trio.Event)
+    announced: bool = False
     over: trio.Event = attrs.field(factory=trio.Event)
 
 
@@ -68,7 +70,7 @@ class Keeper:
         caller: Caller,
         *,
         hears_of: Callable[[Catalogue], bool],
-        on_fetched: Callable[[], object],
+        on_fetched: Callable[[Catalogue, bool], object],
         on_event: Callable[[BackendEvent], object],
         pins: Pins | None = None,
     ) -> None:
@@ -78,7 +80,8 @@ class Keeper:
             settings: How the backend is configured.
             caller: Who asks for the lists.
             hears_of: Tells whether a modern backend has agreed to announce changes of a list.
-            on_fetched: Told when a list has been fetched again.
+            on_fetched: Told when a list has been fetched again, and whether it has changed or
+                was announced to have.
             on_event: Takes what goes wrong.
             pins: What was approved of it; by default all that it lists is taken as it is.
         """
@@ -128,7 +131,9 @@ class Keeper:
         """Take note of a notification, which may say that a list has changed."""
         for catalogue in CATALOGUES:
             if catalogue.changed == method:
-                self._turns[catalogue].due.set()
+                turn = self._turns[catalogue]
+                turn.announced = True
+                turn.due.set()
 
     def _relist(self) -> None:
         """Have what is pinned listed again: something has been approved."""
@@ -173,11 +178,13 @@ class Keeper:
                 await turn.due.wait()
             # Whatever is announced from here on wants another turn.
             self._turns[catalogue] = _Turn()
+            before = self.listings[catalogue]
             try:
                 await self.fetch(connection, server, [catalogue])
             finally:
                 turn.over.set()
-            self._on_fetched()
+            changed = self.listings[catalogue].items != before.items
+            self._on_fetched(catalogue, changed or turn.announced)
             await trio.sleep(SETTLE)
 
     def _patience(self, server: ServerDescription, catalogue: Catalogue) -> float:

@@ -449,6 +449,7 @@ async def test_what_any_instance_announces_is_heard(autojump_clock, eager):
     await eager.open(BOB)
     eager.programs[1].say({"method": "notifications/tools/list_changed"})
     await settle()
+    assert eager.announcements == ["notifications/tools/list_changed"]
     assert [program.count("tools/list") for program in eager.programs] == [2, 0]
 
 
