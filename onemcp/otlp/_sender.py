@@ -97,7 +97,7 @@ class Sender:
                 on_trouble(str(failure))
                 pause = failure.pause
                 if pause is None:
-                    pause = longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+                    pause = longest * random.uniform(0.5, 1.0)  # noqa: S311  # nosec B311  # no secret
                 if trio.current_time() + pause >= until:
                     raise
                 await trio.sleep(pause)
