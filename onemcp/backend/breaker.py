@@ -4,8 +4,9 @@ Theory of operation: the *transitions* are the table below. A *closed* breaker c
 enough calls have failed of late, and they are a large part of those that were made meanwhile. An
 *open* one refuses every call at once. When its time is over it is *half-open*: the next call of a
 client goes through as a probe, and all others are refused until it is known what becomes of it. An
-answer closes the breaker, a failure opens it anew, and a probe that its client has cancelled leaves
-the place to another one.
+answer closes the breaker, a failure opens it anew, for twice as long, and a probe that its client
+has cancelled leaves the place to another one. So what was away for a moment is used again a moment
+later, however many clients have noticed, and what stays away is left alone.
 
 What counts is that a call got no answer: its connection was lost, the backend answered with
 something other than MCP, or it had its time and let it pass. Errors of the backend's own are
@@ -37,6 +38,9 @@ from onemcp.protocol.errors import (
 
 from .events import BreakerClosed, BreakerEvent, BreakerOpened
 from .exchange import Exchange
+
+SHORTEST: Final = 1 / 32
+"""Which part of the cool-down it stays open the first time."""
 
 PROBED: Final = 1.0
 """When to come back while it is being found out whether an instance is well, in seconds."""
@@ -118,6 +122,7 @@ class Breaker:
         self._answered = 0
         self._lost_at = -math.inf
         self._until = -math.inf
+        self._cooldown = 0.0
         self._probe: Exchange | None = None
 
     @property
@@ -211,9 +216,10 @@ class Breaker:
 
     def _open(self, happening: _Happening) -> None:
         self._move(happening)
-        cooldown = self._settings.cooldown
-        self._until = trio.current_time() + cooldown
-        self._on_event(BreakerOpened(self._name, self.reason or "", cooldown))
+        longest, again = self._settings.cooldown, happening is _Happening.PROBE_FAILED
+        self._cooldown = min(2 * self._cooldown, longest) if again else longest * SHORTEST
+        self._until = trio.current_time() + self._cooldown
+        self._on_event(BreakerOpened(self._name, self.reason or "", self._cooldown))
 
     def _move(self, happening: _Happening) -> None:
         self._state = TRANSITIONS[self._state, happening]

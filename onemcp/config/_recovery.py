@@ -17,7 +17,8 @@ class Breaker:
         failures: How many within `window` open it; 0 never does.
         window: The length of that window, in seconds.
         rate: Which part of all calls since the first of them they have to be, at least.
-        cooldown: How long it stays open, in seconds, before one call is let through.
+        cooldown: How long it stays open at most, in seconds, before one call is let through: at
+            first a small part of that, twice as long each time that the call fails.
     """
 
     failures: int = attrs.field(default=5, validator=rules.at_least(0))

@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from onemcp import config
 from onemcp.backend import BreakerState
+from onemcp.backend.breaker import SHORTEST
 from onemcp.protocol.jsonrpc import Response
 from tests.multiplexer.fakes import (
     Server,
@@ -33,7 +34,7 @@ def server() -> Server:
     """A server that hangs, behind a breaker that opens after two calls."""
     server = Server(tools=[tool("t")], resources=[resource("x://1")], call_timeout=60.0)
     server.handlers["tools/call"] = nothing
-    breaker = config.Breaker(failures=2, cooldown=10.0)
+    breaker = config.Breaker(failures=2, cooldown=10.0 / SHORTEST)
     server.config = attrs.evolve(server.config, breaker=breaker)
     return server
 

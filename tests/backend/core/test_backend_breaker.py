@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from onemcp import config
 from onemcp.backend import Breaker, BreakerClosed, BreakerOpened, BreakerState, Call, Caller
-from onemcp.backend.breaker import NO_ANSWER, PROBED, TRANSITIONS
+from onemcp.backend.breaker import NO_ANSWER, PROBED, SHORTEST, TRANSITIONS
 from onemcp.backend.exchange import Exchange
 from onemcp.protocol.errors import (
     BackendLost,
@@ -27,7 +27,9 @@ from onemcp.protocol.jsonrpc import Failure, Response
 
 CALL = Call("tools/call", {}, Caller("owner", "ada"))
 PATIENCE = 60.0
-COOLDOWN = 15.0
+LONGEST = 15.0
+COOLDOWN = LONGEST * SHORTEST
+"""Of the first time."""
 
 
 class Carrier:
@@ -89,10 +91,10 @@ async def test_enough_failures_open_it_and_it_answers_at_once(mock_clock: MockCl
     assert desk.breaker.state is BreakerState.CLOSED
     desk.lose()
     assert desk.breaker.state is BreakerState.OPEN
-    with pytest.raises(CircuitOpen, match=r"'alpha'.*again in 15 s.*it exited") as refused:
+    with pytest.raises(CircuitOpen, match=r"'alpha'.*again in 1 s.*it exited") as refused:
         desk.call()
-    assert refused.value.retry_after == COOLDOWN
-    assert refused.value.data == {"backend": "alpha", "retryAfter": 15}
+    assert refused.value.retry_after == 1
+    assert refused.value.data == {"backend": "alpha", "retryAfter": 1}
     assert desk.kinds == [BreakerOpened]
 
 
@@ -195,8 +197,24 @@ async def test_a_probe_that_fails_opens_it_anew(mock_clock: MockClock, desk: Des
     desk.clock.jump(COOLDOWN + 0.1)
     desk.lose()
     assert desk.breaker.state is BreakerState.OPEN
-    assert desk.breaker.retry_in == pytest.approx(COOLDOWN)
+    assert desk.breaker.retry_in == pytest.approx(2 * COOLDOWN)
     assert desk.kinds == [BreakerOpened, BreakerOpened]
+
+
+async def test_it_stays_open_for_longer_each_time_but_not_for_ever(
+    mock_clock: MockClock, desk: Desk
+):
+    desk.lose(5)
+    waits = []
+    for _ in range(8):
+        waits.append(desk.breaker.retry_in or 0.0)
+        desk.clock.jump(waits[-1])
+        desk.lose()
+    assert waits == pytest.approx([COOLDOWN * 2**n for n in range(5)] + [LONGEST] * 3)
+    desk.clock.jump(LONGEST)
+    desk.answer()
+    desk.lose(5)
+    assert desk.breaker.retry_in == pytest.approx(COOLDOWN)
 
 
 async def test_a_probe_whose_client_goes_away_leaves_its_place(mock_clock: MockClock, desk: Desk):
