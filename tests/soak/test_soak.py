@@ -42,8 +42,8 @@ CALLS_PER_BLOW = (20, 200)
 SLACK = 4 + CLIENTS
 """How many descriptors more may be open at the end than at the beginning: idle connections to the
 backend elsewhere are kept, up to one for each client."""
-CLEAR = {-33001, -33002, -33003}
-"""The errors of a backend that isn't there, goes away, or doesn't answer in time."""
+CLEAR = {-33001, -33002, -33003, -33011}
+"""The errors of a backend that isn't there, goes away, is too slow, or did so too often."""
 SDK_SERVER = Path(__file__).parent / "programs" / "sdk_server.py"
 LASTING = {
     "timeouts": {"call": 30, "start": 30, "stop": 1},
