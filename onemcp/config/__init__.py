@@ -15,7 +15,7 @@ from onemcp.config._files import (
     state_directory,
 )
 from onemcp.config._json import plain_json
-from onemcp.config._limits import BackendLimits, Limits
+from onemcp.config._limits import BackendLimits, Limits, Paging
 from onemcp.config._load import load, parse
 from onemcp.config._log import Log, LogFormat, LogLevel
 from onemcp.config._login import (
@@ -77,6 +77,7 @@ __all__ = [
     "NotAnObject",
     "OAuthClient",
     "Otlp",
+    "Paging",
     "Patterns",
     "Problem",
     "Protocol",

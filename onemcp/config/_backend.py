@@ -5,7 +5,7 @@ from typing import Literal, Self, TypeAlias, get_args
 import attrs
 
 from onemcp.config import _rules as rules
-from onemcp.config._limits import BackendLimits
+from onemcp.config._limits import BackendLimits, Paging
 from onemcp.config._login import AuthorizationCodeLogin
 from onemcp.config._recovery import Breaker, Retry
 from onemcp.config._rules import InvalidOption
@@ -112,6 +112,7 @@ class Backend:
         breaker: When it isn't called for a while, because calls fail.
         retry: Which calls are made again when it went away with them.
         limits: What it may use.
+        paging: How much of a long result of a tool clients get at once.
         interactive: Whether its calls ask their clients something; None to find out.
         instances: How many instances there may be for those that do.
         pin: What becomes of tools and prompts that don't look as they did when they were approved.
@@ -135,6 +136,7 @@ class Backend:
     breaker: Breaker = attrs.field(factory=Breaker)
     retry: Retry = attrs.field(factory=Retry)
     limits: BackendLimits = attrs.field(factory=BackendLimits)
+    paging: Paging = attrs.field(factory=Paging)
     interactive: bool | None = None
     instances: Instances = attrs.field(factory=Instances)
     pin: Pin = attrs.field(default="report", validator=rules.one_of(get_args(Pin)))

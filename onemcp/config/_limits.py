@@ -41,6 +41,19 @@ class BackendLimits:
 
 
 @attrs.frozen(kw_only=True)
+class Paging:
+    """How much of a long result of a tool clients get at once.
+
+    Attributes:
+        characters: How much text; they can ask for the rest. None for all.
+    """
+
+    characters: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(rules.at_least(1000))
+    )
+
+
+@attrs.frozen(kw_only=True)
 class Limits:
     """What all clients together may use.
 

@@ -14,7 +14,7 @@ from cattrs.gen import make_dict_structure_fn, override
 from onemcp.config._auth import Auth, Issuer, OAuthClient, User
 from onemcp.config._backend import Backend, Backoff, Instances, Restart, Timeouts
 from onemcp.config._flaws import find_flaws
-from onemcp.config._limits import BackendLimits, Limits
+from onemcp.config._limits import BackendLimits, Limits, Paging
 from onemcp.config._log import Log
 from onemcp.config._login import LOGINS, Login
 from onemcp.config._model import Configuration, Control, Naming
@@ -36,6 +36,7 @@ INNER: Final = (
     Restart,
     Retry,
     BackendLimits,
+    Paging,
     Instances,
     StdioTransport,
     Tls,

@@ -26,6 +26,7 @@ from . import description
 from .carry import not_found
 from .endpoint import GONE
 from .listing import ListPages
+from .pager import pager_name
 from .selection import EVERYTHING, NOTHING, Candidate, Extent, Selection, intersection
 from .table import Route, RoutingTable, Source, build
 from .tasks import TaskRef
@@ -297,14 +298,18 @@ class Contents:
 
     def has_task(self, ref: TaskRef) -> bool:
         """Tell whether the tool is shown whose call a task is."""
-        backend = self.backend(ref.backend)
+        return self.shows_tool(ref.backend, ref.tool)
+
+    def shows_tool(self, name: str, tool: str) -> bool:
+        """Tell whether a tool is shown, given its backend and its name there."""
+        backend = self.backend(name)
         extent = Extent.NONE if backend is None else self.extent(backend, TOOLS)
         if backend is None or extent is not Extent.SOME:
             return extent is Extent.ALL
         return any(
             self._selected.covers(Candidate(backend.name, TOOLS, item.identity, item.definition))
             for item in backend.listings[TOOLS].items
-            if item.identity == ref.tool
+            if item.identity == tool
         )
 
     def follower(self, name: str, backends_id: str) -> tuple[bytes, str] | None:
@@ -382,6 +387,7 @@ class Contents:
         if prefix:
             prefix += self._multiplexer.separator
         server = backend.server
+        paging = backend.config.paging
         makes_tasks = server is not None and server.era is Era.MODERN and server.makes_tasks
         return Source(
             backend.name,
@@ -390,4 +396,5 @@ class Contents:
             server is not None,
             makes_tasks,
             is_common=not user_of(backend),
+            pager="" if paging.characters is None else pager_name(self._multiplexer.separator),
         )

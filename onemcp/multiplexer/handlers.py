@@ -44,6 +44,7 @@ from .carry import ask_in_turn, carry, not_found
 from .extensions import serve_unknown
 from .inquiry import Origin
 from .listen import ListenReply
+from .paging import paged, read_on
 from .reply import Immediate, Reply
 from .subscriptions import read_filter, read_task_ids
 from .tasks import TaskRef, check_declared
@@ -126,11 +127,14 @@ async def _call_named(
     while (starting := view.contents.starting(kind, name)) is not None:
         await starting.wait_tried()
     route = view.contents.route(kind, method, name)
+    if route.is_own:
+        return await read_on(view, origin, params, caller)
     backend = view.contents.owner(route)
     if route.name != name:
         params = {**params, "name": raw(route.name)}
     if method == TOOLS_CALL:
-        return await call_tool(view, origin, backend, params, caller)
+        reply = await call_tool(view, origin, backend, params, caller)
+        return paged(view, reply, backend, route.name, method=method, caller=caller)
     return await carry(view.multiplexer.admit, origin, backend, Call(method, params, caller))
 
 

@@ -128,7 +128,7 @@ def _find(contents: Contents, kind: Catalogue, name: str) -> Candidate | None:
         owners = contents.owners(name)
         return Candidate(owners[0].name, kind, name) if owners else None
     route = contents.table.route(kind, name)
-    return None if route is None else contents.behind(route, kind)
+    return None if route is None or route.is_own else contents.behind(route, kind)
 
 
 def _task(task_id: str, seen: View, whole: View, principal: str) -> Iterator[_Need]:

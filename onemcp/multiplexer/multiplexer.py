@@ -23,6 +23,7 @@ from .description import SelfDescription
 from .endpoint import WHOLE, Arrangement, Endpoint
 from .events import ConflictsChanged, MultiplexerEvent
 from .metering import Meter, NoMeter
+from .paging import Pages
 from .parking import Parking
 from .scopes import ALL, selection_of
 from .selection import EVERYTHING, NOTHING, Selection
@@ -57,6 +58,7 @@ class Multiplexer:
         admission: Gives calls their places.
         parking: Where calls wait for their clients.
         tasks: Makes the ids by which clients know tasks.
+        pages: What is left of long results of tools.
         meter: Counts requests.
         watcher: Watches what is asked and answered; None while nobody wants to know.
     """
@@ -94,6 +96,7 @@ class Multiplexer:
             parking = Parking(Keyring.ephemeral(), on_event=on_event)
         self.parking = parking
         self.tasks = tasks or TaskIds(Keyring.ephemeral(), on_event=on_event)
+        self.pages = Pages()
         self.meter = meter or NoMeter()
         self.watcher: Watcher | None = None
         self.admission = admission or Admission()

@@ -21,6 +21,7 @@ from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.methods import CATALOGUES, PROMPTS, RESOURCES, TEMPLATES, TOOLS, Catalogue
 from onemcp.protocol.uritemplate import UriTemplate
 
+from .pager import OWN, pager_tool
 from .selection import EVERYTHING, Candidate, Selection
 
 _NAMED: Final = frozenset({TOOLS, PROMPTS})
@@ -37,6 +38,8 @@ class Source:
         is_known: Whether it has been connected to; before that its lists are still to come.
         makes_tasks: Whether it decides itself which calls are tasks, as the extension has it.
         is_common: Whether all users have the same one.
+        pager: The name of the tool with which clients read on in long results of its tools; empty
+            where they get results as they are.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Source:
     is_known: bool = True
     makes_tasks: bool = False
     is_common: bool = True
+    pager: str = ""
 
 
 @attrs.frozen
@@ -52,11 +56,12 @@ class Route:
     """Where a name leads.
 
     Attributes:
-        backend: The name of the backend that owns it.
+        backend: The name of the backend that owns it; empty where onemcp itself does.
         name: What the backend itself calls it.
         mirrored: A tool's parameters that are repeated in HTTP headers.
         fault: Why they can't be, so that it leads nowhere for those who have to; or None.
         may_be_task: Whether calls of a tool may be tasks without its saying so.
+        is_own: Whether onemcp itself owns it.
     """
 
     backend: str
@@ -64,6 +69,11 @@ class Route:
     mirrored: tuple[MirroredParameter, ...] = ()
     fault: str | None = None
     may_be_task: bool = False
+    is_own: bool = attrs.field(init=False)
+
+    @is_own.default
+    def _is_own(self) -> bool:
+        return not self.backend
 
 
 @attrs.frozen(order=True)
@@ -74,7 +84,7 @@ class Conflict:
         kind: What it is: ``tools``, ``prompts``, ``resources`` or ``resourceTemplates``.
         name: The exposed name or URI.
         winner: The backend that it leads to.
-        loser: The backend whose item is hidden by that.
+        loser: The backend whose item is hidden by that, or ``onemcp`` itself.
         view: The named view where that is; None for the view of everything.
     """
 
@@ -143,21 +153,28 @@ class RoutingTable:
     Attributes:
         sections: What is exposed, by kind.
         conflicts: Names and URIs that several backends expose.
+        pager: The name of the tool with which clients read on in long results; empty where there
+            is none.
     """
 
     sections: dict[Catalogue, Section]
     conflicts: tuple[Conflict, ...]
     _templates: tuple[tuple[UriTemplate, str], ...]
+    pager: str = ""
+    _paging: frozenset[str] = frozenset()
 
     def restricted(self, selection: Selection) -> RoutingTable:
         """Return the part that belongs to a selection; conflicts are told of the whole."""
         sections = {kind: _part(kind, self.sections[kind], selection) for kind in CATALOGUES}
+        pager = self.pager if self._paging & _owners(sections[TOOLS]) else ""
+        if pager:
+            sections[TOOLS] = _with_pager(sections[TOOLS], pager)
         templates = tuple(
             (template, owner)
             for template, owner in self._templates
             if selection.extent(owner, RESOURCES)
         )
-        return RoutingTable(sections, (), templates)
+        return RoutingTable(sections, (), templates, pager, self._paging)
 
     def route(self, kind: Catalogue, name: str) -> Route | None:
         """Return where an exposed name or URI leads."""
@@ -198,6 +215,10 @@ def build(
         )
         routes, definitions = _expose(kind, entries, wordings, view, conflicts)
         sections[kind] = Section(routes, definitions, *_hints(kind, touched))
+    paging = [source for source in sources if source.pager]
+    pager = _find_pager(paging, sections[TOOLS], view, conflicts)
+    if pager:
+        sections[TOOLS] = _with_pager(sections[TOOLS], pager)
     # Several backends may have the same template and different resources that match it.
     templates = tuple(
         (UriTemplate(item.identity), source.name)
@@ -205,7 +226,8 @@ def build(
         if selection.extent(source.name, RESOURCES)
         for item in source.listings[TEMPLATES].items
     )
-    return RoutingTable(sections, tuple(conflicts), templates)
+    names = frozenset(source.name for source in paging)
+    return RoutingTable(sections, tuple(conflicts), templates, pager, names)
 
 
 def _expose(
@@ -256,6 +278,32 @@ def _written(item: Item, exposed: str, wording: Wording | None) -> Raw:
 
 def _part(kind: Catalogue, section: Section, selection: Selection) -> Section:
     def is_selected(route: Route, definition: Raw) -> bool:
-        return selection.covers(Candidate(route.backend, kind, route.name, definition))
+        candidate = Candidate(route.backend, kind, route.name, definition)
+        return not route.is_own and selection.covers(candidate)
 
     return attrs.evolve(section.part(is_selected), is_public=False)
+
+
+def _find_pager(
+    paging: Iterable[Source], tools: Section, view: str | None, conflicts: list[Conflict]
+) -> str:
+    """Return the name of the tool that reads on; empty where none is needed, or can be had."""
+    owners = _owners(tools)
+    pager = next((source.pager for source in paging if source.name in owners), "")
+    holder = tools.routes.get(pager)
+    if holder is None:
+        return pager
+    conflicts.append(Conflict(TOOLS.key, pager, holder.backend, OWN, view))
+    return ""
+
+
+def _owners(section: Section) -> set[str]:
+    return {route.backend for route in section.routes.values()}
+
+
+def _with_pager(section: Section, name: str) -> Section:
+    """Return a section with onemcp's own tool after all others."""
+    routes = {**section.routes, name: Route("", name)}
+    return attrs.evolve(
+        section, routes=routes, definitions=(*section.definitions, pager_tool(name))
+    )

@@ -23,7 +23,7 @@ from onemcp.protocol.errors import (
     Overloaded,
     ProtocolError,
 )
-from onemcp.protocol.fields import Fields, split
+from onemcp.protocol.fields import Fields, split, value_of
 from onemcp.protocol.headers import MirroredParameter
 from onemcp.protocol.jsonrpc import Notification, Request
 from onemcp.protocol.methods import (
@@ -32,6 +32,7 @@ from onemcp.protocol.methods import (
     QUESTIONS,
     RESOURCE_UPDATED,
     ROOTS,
+    TOOLS,
 )
 from onemcp.protocol.revisions import Era
 from onemcp.telemetry import Span
@@ -42,6 +43,7 @@ from .carry import not_found
 from .contents import Contents
 from .handlers import handler_of
 from .inquiry import Origin
+from .paging import paged
 from .reply import Reply
 from .retry import come_back, is_retry
 from .routed import RoutedCall
@@ -134,12 +136,17 @@ class View:
             parking, admit = self.multiplexer.parking, self.multiplexer.admit
             retried = await come_back(parking, admit, origin, request.method, caller)
             if isinstance(retried, RoutedCall):
-                return retried
+                return self._resumed(retried, origin, caller)
             origin = retried
         try:
             return await handler(self, origin, origin.params, caller)
         except LoginWanted as wanted:
             return logins.put(wanted, origin, caller)
+
+    def _resumed(self, call: RoutedCall, origin: Origin, caller: Caller) -> Reply:
+        route = self.contents.table.route(TOOLS, value_of(origin.params, "name", str) or "")
+        tool = "" if route is None else route.name
+        return paged(self, call, call.backend, tool, method=origin.method, caller=caller)
 
     def roots_changed(self, caller: Caller) -> None:
         """Tell the backends that serve a legacy client that its roots have changed (Roots)."""

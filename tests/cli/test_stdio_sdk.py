@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,32 @@ async def test_the_python_client_is_served(
             answer = await client.call_tool("all__test_sampling", {"prompt": "hi"})
             assert isinstance(answer.content[0], types.TextContent)
             assert answer.content[0].text == "LLM response: sampled"
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+@on_asyncio
+async def test_the_python_client_reads_on_in_a_long_result(
+    home: Path, environment: dict[str, str], mode: str
+):
+    path = home / "paging.json"
+    demo = {"command": sys.executable, "args": ["-m", "onemcp.demo"]}
+    write(path, configuration({"demo": {**demo, "paging": {"characters": 1000}}}))
+    arguments = ["-m", "onemcp", "stdio", "--config", str(path)]
+    target = StdioServerParameters(command=sys.executable, args=arguments, env=environment)
+    message = "".join(f"line {number}\n" for number in range(300))
+    with anyio.fail_after(PATIENCE):
+        async with Client(target, mode=mode, cache=None) as client:
+            answer, read = await client.call_tool("demo__echo", {"message": message}), ""
+            while True:
+                *texts, notice = [block.text for block in answer.content if block.type == "text"]
+                read += "".join(texts)
+                found = re.search(r'call the tool "(\S+)" with the arguments (\{.*?\})', notice)
+                if found is None:
+                    break
+                answer = await client.call_tool(found[1], json.loads(found[2]))
+            assert read == message
+            listed = [tool.name for tool in (await client.list_tools()).tools]
+            assert listed[-1] == "onemcp__next_page"
 
 
 @pytest.mark.interop

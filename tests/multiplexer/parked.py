@@ -110,7 +110,7 @@ class Bench:
         exchange = self.server.last
         exchange.finish(Response(exchange.id, raw({"content": [], **(value or {})})))
 
-    def finish_soon(self, error: Raw | None = None) -> None:
+    def finish_soon(self, error: Raw | None = None, value: dict[str, Any] | None = None) -> None:
         """Let the server end the call, or fail it, as soon as it has got its answers."""
         before = len(self.server.answers)
 
@@ -118,7 +118,7 @@ class Bench:
             while len(self.server.answers) == before:  # noqa: ASYNC110 - the clock jumps
                 await trio.sleep(0.01)
             if error is None:
-                self.finish()
+                self.finish(value)
             else:
                 self.server.last.finish(Failure(self.server.last.id, error))
 

@@ -14,6 +14,7 @@ import trio
 from onemcp.backend import Answer, Call, Caller
 from onemcp.multiplexer.carry import carry
 from onemcp.multiplexer.inquiry import Origin
+from onemcp.multiplexer.paging import paged
 from onemcp.multiplexer.reply import Immediate, Reply
 from onemcp.protocol.errors import InvalidParams, MethodNotFound
 from onemcp.protocol.fields import Fields, join, plain, raw
@@ -56,6 +57,7 @@ async def serve_task(
         raise ids.gone(caller)
     known = ids.register.note(caller, ref)
     reply = await reply_of(view, origin, ref, params, caller)
+    reply = paged(view, reply, backend, ref.tool, method=method, caller=caller)
     if caller.era is Era.MODERN or method not in _DESCRIBED:
         return reply
     return Watched(reply, partial(_on_described, view, known))
