@@ -23,6 +23,7 @@ from onemcp.protocol.errors import Overloaded, ProtocolError
 from ._limits import DEFAULT, BackendLimits, Limits
 from ._queue import Waiter, WaitingLine
 from ._refusals import refusal
+from ._shedding import Level, Shedding
 
 
 @attrs.frozen
@@ -43,10 +44,15 @@ class Statistics:
 
 
 class Admission:
-    """Gives calls their places."""
+    """Gives calls their places.
+
+    Attributes:
+        shedding: What is turned away beside what is beyond a limit; see `shed`.
+    """
 
     def __init__(self, limits: Limits | None = None) -> None:
         """Begin with all places free."""
+        self.shedding = Shedding()
         self._limits = limits or Limits()
         self._backends: Mapping[str, BackendLimits] = {}
         self._in_flight = 0
@@ -81,6 +87,22 @@ class Admission:
         self._backends = backends
         self._serve()
 
+    def shed(self, level: Level, reason: str) -> None:
+        """Turn away more, or less, from now on; nothing that is under way or waits is refused.
+
+        At the highest level all principals share half as many calls as were under way when it was
+        reached. What waits goes on waiting for its principal's share.
+
+        Args:
+            level: What is turned away.
+            reason: Why, in words that anybody may read.
+        """
+        shedding = self.shedding
+        if level is Level.FAIR_SHARES and shedding.level is not level:
+            shedding.budget = self._in_flight // 2
+        shedding.level, shedding.reason = level, reason
+        self._serve()
+
     def enter_nowait(self, backend: str, principal: str) -> bool:
         """Take a place if there is one."""
         limits = self._limits
@@ -91,6 +113,7 @@ class Admission:
         if (
             of_principal >= limits.in_flight_per_principal
             or of_backend >= self._backends.get(backend, DEFAULT).in_flight
+            or (self.shedding.level is Level.FAIR_SHARES and not self._has_share(principal))
         ):
             return False
         self._in_flight += 1
@@ -106,12 +129,17 @@ class Admission:
             principal: Whose it is.
 
         Raises:
-            Overloaded: Too many wait already.
+            Overloaded: Too many wait already, or so many are the principal's own that it has more
+                than its share of what there is just now.
             ProtocolError: What `turn_away` says.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if self.enter_nowait(backend, principal):
             return
+        if not self._has_share(principal):
+            self._refused += 1
+            own = self._of_principal[principal]
+            raise self.shedding.refusal(f"with {own} calls under way you can have no more now")
         self._make_room(backend, principal)
         number, now = next(self._numbers), trio.current_time()
         waiter = Waiter(backend, principal, number, now)
@@ -157,7 +185,15 @@ class Admission:
             waiter.decided.set()
 
     def _has_room_for(self, principal: str) -> bool:
-        return self._of_principal.get(principal, 0) < self._limits.in_flight_per_principal
+        of_principal = self._of_principal.get(principal, 0)
+        return of_principal < self._limits.in_flight_per_principal and self._has_share(principal)
+
+    def _has_share(self, principal: str) -> bool:
+        """Tell whether a principal has less than its share of what there is just now."""
+        if self.shedding.level is not Level.FAIR_SHARES:
+            return True
+        principals = len(self._of_principal) + (principal not in self._of_principal)
+        return self._of_principal.get(principal, 0) < self.shedding.share(principals)
 
     def _has_room_at(self, backend: str) -> bool:
         limits = self._backends.get(backend, DEFAULT)

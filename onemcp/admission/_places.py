@@ -12,6 +12,7 @@ import attrs
 from onemcp.protocol.errors import Overloaded
 
 from ._refusals import refusal
+from ._shedding import Shedding
 
 WAIT: Final = 5.0
 """After how long those who find no place are told to try again, in seconds."""
@@ -39,13 +40,16 @@ class Places:
         refused: How many have been refused since the start.
     """
 
-    def __init__(self, what: str, option: str, limits: PlaceLimits) -> None:
+    def __init__(
+        self, what: str, option: str, limits: PlaceLimits, shedding: Shedding | None = None
+    ) -> None:
         """Begin with all places free.
 
         Args:
             what: What is counted, in the plural.
             option: Where the limit is configured; that of a principal has `PerPrincipal` added.
             limits: How many there may be.
+            shedding: What is turned away just now; by default nothing ever is.
         """
         self.limits = limits
         self.taken = 0
@@ -53,6 +57,7 @@ class Places:
         self._what = what
         self._option = option
         self._of_principal: Counter[str] = Counter()
+        self._shedding = shedding or Shedding()
 
     def __repr__(self) -> str:
         return f"<Places {self._what} taken={self.taken}>"
@@ -69,6 +74,16 @@ class Places:
     def is_full_for(self, principal: str) -> bool:
         """Tell whether a principal has as many as one may have."""
         return self._of_principal[principal] >= self.limits.per_principal
+
+    def check_open(self) -> None:
+        """Make sure that there can be new ones just now, be there room or not.
+
+        Raises:
+            Overloaded: The machine is short of something.
+        """
+        if self._shedding.level:
+            self.refused += 1
+            raise self._shedding.refusal(f"there can be no new {self._what} now")
 
     def refuse(self, principal: str) -> Overloaded:
         """Count a refusal, and return what a principal is told for whom there is no room."""

@@ -35,6 +35,7 @@ from .serving import (
     serve,
     serve_stdio,
 )
+from .shedding import SheddingChanged
 from .transcript import BodiesLogged, MessageSeen
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "ReloadApplied",
     "Replace",
     "RunOptions",
+    "SheddingChanged",
     "Started",
     "StateUnavailable",
     "StdioOptions",

@@ -4,6 +4,7 @@
 
     onemcp (one_for_one; escalates)
     |-- lag            measures how late tasks are woken
+    |-- shedding       turns newcomers away while the machine is short of something
     |-- telemetry (pauses on exhaustion)
     |   `-- otlp       sends metrics and traces, where the configuration says where to
     |-- guardian       ends backend processes should the gateway be killed
@@ -46,12 +47,7 @@ from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
 from onemcp.control import Control, Endpoint, Journal
 from onemcp.monitor import Monitor
-from onemcp.multiplexer import (
-    Arrangement,
-    Multiplexer,
-    Parking,
-    TaskIds,
-)
+from onemcp.multiplexer import Arrangement, Multiplexer, Parking, TaskIds
 from onemcp.protocol.fields import raw
 from onemcp.runtime import ControlSocket
 from onemcp.supervision import (
@@ -130,7 +126,7 @@ class Gateway:
         self.monitor = Monitor(self, VERSION)
         journal, history, on_body = Journal(), History(self, self.monitor.meter), on_event
         on_event = partial(tell_all, (self.monitor.meter.happened, journal, history, on_event))
-        self._observing = Observing(self.monitor, on_event, on_body)
+        self._observing = Observing(self, self.monitor, on_event, on_body)
         self._access = access
         self._on_event = on_event
         self._identity = Identity(raw({"name": NAME, "version": VERSION}))

@@ -91,11 +91,13 @@ class HttpFront:
         self._grace = configuration.server.shutdown_grace
         self._address = overrides.address(configuration)
         self._listener = overrides.listener or listening.listen(*attrs.astuple(self._address))
+        shedding = multiplexer.admission.shedding
         self.sessions = Sessions(
             session_limits(configuration),
             deadlines_of(configuration),
             passports=Passports(durable.keyring),
             memory=SessionMemory(durable.ledger, on_event),
+            shedding=shedding,
             on_event=on_event,
         )
         self._application = Application(
@@ -104,7 +106,9 @@ class HttpFront:
             self._gate(configuration),
             Bounds(
                 configuration.limits.body_bytes,
-                Places("streams of events", "limits.streams", stream_limits(configuration)),
+                Places(
+                    "streams of events", "limits.streams", stream_limits(configuration), shedding
+                ),
                 Rate(configuration.limits.notifications_per_principal),
             ),
             on_event,

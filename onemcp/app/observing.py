@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from onemcp.config import Configuration
-from onemcp.monitor import Monitor
+from onemcp.monitor import Monitor, Observed
 from onemcp.multiplexer import Multiplexer, Watcher
 from onemcp.otlp import Exporter
 from onemcp.supervision import Backoff, ChildSpec, Intensity, Pause, Supervisor
@@ -14,6 +14,7 @@ from onemcp.telemetry import BodyScrubber
 
 from .front import EventHook
 from .identity import VERSION
+from .shedding import Shedder
 from .transcript import BodiesLogged, BodyLog
 
 CLOSING: Final = 3.0
@@ -30,10 +31,13 @@ class Observing:
         exporter: Sends metrics and traces.
     """
 
-    def __init__(self, monitor: Monitor, on_event: EventHook, on_body: EventHook) -> None:
+    def __init__(
+        self, gateway: Observed, monitor: Monitor, on_event: EventHook, on_body: EventHook
+    ) -> None:
         """Look at nothing yet; see `reconfigure`.
 
         Args:
+            gateway: The gateway, which need not be complete yet.
             monitor: Tells how the gateway is.
             on_event: Takes what happens.
             on_body: Takes what clients say, which nobody else may.
@@ -41,6 +45,7 @@ class Observing:
         self.exporter = Exporter(monitor.look, VERSION, on_event)
         monitor.sources.append(self.exporter.families)
         self._monitor = monitor
+        self._shedder = Shedder(gateway, monitor.meter, on_event)
         self._on_event = on_event
         self._on_body = on_body
 
@@ -72,5 +77,6 @@ class Observing:
         )
         return [
             ChildSpec(id="lag", start=self._monitor.meter.watch_lag),
+            ChildSpec(id="shedding", start=self._shedder.run),
             ChildSpec.for_supervisor(telemetry),
         ]

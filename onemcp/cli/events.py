@@ -21,6 +21,7 @@ from onemcp.app import (
     MessageSeen,
     NoControlSocket,
     ReloadApplied,
+    SheddingChanged,
     StateUnavailable,
 )
 from onemcp.backend import (
@@ -129,6 +130,7 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(AddressChanged, "info")
     log.register(AcceptPaused, "error", "open connections go on; raise the limit of open files")
     log.register(AcceptResumed, "info")
+    log.register(SheddingChanged, _of_shedding, "What is there goes on; see level and reason")
     log.register(AddressRefused, "error", "onemcp goes on listening where it did")
     return log
 
@@ -178,6 +180,10 @@ def _register_lists(log: LogEvents) -> None:
         DefinitionChanged, "warning", "It is not as it was approved: `onemcp approve` shows how"
     )
     log.register(PinsUnusable, "error", "What was approved is not known")
+
+
+def _of_shedding(event: SheddingChanged) -> LogLevel:
+    return "info" if event.level < event.before else "warning"
 
 
 def _of_conflicts(event: ConflictsChanged) -> LogLevel:

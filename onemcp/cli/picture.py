@@ -44,6 +44,14 @@ COUNTED: Final = ("tools", "prompts", "resources")
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60))
 
 
+SHEDDING: Final = (
+    "nothing is refused",
+    "new sessions and streams are refused",
+    "new sessions, new streams, and calls beyond a fair share are refused",
+)
+"""What an instance turns away that is short of something, by the level that it tells."""
+
+
 def new_console() -> Console:
     """Return what draws on stdout: in colours on a terminal only."""
     console = Console(highlight=False)
@@ -60,6 +68,9 @@ def picture(status: Mapping[str, Any]) -> RenderableType:
         f"  pid {instance['pid']}  {instance['url']}  up {duration(instance['uptime'])}",
     )
     traffic = Text(f"{status['inFlight']} in flight, {status['sessions']} sessions", "dim")
+    shedding = status.get("shedding", {"level": 0})
+    if shedding["level"]:
+        traffic.append(f"\n{shedding['reason']}: {SHEDDING[shedding['level']]}", "red")
     backends = {each["name"]: each for each in status["backends"]}
     drawn = Tree(Text(tree["name"]), guide_style="dim")
     _grow(drawn, tree, backends)

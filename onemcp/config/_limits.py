@@ -75,6 +75,9 @@ class Limits:
         parked_per_backend: How many of them may be one backend's.
         parked_for: Seconds that each of them waits.
         starts: Programs of backends started at once; None for four a core.
+        memory: How much onemcp itself may hold before it turns away newcomers, in bytes; None for
+            what its control group may.
+        lag: How late tasks may be woken before it does, in seconds.
     """
 
     body_bytes: int = attrs.field(default=4_194_304, validator=rules.at_least(1024))
@@ -100,3 +103,7 @@ class Limits:
     starts: int | None = attrs.field(
         default=None, validator=attrs.validators.optional(rules.at_least(1))
     )
+    memory: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(rules.at_least(67_108_864))
+    )
+    lag: float = attrs.field(default=1.0, validator=rules.positive)

@@ -142,6 +142,7 @@ class Control:
             "inFlight": self.gateway.multiplexer.in_flight,
             "queued": self.gateway.multiplexer.admission.queued,
             "shed": dict(self.gateway.shed),
+            "shedding": state.shedding_of(self.gateway.multiplexer.admission.shedding),
             "tree": state.tree_of(tree),
         }
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from onemcp import config
+from onemcp.admission import Shedding
 from onemcp.backend import Backend, BreakerState
 from onemcp.supervision import ChildSnapshot, ChildState, TreeSnapshot
 from onemcp.telemetry import scrub
@@ -84,6 +85,11 @@ def backend_of(
         told["revision"] = backend.server.revision
         told |= {kind.key: len(listing.items) for kind, listing in backend.listings.items()}
     return {name: value for name, value in told.items() if value is not None}
+
+
+def shedding_of(shedding: Shedding) -> dict[str, Any]:
+    """Return what is turned away while the machine is short of something."""
+    return {"level": int(shedding.level), "reason": shedding.reason}
 
 
 def supervisors_of(tree: TreeSnapshot) -> dict[str, ChildSnapshot]:

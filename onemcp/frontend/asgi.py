@@ -260,13 +260,24 @@ class HttpRequest:
         return self.wire.send
 
     @contextmanager
-    def streaming(self, request_id: RequestId | None = None) -> Iterator[None]:
+    def streaming(
+        self, request_id: RequestId | None = None, *, is_new: bool = False
+    ) -> Iterator[None]:
         """Hold a place for a stream of events.
 
+        Args:
+            request_id: What it answers, if that has an id.
+            is_new: Whether it is no part of anything that was there before, nor an answer.
+
         Raises:
-            HttpRefusal: There is none.
+            HttpRefusal: There is none, or there can be no new streams just now.
         """
         streams = self.bounds.streams
+        if is_new:
+            try:
+                streams.check_open()
+            except Overloaded as error:
+                raise overloaded(error, request_id) from error
         if not streams.has_room(self.principal):
             raise overloaded(streams.refuse(self.principal), request_id)
         with streams.held(self.principal):

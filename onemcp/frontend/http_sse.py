@@ -94,7 +94,7 @@ class HttpSse:
         reader = conversation.outbox.read()
         self._doors[door.id] = door
         try:
-            with http.streaming():
+            with http.streaming(is_new=True):
                 await http.wire.while_connected(partial(_stream, door, reader, http.send))
         finally:
             del self._doors[door.id]

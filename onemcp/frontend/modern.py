@@ -118,7 +118,7 @@ async def _answer(request: Request, caller: Caller, http: HttpRequest) -> None:
             last = await _last(reply)
             await respond(http.send, status_of(last), jsonrpc.encode(last))
         else:
-            with http.streaming(request.id):
+            with http.streaming(request.id, is_new=request.method == LISTEN):
                 await _stream(first, reply, http.send)
     finally:
         reply.close()

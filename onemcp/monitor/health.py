@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 import attrs
 
+from onemcp.admission import Level
 from onemcp.backend import Backend, BreakerState
 from onemcp.config import Configuration, Reloader
 from onemcp.frontend import Sessions
@@ -196,6 +197,8 @@ class Health:
         wait: How long the call waited that got its place last after waiting, in seconds.
         shed: How much was refused for limits since the start, by what it was.
         parked: How many calls wait for their clients.
+        shedding: What is turned away while the machine is short of something.
+        shedding_reason: Which resource that is; empty where it is none.
     """
 
     readiness: Readiness
@@ -209,6 +212,8 @@ class Health:
     wait: float
     shed: Mapping[str, int]
     parked: int
+    shedding: Level
+    shedding_reason: str
 
     @classmethod
     def of(cls, gateway: Observed) -> Health:
@@ -228,6 +233,8 @@ class Health:
             wait=admission.wait,
             shed=gateway.shed,
             parked=len(multiplexer.parking),
+            shedding=multiplexer.admission.shedding.level,
+            shedding_reason=multiplexer.admission.shedding.reason,
         )
 
     @property
@@ -236,7 +243,7 @@ class Health:
         if not self.readiness.is_ready:
             return Status.UNAVAILABLE
         has_trouble = any(each.state is not BackendState.UP for each in self.backends)
-        if has_trouble or self.problems or self.suspended:
+        if has_trouble or self.problems or self.suspended or self.shedding:
             return Status.DEGRADED
         return Status.OK
 

@@ -7,6 +7,7 @@ calls (tools, prompts, URIs) is no label at all, and backends that have been rem
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NoReturn, TypeVar
 
@@ -31,6 +32,9 @@ SECONDS: Final = (
 LAG_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 LAG_INTERVAL: Final = 1.0
 """How often it is looked how late a task is woken, in seconds."""
+
+LAGS: Final = 3
+"""How many times in a row tasks must be woken late before that counts as lasting."""
 
 
 @attrs.frozen
@@ -72,6 +76,7 @@ class Meter:
         self._changes: dict[str, int] = {}
         self._denied: dict[int, int] = {}
         self._lag = Histogram(LAG_SECONDS)
+        self._lags = deque([0.0] * LAGS, LAGS)
 
     # --- what happens ------------------------------------------------------------------------
 
@@ -120,7 +125,17 @@ class Meter:
         while True:
             due = trio.current_time() + LAG_INTERVAL
             await trio.sleep_until(due)
-            self._lag.observe(max(0.0, trio.current_time() - due))
+            self.lagged(max(0.0, trio.current_time() - due))
+
+    def lagged(self, seconds: float) -> None:
+        """Take note how late a task was woken."""
+        self._lag.observe(seconds)
+        self._lags.append(seconds)
+
+    @property
+    def lag(self) -> float:
+        """How late tasks are woken lastingly, in seconds: the least of what was measured last."""
+        return min(self._lags)
 
     def totals(self) -> Mapping[str, Total]:
         """Return what the calls to each backend add up to."""

@@ -78,6 +78,11 @@ def _of_connections(health: Health) -> Iterator[Family]:
         "counter",
         [Sample(count, {"what": what}) for what, count in health.shed.items()],
     )
+    yield Family.single(
+        "onemcp_shedding_level",
+        "What is turned away for want of memory or time: 1 newcomers, 2 also calls, 0 nothing.",
+        health.shedding,
+    )
     yield Family.single("onemcp_parked_calls", "Calls that wait for clients.", health.parked)
 
 

@@ -137,6 +137,7 @@ class Monitor:
                 "waitedSeconds": round(health.wait, 3),
                 "shed": health.shed,
                 "parked": health.parked,
+                "shedding": {"level": health.shedding, "reason": health.shedding_reason},
             },
             "backends": {each.name: _shown(each) for each in health.backends},
         }

@@ -5,7 +5,7 @@ Logs are one structured line for every event, with no secret and no control char
 happened. Neither raises into whoever reports.
 
 Metrics are families of values, written by `expose`; `usage_of_sessions` and `own_usage` read what
-processes use.
+processes use, `resident_bytes` and `memory_limit` what this one holds, and may hold.
 
 Traces are spans, begun by a `Tracer` and taken by whoever exports them.
 """
@@ -14,6 +14,7 @@ from onemcp.telemetry._bodies import BodyScrubber
 from onemcp.telemetry._events import LogEvents, describe_event
 from onemcp.telemetry._failures import kind_of, snake_case
 from onemcp.telemetry._logging import configure_logging
+from onemcp.telemetry._memory import memory_limit, resident_bytes
 from onemcp.telemetry._metrics import CONTENT_TYPE, Family, Histogram, Sample, expose
 from onemcp.telemetry._requests import OfRequest, trace_of
 from onemcp.telemetry._scrub import Scrubbed, scrub, scrub_text
@@ -43,7 +44,9 @@ __all__ = [
     "described",
     "expose",
     "kind_of",
+    "memory_limit",
     "own_usage",
+    "resident_bytes",
     "scrub",
     "scrub_text",
     "snake_case",

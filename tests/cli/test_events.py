@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from onemcp.app import SheddingChanged
 from onemcp.backend import BackendStderr, ItemRejected, ToolWithheld
 from onemcp.cli.events import new_log
 from onemcp.config import Log
@@ -32,3 +33,15 @@ def test_events_of_backends_have_their_level(event: object, level: str, fields: 
     assert line["level"] == level
     assert line["backend"] == "b"
     assert line.items() >= fields.items()
+
+
+@pytest.mark.parametrize(
+    ("before", "level", "logged"), [(0, 1, "warning"), (1, 2, "warning"), (2, 1, "info")]
+)
+def test_shedding_more_is_a_warning_and_less_is_none(before: int, level: int, logged: str):
+    stream = StringIO()
+    event = SheddingChanged(level, before, "onemcp is short of memory", 900.5, 0.0)
+    new_log(configure_logging(Log(format="json"), stream))(event)
+    (line,) = map(json.loads, stream.getvalue().splitlines())
+    assert (line["level"], line["event"]) == (logged, "shedding_changed")
+    assert line["reason"] == "onemcp is short of memory"

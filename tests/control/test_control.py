@@ -45,6 +45,7 @@ async def test_the_state_of_everything_is_told(world: World):
     root = told["tree"]
     assert [child["id"] for child in root["children"]] == [
         "lag",
+        "shedding",
         "telemetry",
         "guardian",
         "history",

@@ -11,7 +11,7 @@ from onemcp.telemetry._events import OF_CHILDREN, _snake_case
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-UNSURE = {"interactive_found", "conflicts_changed"}
+UNSURE = {"interactive_found", "conflicts_changed", "shedding_changed"}
 """What is a warning only sometimes."""
 
 

@@ -165,6 +165,21 @@ async def test_a_session_that_made_room_does_not_come_back(
         assert await is_gone(first)
 
 
+async def test_a_session_that_was_put_aside_goes_on_when_its_client_comes_back(
+    place: Place, autojump_clock: trio.abc.Clock
+):
+    async with place.instance() as site:
+        left, used = await site.open(), await site.open()
+        await used.listen()
+        await trio.sleep(registry.ABANDONED + 1)
+        site.sessions.put_aside()
+        await until(lambda: len(site.sessions) == 1)
+        assert (await left.post(request("ping"))).status == 200
+        assert (len(site.sessions), len(of(site, SessionTakenOver))) == (2, 1)
+        assert (await left.delete()).status == 204
+        assert await is_gone(left)
+
+
 async def test_a_session_expires_at_the_time_that_was_set_when_it_was_opened(
     place: Place, autojump_clock: trio.abc.Clock
 ):

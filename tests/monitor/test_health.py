@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from onemcp import config
+from onemcp.admission import Level
 from onemcp.auth import Gate, KeyStore, TokenVerifier, load_or_create_keys, new_token
 from onemcp.config import ConfigurationRejected, Problem
 from onemcp.monitor import Monitor
@@ -119,6 +120,19 @@ async def test_a_backend_that_is_not_required_leaves_a_gateway_ready_but_degrade
         assert detail["backends"]["alpha"]["state"] == "down"
 
 
+async def test_a_gateway_that_turns_newcomers_away_is_ready_but_degraded(gate, admin):
+    async with open_site(gate=gate) as site:
+        observe(site)
+        site.world.multiplexer.admission.shed(Level.NO_NEWCOMERS, "onemcp is short of memory")
+        assert (await health(site, "/health/ready"))[0] == 200
+        status, detail = await health(site, headers=admin)
+        assert (status, detail["status"]) == (200, "degraded")
+        told = {"level": 1, "reason": "onemcp is short of memory"}
+        assert detail["connections"]["shedding"] == told
+        metrics = (await site.ask("GET", "/metrics", admin)).body.decode()
+        assert "\nonemcp_shedding_level 1\n" in metrics
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [({"is_stopping": True}, "stopping"), ({"is_listening": False}, "not_listening")],
@@ -160,6 +174,7 @@ async def test_details_tell_of_connections_backends_and_the_system(gate, admin):
             "waitedSeconds": 0.0,
             "shed": {"calls": 2},
             "parked": 0,
+            "shedding": {"level": 0, "reason": ""},
         }
         assert detail["system"]["version"] == "1.2.3"
         alpha = detail["backends"]["alpha"]

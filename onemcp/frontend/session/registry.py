@@ -19,7 +19,7 @@ from typing import Final
 import attrs
 import trio
 
-from onemcp.admission import PlaceLimits, Places
+from onemcp.admission import PlaceLimits, Places, Shedding
 from onemcp.frontend.events import SessionNotNoted, SessionTakenOver, SessionUnknown
 from onemcp.multiplexer import View
 from onemcp.protocol.errors import Overloaded
@@ -62,6 +62,7 @@ class Sessions:
         *,
         passports: Passports | None = None,
         memory: SessionMemory | None = None,
+        shedding: Shedding | None = None,
         on_event: Callable[[SessionEvent], object] = lambda _: None,
     ) -> None:
         """Begin without sessions.
@@ -72,10 +73,11 @@ class Sessions:
             passports: What issues their ids; by default with a key that ends with the process.
             memory: Where it is noted what their ids don't say; by default it, too, ends with the
                 process.
+            shedding: What is turned away just now; by default nothing ever is.
             on_event: Takes what happens to them.
         """
         self.supervisor = DynamicSupervisor("sessions", max_children=MAX_SESSIONS)
-        self.places = Places("sessions", "limits.sessions", limits)
+        self.places = Places("sessions", "limits.sessions", limits, shedding)
         self.deadlines = deadlines
         self._passports = passports or Passports(Keyring.ephemeral())
         self._memory = memory or SessionMemory(ledger_in_memory(), on_event)
@@ -92,8 +94,10 @@ class Sessions:
 
         Raises:
             InvalidParams: The client says too much of itself.
-            Overloaded: There are too many, or the gateway is being stopped.
+            Overloaded: There are too many, there can be no new ones just now, or the gateway is
+                being stopped.
         """
+        self.places.check_open()
         if opening.outbox is not None:  # it ends with what carries it
             return await self._start(Session(secrets.token_urlsafe(24), opening, self.deadlines))
         if opening.client_info is not None:
@@ -138,6 +142,17 @@ class Sessions:
         for session in list(self._sessions.values()):
             if is_gone(session.caller.grant):
                 session.close()
+
+    def put_aside(self) -> None:
+        """Hold nothing more of sessions that their clients have left alone.
+
+        They don't end: whoever comes back finds theirs, as after a restart. What ends is what was
+        kept of their streams.
+        """
+        latest = trio.current_time() - ABANDONED
+        for session in self._sessions.values():
+            if session.quiet_since <= latest and session.opening.outbox is None:
+                session.stop()
 
     async def _take_over(self, session_id: str, principal: str, view: View) -> Session:
         passport = self._passports.read(session_id, principal, view)

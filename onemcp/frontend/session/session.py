@@ -61,8 +61,8 @@ class Session:
         streams: What goes to the client.
         record: What is noted of it.
         forgotten: Set when nothing of it is left here.
-        is_over: Whether it has ended for good, rather than been stopped with the gateway.
-        is_stopped: Whether it has been stopped with the gateway, and takes nothing more.
+        is_over: Whether it has ended for good, rather than been stopped.
+        is_stopped: Whether it has been stopped, with the gateway or alone, and takes nothing more.
     """
 
     def __init__(
@@ -169,6 +169,12 @@ class Session:
     def close(self) -> None:
         """End the session for good."""
         self.is_over = self._is_closed = True
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        """Let nothing of it be held here; its client can come back to it."""
+        self.is_stopped = True
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 
