@@ -19,7 +19,10 @@ from tests.support.process_tree import alive, marked, open_descriptors, zombies
 from tests.support.running import MARKER, PROGRAM, configuration, program, running
 
 LOST, UNAVAILABLE = -33002, -33001
-LASTING = {"restart": {"intensity": 1000, "backoff": {"initial": 0.01, "maximum": 0.05}}}
+LASTING = {
+    "restart": {"intensity": 1000, "backoff": {"initial": 0.01, "maximum": 0.05}},
+    "breaker": {"failures": 0},
+}
 CRASHES = 30
 CALLS = 10
 SLACK = 2

@@ -15,6 +15,8 @@ from typing import Any
 import attrs
 import trio
 
+SHOWN = 20_000
+"""How many characters of the log are shown, the last ones."""
 RUN = f'LISTEN_PID=$$ exec "{sys.executable}" -m onemcp run --config "$@"'
 
 
@@ -34,6 +36,11 @@ class Manager:
     @property
     def file(self) -> Path:
         return self.folder / "onemcp.json"
+
+    @property
+    def log(self) -> Path:
+        """What the services have logged, which is shown where a test fails."""
+        return self.folder / "service.log"
 
     def configure(self, document: Mapping[str, Any]) -> None:
         self.file.write_text(json.dumps(document))
@@ -60,13 +67,14 @@ class Manager:
         }
         # What the shell gets as descriptor 3 is what the program inherits.
         handed = f"exec 3<&{self.listener.fileno()}; {RUN}"
-        process = await trio.lowlevel.open_process(
-            ["bash", "-c", handed, "onemcp", str(self.file), *options],
-            env=variables,
-            pass_fds=[self.listener.fileno()],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with self.log.open("ab") as log:
+            process = await trio.lowlevel.open_process(
+                ["bash", "-c", handed, "onemcp", str(self.file), *options],
+                env=variables,
+                pass_fds=[self.listener.fileno()],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
         try:
             yield process
         finally:
@@ -83,4 +91,9 @@ async def managing(folder: Path) -> AsyncIterator[Manager]:
         trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify,
     ):
         await notify.bind(str(folder / "notify"))
-        yield Manager(folder, listener, notify)
+        manager = Manager(folder, listener, notify)
+        try:
+            yield manager
+        finally:
+            if manager.log.exists():
+                print(manager.log.read_text(errors="replace")[-SHOWN:])
