@@ -22,24 +22,26 @@ class Entry(NamedTuple):
         summary: What it does.
         module: The module of this package that it is in.
         attribute: What it is called there.
-        draws: Whether it draws with rich.
+        serves: Whether it becomes a server, which is to start fast and stay small.
     """
 
     summary: str
     module: str
     attribute: str = "command"
-    draws: bool = False
+    serves: bool = False
 
 
 COMMANDS: Final[Mapping[str, Entry]] = MappingProxyType(
     {
-        "run": Entry("Serve; without a configuration file, a demo.", "run"),
-        "stdio": Entry("Serve on stdin and stdout, for clients that launch it.", "stdio"),
+        "run": Entry("Serve; without a configuration file, a demo.", "run", serves=True),
+        "stdio": Entry(
+            "Serve on stdin and stdout, for clients that launch it.", "stdio", serves=True
+        ),
         "check": Entry("Check a configuration file.", "check"),
         "schema": Entry("Print the JSON Schema of the configuration.", "schema"),
-        "status": Entry("Show the state of a running onemcp.", "status", draws=True),
+        "status": Entry("Show the state of a running onemcp.", "status"),
         "page": Entry("Print a link to the status page of a running onemcp.", "page"),
-        "top": Entry("Show a running onemcp on the whole screen, live.", "top", draws=True),
+        "top": Entry("Show a running onemcp on the whole screen, live.", "top"),
         "logs": Entry("Show what a server has written and what became of it.", "logs"),
         "restart": Entry("Restart a server of a running onemcp.", "acting", "restart"),
         "stop": Entry("Stop a server of a running onemcp.", "acting", "stop"),
@@ -90,7 +92,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         entry = COMMANDS[cmd_name]
-        if ctx is not None and ctx.obj is OWN_PROCESS and not entry.draws:
+        if ctx is not None and ctx.obj is OWN_PROCESS and entry.serves:
             _do_without_rich()
         command = getattr(import_module(f"onemcp.cli.{entry.module}"), entry.attribute)
         assert isinstance(command, click.Command)  # noqa: S101  (for mypy)
@@ -127,10 +129,10 @@ def program() -> None:
 
 
 def _do_without_rich() -> None:
-    """Let libraries find no rich in this process, which is nobody else's.
+    """Let libraries find no rich in this process, which is nobody else's and draws nothing.
 
-    structlog imports it for tracebacks, and httpx for a command line, neither of which onemcp has
-    them show. That is a seventh of what it takes to start, and 10 MB.
+    structlog imports it for tracebacks, and httpx for a command line, neither of which a server
+    has them show. That is a seventh of what it takes to start, and 10 MB.
     """
     for name in ("rich", "pygments"):
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # makes importing it fail

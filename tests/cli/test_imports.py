@@ -52,8 +52,8 @@ COMMANDS: Final[Mapping[str, set[str]]] = {
     "token": NO_GATEWAY | HTTP_CLIENT | DRAWING | {"jsonschema"},
     "install cursor": NO_GATEWAY | HTTP_CLIENT | DRAWING | TOKENS | {"jsonschema"},
     "status": NO_GATEWAY | TOKENS | {"jsonschema"},
-    "tools": NO_GATEWAY - {"structlog"} | DRAWING | TOKENS | {"jsonschema"},
-    "reload": NO_GATEWAY - {"structlog"} | DRAWING | TOKENS | {"jsonschema"},
+    "tools": NO_GATEWAY - {"structlog"} | TOKENS | {"jsonschema"},
+    "reload": NO_GATEWAY - {"structlog"} | TOKENS | {"jsonschema"},
 }
 """What is not imported by which command line."""
 
@@ -61,14 +61,18 @@ RUN: Final = PAGES | HTTP_2 | HTTP_CLIENT | LOGINS | DRAWING | TELEMETRY
 """What is not imported to serve programs to clients with tokens."""
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
+def environment_in(folder: Path) -> dict[str, str]:
     places = ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
     return {
         "PATH": os.environ["PATH"],
-        **dict.fromkeys(places, str(tmp_path)),
-        MODULES: str(tmp_path / "modules"),
+        **dict.fromkeys(places, str(folder)),
+        MODULES: str(folder / "modules"),
     }
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return environment_in(tmp_path)
 
 
 def imported(tmp_path: Path, unwanted: set[str]) -> set[str]:
@@ -143,3 +147,20 @@ def test_to_serve_a_program_takes_neither_pages_nor_an_http_client(
         answer = ask(url[0], token[1], "tools/list")
         assert answer["result"]["tools"]
     assert not imported(tmp_path, RUN | {"jsonschema"})
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment in which commands find a onemcp that runs."""
+    folder = tmp_path_factory.mktemp("server")
+    environ = environment_in(folder)
+    with running(folder, environ):
+        yield environ
+
+
+@pytest.mark.parametrize("line", ["status", "restart demo", "reset demo", "tools"])
+def test_commands_have_what_they_draw_with(line: str, server: dict[str, str]):
+    command = [sys.executable, "-m", "onemcp", *line.split()]
+    ended = subprocess.run(command, capture_output=True, check=False, text=True, env=server)
+    assert ended.stderr == ""
+    assert "demo" in ended.stdout
