@@ -8,11 +8,13 @@ gone ends the test.
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import attrs
+import pytest
 import trio
 
 from tests.support.activation import Manager, managing
@@ -59,8 +61,15 @@ async def serving(folder: Path) -> AsyncIterator[Service]:
                 yield Service(manager, process, session, running, stack)
 
 
-async def test_a_service_that_is_restarted_loses_no_request_and_no_session(tmp_path):
-    async with serving(tmp_path) as service, gate() as held_up, trio.open_nursery() as nursery:
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short name: paths of sockets must not be long."""
+    with tempfile.TemporaryDirectory(prefix="onemcp-") as name:
+        yield Path(name)
+
+
+async def test_a_service_that_is_restarted_loses_no_request_and_no_session(folder):
+    async with serving(folder) as service, gate() as held_up, trio.open_nursery() as nursery:
         legacy, modern = await service.clients.legacy(), service.clients.modern()
         answers: list[str] = []
 
@@ -86,9 +95,9 @@ async def test_a_service_that_is_restarted_loses_no_request_and_no_session(tmp_p
             assert (await notifications.receive())["method"].endswith("/list_changed")
 
 
-async def test_an_instance_takes_over_while_the_one_before_still_serves(tmp_path):
-    async with serving(tmp_path) as service:
-        new = await service.start("--socket", str(tmp_path / "new.sock"))
+async def test_an_instance_takes_over_while_the_one_before_still_serves(folder):
+    async with serving(folder) as service:
+        new = await service.start("--socket", str(folder / "new.sock"))
         await service.load.turn()  # at either of them
         service.process.send_signal(signal.SIGTERM)
         assert await service.process.wait() == 0
