@@ -6,7 +6,9 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,13 @@ def pytest_configure(config: pytest.Config) -> None:
         own = tempfile.mkdtemp(prefix="onemcp-tests-")
         config.add_cleanup(partial(shutil.rmtree, own, ignore_errors=True))
         os.environ[variable] = own
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder for Unix sockets, whose paths must not be long: those below `tmp_path` may be."""
+    with tempfile.TemporaryDirectory(prefix="onemcp-") as name:
+        yield Path(name)
 
 
 @pytest.hookimpl(optionalhook=True)

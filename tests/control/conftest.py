@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -124,13 +122,9 @@ async def serving(folder: Path, **sections: Any) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
-    folder = Path(tempfile.mkdtemp(prefix="onemcp-"))
-    try:
-        async with serving(folder) as running:
-            yield running
-    finally:
-        shutil.rmtree(folder)
+async def world(short_folder: Path) -> AsyncIterator[World]:
+    async with serving(short_folder) as running:
+        yield running
 
 
 class Shell:

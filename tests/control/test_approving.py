@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -76,15 +74,12 @@ class Changing:
 
 
 @pytest.fixture(params=["enforce"])
-async def changing(request) -> AsyncIterator[Changing]:
-    folder = Path(tempfile.mkdtemp(prefix="onemcp-"))
-    server = Server(folder)
+async def changing(request, short_folder) -> AsyncIterator[Changing]:
+    server = Server(short_folder)
     server.lists([SEND, POKE])
-    try:
-        async with serving(folder, servers={"demo": server.settings(request.param)}) as world:
-            yield Changing(world, server)
-    finally:
-        shutil.rmtree(folder)
+    servers = {"demo": server.settings(request.param)}
+    async with serving(short_folder, servers=servers) as world:
+        yield Changing(world, server)
 
 
 @pytest.fixture

@@ -162,14 +162,16 @@ def test_the_runtime_directory_is_where_systemd_or_the_session_says():
     assert where(XDG_RUNTIME_DIR="/x", RUNTIME_DIRECTORY="/run/a:/run/b") == "/run/a"
 
 
-def test_a_second_one_with_the_same_configuration_is_refused(tmp_path: Path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_second_one_with_the_same_configuration_is_refused(
+    short_folder: Path, capsys, monkeypatch
+):
+    monkeypatch.chdir(short_folder)
     place = Path(os.environ["XDG_RUNTIME_DIR"]) / "onemcp" / "demo.sock"
     taken = open_socket(place)
     assert main(["run", "--port", "0"]) == 69
     assert f"process {os.getpid()} listens on {place}" in capsys.readouterr().err
     taken.close()
-    (tmp_path / "file").touch()
-    assert main(["run", "--port", "0", "--socket", str(tmp_path / "file")]) == 73
+    (short_folder / "file").touch()
+    assert main(["run", "--port", "0", "--socket", str(short_folder / "file")]) == 73
     assert "is no socket" in capsys.readouterr().err
     shutil.rmtree(place.parent)

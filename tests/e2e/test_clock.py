@@ -25,19 +25,20 @@ for number, jump in {[(int(number), jump) for number, jump in HOURS.items()]}:
 """
 
 
-async def test_a_clock_that_jumps_disturbs_neither_calls_nor_sessions(tmp_path):
+async def test_a_clock_that_jumps_disturbs_neither_calls_nor_sessions(tmp_path, short_folder):
     (tmp_path / "sitecustomize.py").write_text(SHIM)
+    socket = str(short_folder / "c.sock")
     backends = {
         "it": program(),
         "broken": {"command": "/nowhere/x", "restart": {"intensity": 0, "cooldown": 3600}},
     }
-    document = configuration(backends, control={"socket": str(tmp_path / "c.sock")})
+    document = configuration(backends, control={"socket": socket})
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
     async with (
         running(tmp_path / "onemcp.json", document, environ=environ) as gateway,
         clients(gateway.url) as session,
         httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(tmp_path / "c.sock")),
+            transport=httpx.AsyncHTTPTransport(uds=socket),
             base_url="http://localhost",
         ) as operator,
     ):

@@ -8,13 +8,11 @@ gone ends the test.
 from __future__ import annotations
 
 import signal
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import attrs
-import pytest
 import trio
 
 from tests.support.activation import Manager, managing
@@ -61,15 +59,8 @@ async def serving(folder: Path) -> AsyncIterator[Service]:
                 yield Service(manager, process, session, running, stack)
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder with a short name: paths of sockets must not be long."""
-    with tempfile.TemporaryDirectory(prefix="onemcp-") as name:
-        yield Path(name)
-
-
-async def test_a_service_that_is_restarted_loses_no_request_and_no_session(folder):
-    async with serving(folder) as service, gate() as held_up, trio.open_nursery() as nursery:
+async def test_a_service_that_is_restarted_loses_no_request_and_no_session(short_folder):
+    async with serving(short_folder) as service, gate() as held_up, trio.open_nursery() as nursery:
         legacy, modern = await service.clients.legacy(), service.clients.modern()
         answers: list[str] = []
 
@@ -95,9 +86,9 @@ async def test_a_service_that_is_restarted_loses_no_request_and_no_session(folde
             assert (await notifications.receive())["method"].endswith("/list_changed")
 
 
-async def test_an_instance_takes_over_while_the_one_before_still_serves(folder):
-    async with serving(folder) as service:
-        new = await service.start("--socket", str(folder / "new.sock"))
+async def test_an_instance_takes_over_while_the_one_before_still_serves(short_folder):
+    async with serving(short_folder) as service:
+        new = await service.start("--socket", str(short_folder / "new.sock"))
         await service.load.turn()  # at either of them
         service.process.send_signal(signal.SIGTERM)
         assert await service.process.wait() == 0

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,11 +20,9 @@ from onemcp.runtime import (
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
+def place(short_folder: Path) -> Path:
     """A short path, as sockets need, in a directory that there is not yet."""
-    folder = tempfile.mkdtemp(prefix="onemcp-")
-    yield Path(folder) / "run" / "x.sock"
-    shutil.rmtree(folder)
+    return short_folder / "run" / "x.sock"
 
 
 def test_the_socket_and_its_directory_are_for_their_owner_only(place: Path):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from html import unescape
@@ -97,24 +95,20 @@ def hashed() -> str:
 
 
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    folder = Path(tempfile.mkdtemp(prefix="onemcp-"))
+async def browser(short_folder: Path) -> AsyncIterator[Browser]:
     users = {
         "ada": {"password": hashed(), "scopes": ["admin", "mcp"]},
         "bob": {"password": hashed()},
         "cyd": {"password": hashed(), "scopes": ["admin"]},
     }
-    try:
-        async with (
-            serving(folder, auth={"users": users}) as world,
-            httpx.AsyncClient(trust_env=False) as client,
-        ):
-            opened = Browser(world, client)
-            yield opened
-            for person in opened.people:
-                await person.aclose()
-    finally:
-        shutil.rmtree(folder)
+    async with (
+        serving(short_folder, auth={"users": users}) as world,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        opened = Browser(world, client)
+        yield opened
+        for person in opened.people:
+            await person.aclose()
 
 
 async def log_in(browser: Browser, name: str, password: str = PASSWORD) -> Person:

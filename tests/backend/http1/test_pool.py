@@ -365,8 +365,8 @@ async def test_servers_are_reached_over_tls_and_must_be_trusted():
         nursery.cancel_scope.cancel()
 
 
-async def test_servers_are_reached_by_sockets_of_the_file_system(tmp_path: Path):
-    path = tmp_path / "socket"
+async def test_servers_are_reached_by_sockets_of_the_file_system(short_folder: Path):
+    path = short_folder / "socket"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
