@@ -29,11 +29,11 @@ def configure(manager: Manager, **server: Any) -> None:
     )
 
 
-async def test_a_service_says_how_it_is_and_its_restart_refuses_nobody(tmp_path):
+async def test_a_service_says_how_it_is_and_its_restart_refuses_nobody(short_folder):
     with trio.fail_after(60):
-        async with managing(tmp_path) as manager:
+        async with managing(short_folder) as manager:
             configure(manager)
-            environ = {"WATCHDOG_USEC": "400000", "CREDENTIALS_DIRECTORY": str(tmp_path)}
+            environ = {"WATCHDOG_USEC": "400000", "CREDENTIALS_DIRECTORY": str(short_folder)}
             async with manager.service(**environ) as process:
                 told = await manager.hears("READY=1")
                 assert told["STATUS"] == f"Serving {manager.url}/mcp; 0 of 1 backends up"
@@ -72,11 +72,13 @@ class Stuck:
         self.answers -= 1
 
 
-async def test_the_watchdog_is_fed_by_the_tree_and_not_by_a_timer(tmp_path, autojump_clock):
+async def test_the_watchdog_is_fed_by_the_tree_and_not_by_a_timer(short_folder, autojump_clock):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.bind(str(tmp_path / "notify"))
+        notify.bind(str(short_folder / "notify"))
         notify.settimeout(0)
-        service = Service({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "30000000"})
+        service = Service(
+            {"NOTIFY_SOCKET": str(short_folder / "notify"), "WATCHDOG_USEC": "30000000"}
+        )
         service.gateway = Stuck(answers=3)  # type: ignore[assignment]
         with trio.move_on_after(600):
             await service.keep_alive()

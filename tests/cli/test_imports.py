@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -71,35 +72,37 @@ def environment_in(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    return environment_in(tmp_path)
+def environment(short_folder: Path) -> dict[str, str]:
+    return environment_in(short_folder)
 
 
-def imported(tmp_path: Path, unwanted: set[str]) -> set[str]:
+def imported(short_folder: Path, unwanted: set[str]) -> set[str]:
     """Return what was imported of what is not wanted."""
-    return unwanted & {*(tmp_path / "modules").read_text().split()}
+    return unwanted & {*(short_folder / "modules").read_text().split()}
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_a_command_imports_what_it_needs(line: str, tmp_path: Path, environment: dict[str, str]):
+def test_a_command_imports_what_it_needs(
+    line: str, short_folder: Path, environment: dict[str, str]
+):
     if line == "check":
-        (tmp_path / "onemcp.json").write_text('{"mcpServers": {"a": {"command": "true"}}}')
+        (short_folder / "onemcp.json").write_text('{"mcpServers": {"a": {"command": "true"}}}')
     subprocess.run(
         [sys.executable, "-c", PROGRAM, *line.split()],
         capture_output=True,
         check=False,  # nobody is there to tell a status
-        cwd=tmp_path,
+        cwd=short_folder,
         env=environment,
     )
-    assert not imported(tmp_path, COMMANDS[line])
+    assert not imported(short_folder, COMMANDS[line])
 
 
 @contextlib.contextmanager
-def running(tmp_path: Path, environment: dict[str, str]) -> Iterator[str]:
+def running(short_folder: Path, environment: dict[str, str]) -> Iterator[str]:
     """Serve the demo; yields what is printed, once the demo is there."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "run", "--port", "0"],
-        cwd=tmp_path,
+        cwd=short_folder,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -138,24 +141,24 @@ def ask(url: str, token: str, method: str) -> Any:
 
 
 def test_to_serve_a_program_takes_neither_pages_nor_an_http_client(
-    tmp_path: Path, environment: dict[str, str]
+    short_folder: Path, environment: dict[str, str]
 ):
-    with running(tmp_path, environment) as said:
+    with running(short_folder, environment) as said:
         url, token = re.search(r"http://\S+", said), re.search(r"token\s+(\S+)", said)
         assert url is not None
         assert token is not None
         answer = ask(url[0], token[1], "tools/list")
         assert answer["result"]["tools"]
-    assert not imported(tmp_path, RUN | {"jsonschema"})
+    assert not imported(short_folder, RUN | {"jsonschema"})
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def server() -> Iterator[dict[str, str]]:
     """The environment in which commands find a onemcp that runs."""
-    folder = tmp_path_factory.mktemp("server")
-    environ = environment_in(folder)
-    with running(folder, environ):
-        yield environ
+    with tempfile.TemporaryDirectory(prefix="onemcp-") as name:
+        environ = environment_in(Path(name))
+        with running(Path(name), environ):
+            yield environ
 
 
 @pytest.mark.parametrize("line", ["status", "restart demo", "reset demo", "tools"])

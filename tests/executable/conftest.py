@@ -6,7 +6,10 @@ Without it there is nothing to test, so the module is no test then.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -23,15 +26,18 @@ collect_ignore = [module for module, variable in BUILT.items() if not os.environ
 
 
 @pytest.fixture(scope="session")
-def program_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[str]], Program]:
+def program_of() -> Iterator[Callable[[Sequence[str]], Program]]:
     """Put a built program where nothing else is."""
 
-    def program(words: Sequence[str]) -> Program:
-        home = tmp_path_factory.mktemp("home")
-        environ = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
-        return Program(tuple(words), home, environ)
+    with ExitStack() as stack:
 
-    return program
+        def program(words: Sequence[str]) -> Program:
+            # Not below `tmp_path`: the paths of its sockets must be short.
+            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="onemcp-"))
+            environ = {"HOME": home, "XDG_RUNTIME_DIR": home}
+            return Program(tuple(words), Path(home), environ)
+
+        yield program
 
 
 @pytest.fixture
