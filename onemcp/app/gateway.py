@@ -32,7 +32,6 @@ Stopping goes bottom-up: the frontend drains first, the backends and their guard
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -41,7 +40,7 @@ import trio
 
 from onemcp import config
 from onemcp.admission import Admission
-from onemcp.backend import Backend, Identity, Roster, StartQueue, redactor_for
+from onemcp.backend import Identity, StartQueue
 from onemcp.backend.places import connect_at
 from onemcp.backend.process import Guardian, ProcessInstance
 from onemcp.config import Configuration, Reloader
@@ -62,7 +61,9 @@ from onemcp.web.status import History
 
 from .access import Access
 from .address import NO_OVERRIDES, Overrides
-from .connecting import Connector, stop_seconds
+from .backends import Backends
+from .building import Builder
+from .connecting import Connector
 from .door import Operating
 from .durable import Durable
 from .events import ReloadApplied
@@ -71,12 +72,9 @@ from .http import HttpFront
 from .identity import NAME, VERSION
 from .limits import admission_limits, describe, parking_limits, start_limit
 from .listener import origin_for_browsers
-from .logins import credentials_for
 from .observing import Observing
 from .operating import BackendOperator
-from .personal import PersonalBackends
 from .pinning import Pinboard
-from .trees import ready, runs_program, see_off, supervise
 
 
 class Gateway:
@@ -129,15 +127,11 @@ class Gateway:
         self._observing = Observing(self, self.monitor, on_event, on_body)
         self._access = access
         self._on_event = on_event
-        self._identity = Identity(raw({"name": NAME, "version": VERSION}))
+        identity = Identity(raw({"name": NAME, "version": VERSION}))
         self._instance = ProcessInstance()
-        self._logins = durable.logins
         self._pins = Pinboard(durable.pins, on_event)
-        self._connector = Connector(self._instance, self._identity)
+        self._connector = Connector(self._instance, identity)
         self.starts = StartQueue(start_limit(configuration))
-        self._backends: dict[str, Backend] = {}
-        self._rosters: dict[str, Roster] = {}
-        self._specs: dict[str, ChildSpec] = {}
         self._ended = trio.Event()
         self._stopping = False
         self.multiplexer = Multiplexer(
@@ -158,21 +152,20 @@ class Gateway:
             meter=self.monitor.meter,
             on_event=on_event,
         )
-        self._personal = PersonalBackends(
-            self._connector,
-            self.multiplexer,
-            self._identity,
-            durable.logins,
-            self._pins.of,
-            self._instance.environ,
-            self._login_url,
-            on_event,
-        )
         self.multiplexer.arrange(Arrangement.of(configuration))
         self._observing.reconfigure(configuration, self.multiplexer)
         self.reloader = None if path is None else self._reloader(path)
-        self._supervisor = Supervisor("backends", self._prepare(configuration))
-        self._show()
+        builder = Builder(
+            self._connector,
+            self.multiplexer,
+            identity,
+            durable.logins,
+            self._pins.of,
+            self.starts,
+            self._login_url,
+            on_event,
+        )
+        self._backends = Backends(configuration, self.multiplexer, builder)
         open_front = open_front or partial(
             HttpFront,
             access=access,
@@ -184,7 +177,7 @@ class Gateway:
         self.sessions = self._front.sessions
         self._frontend = Supervisor("frontend", [self._front.child()])
         self.operator = BackendOperator(
-            self._supervisor,
+            self._backends.supervisor,
             self._backends.__getitem__,
             lambda: self.configuration.server.shutdown_grace,
         )
@@ -230,7 +223,7 @@ class Gateway:
 
     def backends_snapshot(self) -> TreeSnapshot:
         """Return the state of the supervisor of the backends."""
-        return self._supervisor.snapshot()
+        return self._backends.supervisor.snapshot()
 
     async def run(self, *, task_status: trio.TaskStatus[Gateway]) -> None:
         """Serve until cancelled or shut down.
@@ -248,7 +241,8 @@ class Gateway:
 
     async def respond(self) -> None:
         """Return once every supervisor that all hangs on has answered, or is being stopped."""
-        for supervisor in (self.tree, self._gateway, self._supervisor, self._frontend):
+        backends = self._backends.supervisor
+        for supervisor in (self.tree, self._gateway, backends, self._frontend):
             with contextlib.suppress(SupervisorNotRunningError):
                 await supervisor.respond()
 
@@ -272,7 +266,7 @@ class Gateway:
             ChildSpec(id="keys", start=partial(self._access.keys.run, self._on_event)),
             ChildSpec(id="grants", start=grants),
             ChildSpec(id="pins", start=self._pins.run),
-            ChildSpec.for_supervisor(self._supervisor),
+            ChildSpec.for_supervisor(self._backends.supervisor),
             ChildSpec.for_supervisor(self.multiplexer.parking.supervisor),
             ChildSpec.for_supervisor(self.sessions.supervisor),
         ]
@@ -291,77 +285,6 @@ class Gateway:
             ],
             on_event=self._on_event,
         )
-
-    # --- backends ----------------------------------------------------------------------------
-
-    def _prepare(self, configuration: Configuration) -> list[ChildSpec]:
-        """Return the specs of all enabled backends, of required ones first.
-
-        What has not changed stays as it is.
-        """
-        specs = {}
-        for settings in configuration.backends:
-            if settings.enabled:
-                spec = self._specs.get(settings.name)
-                if spec is None or spec.version != settings.running:
-                    spec = self._spec(settings.running)
-                specs[settings.name] = spec
-        self._specs = specs
-        required = {each.name for each in configuration.backends if each.required}
-        return sorted(specs.values(), key=lambda spec: spec.id not in required)
-
-    def _spec(self, settings: config.Backend) -> ChildSpec:
-        if settings.is_personal:
-            roster = self._personal.roster(settings)
-            if settings.name not in self._backends:
-                self._set_roster(roster)
-            return self._personal.spec(roster, self._take_over_users)
-        credentials = credentials_for(settings, self._logins, self._on_event)
-        redact = redactor_for(settings.transport, credentials, self._connector.instance.environ)
-        backend = Backend(
-            settings,
-            connect=self._connector,
-            observer=self.multiplexer,
-            identity=self._identity,
-            on_event=redact.passing_on(self._on_event),
-            credentials=credentials,
-            shutdown=stop_seconds(settings.timeouts),
-            starts=self.starts if runs_program(settings) else None,
-            pins=self._pins.of(settings.name),
-        )
-        supervisor = supervise(settings.name, backend, credentials)
-        self._backends.setdefault(settings.name, backend)
-        return ChildSpec.for_supervisor(
-            supervisor,
-            version=settings,
-            coexists=True,
-            ready=lambda: self._take_over(backend),
-            ready_timeout=math.inf,
-            drain=backend.drain,
-            drain_timeout=settings.timeouts.call,
-        )
-
-    def _set_roster(self, roster: Roster) -> None:
-        self._backends[roster.name], self._rosters[roster.name] = roster.stand_in, roster
-
-    async def _take_over_users(self, roster: Roster) -> None:
-        """Let users have the backend of a roster instead of the one of the same name."""
-        self._set_roster(roster)
-        self._show()
-        await trio.lowlevel.checkpoint()
-
-    async def _take_over(self, backend: Backend) -> None:
-        """Let a new backend take the place of the one of the same name, once it is up."""
-        await ready(backend)
-        self._backends[backend.name] = backend
-        self._show()
-
-    def _show(self) -> None:
-        """Let clients see the backends that are wanted, in configuration order."""
-        backends = [self._backends[name] for name in self._specs]
-        rosters = (self._rosters.get(backend.name) for backend in backends)
-        shown = [each for each in rosters if each is not None and each.stand_in in backends]
-        self.multiplexer.replace(backends, shown)
 
     def _login_url(self, backend: str) -> str | None:
         origin = origin_for_browsers(self.configuration.server.public_url or self.url)
@@ -388,19 +311,12 @@ class Gateway:
             return True
         await self._front.prepare(new)
         old, self.configuration = self.configuration, new
-        specs = self._prepare(new)
-        gone = [name for name in self._backends if name not in self._specs]
-        leaving: list[Backend | Roster] = []
-        for name in gone:
-            backend, roster = self._backends.pop(name), self._rosters.pop(name, None)
-            leaving.append(backend if roster is None else roster)
+        gone = self._backends.gone(new)
         self.monitor.meter.forget(gone)
         self.multiplexer.arrange(Arrangement.of(new))  # before anything new can be seen
         self._front.recheck()
-        self._show()
-        self.control.journal.keep_only(self._backends)
-        await see_off(leaving, old.server.shutdown_grace)
-        report = await self._supervisor.reconfigure(specs)
+        self.control.journal.keep_only(set(self._backends) - set(gone))
+        report = await self._backends.move(new, old.server.shutdown_grace)
         self._reconfigure(new)
         self._on_event(ReloadApplied(new, report, config.differences(old, new)))
         return await self._front.move(new, self._frontend.reconfigure) and report.ok
