@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -19,6 +20,7 @@ import trio
 from onemcp import config
 from onemcp.pinning import Pins
 from onemcp.protocol.errors import Overloaded
+from onemcp.protocol.fields import Fields
 from onemcp.protocol.jsonrpc import Notification
 from onemcp.protocol.methods import (
     PROGRESS,
@@ -48,7 +50,7 @@ from .keeping import Keeper
 from .pool import Pool
 from .probe import probe
 from .setup import BackendObserver, Connect, Identity, Setup
-from .standing import STOPPED, Standing, Stands
+from .standing import Standing, Stands
 from .starting import Starter, StartQueue, Turn
 from .throttle import Tally
 from .upstream import Upstream
@@ -171,6 +173,16 @@ class Backend(Stands):
         """How many calls of clients wait for an answer of this backend."""
         return self.pool.in_flight
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for an instance of it."""
+        return self.pool.waiting
+
+    @property
+    def instances(self) -> int:
+        """How many instances of it there are, with those that start or end."""
+        return len(self.pool)
+
     # --- calls -------------------------------------------------------------------------------
 
     async def open(self, call: Call) -> Exchange:
@@ -187,7 +199,7 @@ class Backend(Stands):
         pool = self.pool
         while True:
             if not self._admits_now():
-                with self.starter.wanted():
+                with self._wanted():
                     await self.standing.change()
                 continue
             leases = pool.is_to_lease(call)
@@ -231,23 +243,6 @@ class Backend(Stands):
             raise Overloaded(f"backend {self.name!r} has more than {limit} calls in flight")
         return True
 
-    async def wait_ready(self) -> None:
-        """Wait until the backend is up, unless the supervisor gives up before.
-
-        Raises:
-            BackendUnavailable: It has been given up.
-        """
-        with self.starter.wanted():
-            while self.pool.primary is None:
-                self.standing.check_tried()
-                await self.standing.change()
-
-    async def wait_tried(self) -> None:
-        """Wait until the backend has come up once, or has failed to."""
-        with self.starter.wanted():
-            while self.is_starting:
-                await self.standing.change()
-
     def give_up(self) -> None:
         """Take note that the supervisor has stopped trying: calls fail, names vanish."""
         self._keeper.forget()
@@ -274,25 +269,11 @@ class Backend(Stands):
         with trio.move_on_after(grace):
             await self.pool.wait_unused()
 
-    def halt(self) -> None:
-        """Take note that an operator has stopped it: its names vanish until it is started."""
-        self.fail(STOPPED)
-
-    def fail(self, reason: str) -> None:
-        """Take note that it isn't tried any more, and why."""
-        self.standing.go_down(reason, needs_login=False)
-        self.give_up()
-
     def renew(self) -> None:
         """Take note that an operator starts it anew: what became of it before is of no matter."""
         self.breaker.reset()
         self.starter.forget()
         self.standing.renew()
-
-    async def wait_settled(self) -> None:
-        """Wait until it is up, or it is known why it isn't."""
-        while not self.is_up and self.failure is None:
-            await self.standing.change()
 
     def adopt(self, other: Backend) -> None:
         """Take over what clients want of a backend that this one replaces, and what was learned.
@@ -323,6 +304,13 @@ class Backend(Stands):
     def roots_changed(self, owner: Hashable) -> None:
         """Tell the instances that serve a client that its roots have changed."""
         self.pool.roots_changed(owner)
+
+    def task_status(self, owner: Hashable, params: Fields) -> None:
+        """Tell the instance that has asked a client for a task what has become of it."""
+        self.pool.task_status(owner, params)
+
+    def _wanted(self) -> AbstractContextManager[None]:
+        return self.starter.wanted()
 
     # --- one incarnation ---------------------------------------------------------------------
 

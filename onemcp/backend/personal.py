@@ -141,7 +141,7 @@ class Member:
     def is_used(self) -> bool:
         """Whether anything of its user is going on."""
         backend = self.backend
-        return bool(backend.in_flight or backend.pool.waiting or backend.upstream.is_wanted)
+        return bool(backend.in_flight or backend.waiting or backend.upstream.is_wanted)
 
 
 class Roster:

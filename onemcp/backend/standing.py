@@ -7,6 +7,8 @@ given up refuses calls at once; while one comes up, or is held by an operator, c
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -151,7 +153,7 @@ class Standing:
         return f"<Standing of {self._name!r} {state} failure={self.failure!r}>"
 
 
-class Stands:
+class Stands(ABC):
     """What has a standing, and tells of it.
 
     Attributes:
@@ -174,3 +176,47 @@ class Stands:
     def is_starting(self) -> bool:
         """Whether it is not known yet if the backend comes up at all."""
         return self.standing.is_starting
+
+    @property
+    @abstractmethod
+    def is_up(self) -> bool:
+        """Whether it is connected to and its lists are known."""
+
+    @abstractmethod
+    def give_up(self) -> None:
+        """Take note that the supervisor has stopped trying: calls fail, names vanish."""
+
+    @abstractmethod
+    def _wanted(self) -> AbstractContextManager[None]:
+        """Take note that somebody waits for it, as long as the block runs."""
+
+    async def wait_ready(self) -> None:
+        """Wait until it is up, unless the supervisor gives up before.
+
+        Raises:
+            BackendUnavailable: It has been given up.
+        """
+        with self._wanted():
+            while not self.is_up:
+                self.standing.check_tried()
+                await self.standing.change()
+
+    async def wait_tried(self) -> None:
+        """Wait until it has come up once, or has failed to."""
+        with self._wanted():
+            while self.is_starting:
+                await self.standing.change()
+
+    async def wait_settled(self) -> None:
+        """Wait until it is up, or it is known why it isn't."""
+        while not self.is_up and self.failure is None:
+            await self.standing.change()
+
+    def halt(self) -> None:
+        """Take note that an operator has stopped it: its names vanish until it is started."""
+        self.fail(STOPPED)
+
+    def fail(self, reason: str) -> None:
+        """Take note that it isn't tried any more, and why."""
+        self.standing.go_down(reason, needs_login=False)
+        self.give_up()

@@ -74,7 +74,7 @@ def backend_of(
         "for": round(max(0.0, at - (connection or child).since), 3),
         "restarts": 0 if connection is None else connection.restarts,
         "inFlight": backend.in_flight,
-        "instances": len(backend.pool),
+        "instances": backend.instances,
         "breaker": backend.breaker.state.value,
         "retryIn": _retry_in(backend, connection, at),
         "failure": _failure(backend),

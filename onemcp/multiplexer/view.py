@@ -159,7 +159,7 @@ class View:
         with contextlib.suppress(InvalidParams):
             params = split(note.params)
             for backend in self.contents.backends:
-                backend.pool.task_status(caller.owner, params)
+                backend.task_status(caller.owner, params)
 
     # --- who listens -------------------------------------------------------------------------
 
