@@ -53,6 +53,13 @@ class Browsing:
         headers = HEADERS | {"Content-Security-Policy": f"{self._policy} {form_action}"}
         return Response(text, status, headers, content_type="text/html; charset=utf-8")
 
+    async def _static(self, name: str, content_type: str) -> Response:
+        """Serve a style sheet, or a script."""
+        async with await quart.current_app.open_resource(f"static/{name}") as file:
+            text = await file.read()
+        headers = HEADERS | {"Cache-Control": "max-age=3600"}
+        return Response(text, content_type=content_type, headers=headers)
+
     def _redirect(self, target: str) -> Response:
         # Not quart.redirect: that writes the target, with its code, into a body too.
         return Response("", HTTPStatus.SEE_OTHER, HEADERS | {"Location": target})

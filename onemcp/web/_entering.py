@@ -13,7 +13,61 @@ from onemcp.web._logins import Logins
 from onemcp.web._pages import IssuerOf
 
 
-class Entering(Browsing):
+class Asking(Browsing):
+    """The pages of one kind, some of which ask people to log in."""
+
+    async def _person(self, server: AuthorizationServer, form: Any, code: str = "") -> str:
+        """Tell who has filled in a form.
+
+        Args:
+            server: Who knows people.
+            form: What was filled in.
+            code: The code on the terminal, where that is good for it.
+
+        Raises:
+            OAuthError: It is nobody who may, or too often.
+        """
+        attempt = LogIn(_name_in(form), form.get("password", ""), code, self._address)
+        return await server.log_in(attempt)
+
+    async def _ask(
+        self,
+        template: str,
+        about: str,
+        server: AuthorizationServer | None,
+        *,
+        error: OAuthError | None = None,
+        form: Any = None,
+        **values: Any,
+    ) -> Response:
+        """Ask somebody to log in.
+
+        Args:
+            template: The page.
+            about: What the login is for.
+            server: Who knows people, if anything does.
+            error: Why the last attempt has failed, and
+            form: what was filled in there.
+            values: What the page is told besides.
+        """
+        people = () if server is None else server.policy.people.values()
+        browser = self._browser or self._logins.new_browser()
+        page = await self._page(
+            template,
+            HTTPStatus.OK if error is None else HTTPStatus(error.status),
+            "'self'",
+            token=self._logins.form_token(browser, about),
+            error=None if error is None else error.description,
+            name="" if form is None else _name_in(form),
+            has_people=any(person.password for person in people),
+            **values,
+        )
+        if isinstance(error, TooManyRequests):
+            page.headers["Retry-After"] = str(error.retry_after)
+        return self._with_cookie(page, browser)
+
+
+class Entering(Asking):
     """The pages of one kind, and who has logged in to see them.
 
     A login and a form are for one thing, which is named: the query of an authorization request, or
@@ -38,10 +92,7 @@ class Entering(Browsing):
         Raises:
             OAuthError: It is nobody who may, or too often.
         """
-        attempt = LogIn(
-            _name_in(form), form.get("password", ""), form.get("code", "").strip(), self._address
-        )
-        subject = await self._server.log_in(attempt)
+        subject = await self._person(self._server, form, form.get("code", "").strip())
         return self._logins.log_in(subject, about, self._logins.now(), secure=self._is_secure)
 
     async def _login_page(
@@ -64,24 +115,18 @@ class Entering(Browsing):
             error: Why the last attempt has failed, and
             form: what was filled in there.
         """
-        browser = self._browser or self._logins.new_browser()
-        page = await self._page(
+        return await self._ask(
             "login.html",
-            HTTPStatus.OK if error is None else HTTPStatus(error.status),
-            "'self'",
+            about,
+            self._server,
+            error=error,
+            form=form,
             action=action,
             query=query,
-            token=self._logins.form_token(browser, about),
             client=client,
             issuer=self._issuer,
-            error=None if error is None else error.description,
-            name="" if form is None else _name_in(form),
-            has_people=any(person.password for person in self._server.policy.people.values()),
             has_code=self._server.has_code,
         )
-        if isinstance(error, TooManyRequests):
-            page.headers["Retry-After"] = str(error.retry_after)
-        return self._with_cookie(page, browser)
 
     # --- forms ----------------------------------------------------------------------------------
 

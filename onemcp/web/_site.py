@@ -9,7 +9,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Final
 
-import quart
 from quart import Response, request
 from quart_trio import QuartTrio
 
@@ -28,7 +27,7 @@ from onemcp.auth.server import (
 )
 from onemcp.backend.places import CALLBACK, CONNECT
 from onemcp.web import _wording as wording
-from onemcp.web._browsing import HEADERS, STYLE, Browsing
+from onemcp.web._browsing import STYLE, Browsing
 from onemcp.web._connecting import ComingBack, Connecting
 from onemcp.web._connections import Connections
 from onemcp.web._entering import Entering
@@ -73,13 +72,7 @@ def new_site(
 class _General(Browsing):
     async def style(self) -> Response:
         """Serve the one style sheet."""
-        site = quart.current_app
-        async with await site.open_resource("static/style.css") as file:
-            return Response(
-                await file.read(),
-                content_type="text/css; charset=utf-8",
-                headers=HEADERS | {"Cache-Control": "max-age=3600"},
-            )
+        return await self._static("style.css", "text/css; charset=utf-8")
 
     async def not_found(self, _error: Exception) -> Response:
         """Answer requests for pages that don't exist."""

@@ -8,17 +8,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-import quart
 import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 
 from onemcp.auth import ADMIN, Principal
-from onemcp.auth.server import LogIn, OAuthError, TooManyRequests
+from onemcp.auth.server import OAuthError
 from onemcp.control import ACTIONS, Action, ControlError
 from onemcp.frontend import STATUS
 from onemcp.multiplexer import NO_ANSWERS, Client, McpError, View
-from onemcp.web._browsing import HEADERS, POLICY, Browsing
+from onemcp.web._browsing import HEADERS, POLICY
+from onemcp.web._entering import Asking
 from onemcp.web._logins import Logins
 
 from . import explorer, wording
@@ -103,23 +103,21 @@ class Site:
         }
 
 
-class _Pages(Browsing):
+class _Pages(Asking):
     """What all pages here have in common."""
 
-    _style = f"{STATUS}/style.css"
     _policy = f"script-src 'self'; connect-src 'self'; {POLICY}"
 
     def __init__(self, page: StatusPage) -> None:
         super().__init__(page.issuer_of, Logins())
         self._status = page
+        self._style = f"{STATUS}/style.css?{page.control.version}"
+        self._known: dict[str, Any] = {"status_path": STATUS, "version": page.control.version}
 
     async def _show(
         self, template: str, status: HTTPStatus = HTTPStatus.OK, **values: Any
     ) -> Response:
-        version = self._status.control.version
-        return await self._page(
-            f"status/{template}", status, "'self'", status_path=STATUS, version=version, **values
-        )
+        return await self._page(f"status/{template}", status, "'self'", **self._known, **values)
 
     async def _say(self, title: str, text: str, status: HTTPStatus) -> Response:
         visit = request.scope.get(VISIT)
@@ -136,10 +134,7 @@ class _Entrance(_Pages):
     async def static(self) -> Response:
         """Serve a style sheet, or the script."""
         name = request.path.rpartition("/")[2]
-        async with await quart.current_app.open_resource(f"static/{name}") as file:
-            text = await file.read()
-        headers = HEADERS | {"Cache-Control": "max-age=3600"}
-        return Response(text, content_type=_STATIC[name], headers=headers)
+        return await self._static(name, _STATIC[name])
 
     async def show(self) -> Response:
         """Show people how to come in."""
@@ -159,12 +154,10 @@ class _Entrance(_Pages):
         token = form.get("token", "")
         if server is None or not self._logins.is_form_token(token, self._browser, ABOUT):
             return self._redirect(STATUS)
-        name = form.get("username", "").strip()
-        attempt = LogIn(name, form.get("password", ""), "", self._address)
         try:
-            subject = await server.log_in(attempt)
+            subject = await self._person(server, form)
         except OAuthError as error:
-            return await self._enter_page(error, name)
+            return await self._enter_page(error=error, form=form)
         if ADMIN not in server.policy.rights_of(subject):
             text = f"{subject} may not look after this onemcp: that takes the scope admin."
             return await self._say("This is not for you", text, HTTPStatus.FORBIDDEN)
@@ -184,21 +177,10 @@ class _Entrance(_Pages):
         )
         return answer
 
-    async def _enter_page(self, error: OAuthError | None = None, name: str = "") -> Response:
-        server = self._status.server
-        people = () if server is None else server.policy.people.values()
-        browser = self._browser or self._logins.new_browser()
-        page = await self._show(
-            "enter.html",
-            HTTPStatus.OK if error is None else HTTPStatus(error.status),
-            token=self._logins.form_token(browser, ABOUT),
-            error=None if error is None else error.description,
-            name=name,
-            has_people=any(person.password for person in people),
+    async def _enter_page(self, **failed: Any) -> Response:
+        return await self._ask(
+            "status/enter.html", ABOUT, self._status.server, **self._known, **failed
         )
-        if isinstance(error, TooManyRequests):
-            page.headers["Retry-After"] = str(error.retry_after)
-        return self._with_cookie(page, browser)
 
 
 class _Views(_Pages):
