@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
 from functools import partial
-from importlib import import_module
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +25,7 @@ from onemcp.frontend import (
 from onemcp.frontend import Scope as Request
 from onemcp.monitor import Observed
 from onemcp.protocol.errors import InvalidRequest, Overloaded
+from onemcp.web._on_demand import OnDemand
 from onemcp.web._pages import IssuerOf
 
 from .history import History
@@ -101,8 +101,7 @@ class StatusPage:
         self.issuer_of = issuer_of
         self._server = server
         self.followers = 0
-        self._site: Any = None
-        self._loading = trio.Lock()
+        self._site = OnDemand("onemcp.web.status.site", lambda module: module.Site(self))
 
     @property
     def server(self) -> AuthorizationServer | None:
@@ -160,7 +159,7 @@ class StatusPage:
         return visit if visit is not None and self.may_go_on(visit) else None
 
     async def _show(self, request: Request, wire: Wire) -> None:
-        site = await self._load()
+        site = await self._site.get()
         body = await read_body(request["headers"], wire.receive, MAX_FORM_BYTES)
         parts = iter([{"type": "http.request", "body": body, "more_body": False}])
 
@@ -171,18 +170,10 @@ class StatusPage:
         with wire.life:
             await wire.while_connected(partial(site.application, request, receive, wire.send))
 
-    async def _load(self) -> Any:
-        async with self._loading:
-            if self._site is None:
-                # It takes a while, and nobody else shall wait for it.
-                module = await trio.to_thread.run_sync(import_module, "onemcp.web.status.site")
-                self._site = module.Site(self)
-        return self._site
-
     # --- what follows ---------------------------------------------------------------------------
 
     async def _follow(self, wire: Wire, visit: Visit) -> None:
-        site = await self._load()
+        site = await self._site.get()
         if self.followers >= STREAMS:
             raise HttpRefusal(503, Overloaded(f"{STREAMS} browsers follow already, the limit"))
         self.followers += 1
