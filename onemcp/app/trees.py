@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from onemcp import config
-from onemcp.backend import Backend, ConnectionLost, Roster
+from onemcp.backend import CONNECTION, Backend, ConnectionLost, Roster
 from onemcp.protocol.errors import BackendUnavailable
 from onemcp.supervision import (
     Backoff,
@@ -38,7 +38,7 @@ def supervise(name: str, backend: Backend, credentials: Credentials | None) -> S
     settings = backend.config
     restart = settings.restart
     connection = ChildSpec(
-        id="connection",
+        id=CONNECTION,
         start=backend.serve if credentials is None else partial(_serve, backend, credentials),
         shutdown=stop_seconds(settings.timeouts),
     )

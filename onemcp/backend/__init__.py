@@ -36,11 +36,12 @@ from .exchange import Answer, Exchange, Incoming
 from .personal import Member, PersonalBackend, Roster, check_login, user_of
 from .redaction import Redactor, redactor_for
 from .setup import BackendObserver, Identity, Setup
-from .standing import STOPPED
+from .standing import CONNECTION, STOPPED
 from .starting import StartQueue
 from .succession import open_call, open_call_nowait
 
 __all__ = [
+    "CONNECTION",
     "STOPPED",
     "Answer",
     "Backend",

@@ -19,6 +19,10 @@ from .succession import Replaced
 
 if TYPE_CHECKING:
     from .backend import Backend
+    from .breaker import Breaker
+
+CONNECTION: Final = "connection"
+"""The child of a backend's supervisor that holds its connection."""
 
 STOPPED: Final = "it was stopped by an operator"
 """Why a backend is down that was told to be."""
@@ -154,13 +158,33 @@ class Standing:
 
 
 class Stands(ABC):
-    """What has a standing, and tells of it.
+    """What has a standing and a breaker, and tells of both.
 
     Attributes:
         standing: How it stands.
     """
 
     standing: Standing
+
+    @property
+    @abstractmethod
+    def breaker(self) -> Breaker:
+        """Lets calls through, or refuses them for now."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no calls go through: it is not connected, or its breaker is open. Or None."""
+        if self.is_up and not self.breaker.is_closed:
+            return self.breaker.reason
+        return self.failure
+
+    def retry_in(self, restart: float | None) -> float | None:
+        """Tell in how many seconds calls may go through again; None where that is not known.
+
+        Args:
+            restart: In how many seconds its connection is made again, if that is planned.
+        """
+        return self.breaker.retry_in if self.is_up else restart
 
     @property
     def failure(self) -> str | None:

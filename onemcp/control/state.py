@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from onemcp import config
 from onemcp.admission import Shedding
-from onemcp.backend import Backend, BreakerState
+from onemcp.backend import CONNECTION, Backend, BreakerState
 from onemcp.supervision import ChildSnapshot, ChildState, TreeSnapshot
 from onemcp.telemetry import scrub
 
 BACKENDS: Final = "backends"
-CONNECTION: Final = "connection"
 
 _UP: Final[Mapping[BreakerState, str]] = {
     BreakerState.CLOSED: "up",
@@ -43,15 +42,15 @@ def _child_of(child: ChildSnapshot, at: float) -> dict[str, Any]:
         "for": round(max(0.0, at - child.since), 3),
         "role": None if child.role.value == "current" else child.role.value,
         "stoppedByOperator": child.halted or None,
-        "retryIn": _until(child, at),
+        "retryIn": _rounded(child.retry_in(at)),
         "reason": None if child.reason is None else scrub(child.reason),
         "supervisor": None if child.subtree is None else tree_of(child.subtree),
     }
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _until(child: ChildSnapshot, at: float) -> float | None:
-    return None if child.next_attempt is None else round(max(0.0, child.next_attempt - at), 3)
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def backend_of(
@@ -68,7 +67,8 @@ def backend_of(
     told: dict[str, Any] = {"name": settings.name, "transport": _transport(settings)}
     if backend is None or child is None:
         return told | {"state": "disabled"}
-    connection = _connection(child)
+    connection = child.child(CONNECTION)
+    restart = None if connection is None else connection.retry_in(at)
     told |= {
         "state": _state(backend, child, connection),
         "for": round(max(0.0, at - (connection or child).since), 3),
@@ -76,8 +76,8 @@ def backend_of(
         "inFlight": backend.in_flight,
         "instances": backend.instances,
         "breaker": backend.breaker.state.value,
-        "retryIn": _retry_in(backend, connection, at),
-        "failure": _failure(backend),
+        "retryIn": _rounded(backend.retry_in(restart)),
+        "failure": None if backend.trouble is None else scrub(backend.trouble),
     }
     if backend.pins is not None and backend.pins.changes:
         told["unapproved"] = len(backend.pins.changes)
@@ -111,11 +111,6 @@ def _children(tree: TreeSnapshot) -> Iterator[ChildSnapshot]:
             yield from _children(child.subtree)
 
 
-def _connection(child: ChildSnapshot) -> ChildSnapshot | None:
-    parts = () if child.subtree is None else child.subtree.children
-    return next((each for each in parts if each.id == CONNECTION), None)
-
-
 def _state(backend: Backend, child: ChildSnapshot, connection: ChildSnapshot | None) -> str:
     if child.halted:
         return "stopped"
@@ -126,20 +121,6 @@ def _state(backend: Backend, child: ChildSnapshot, connection: ChildSnapshot | N
     if connection is not None and connection.state in {ChildState.PAUSED, ChildState.RESTARTING}:
         return str(connection.state.value)
     return "starting"
-
-
-def _retry_in(backend: Backend, connection: ChildSnapshot | None, at: float) -> float | None:
-    if not backend.is_up:
-        return None if connection is None else _until(connection, at)
-    wait = backend.breaker.retry_in
-    return None if wait is None else round(wait, 3)
-
-
-def _failure(backend: Backend) -> str | None:
-    failure = backend.failure
-    if backend.is_up and not backend.breaker.is_closed:
-        failure = backend.breaker.reason
-    return None if failure is None else str(scrub(failure))
 
 
 def _transport(settings: config.Backend) -> str:

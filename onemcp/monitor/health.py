@@ -17,14 +17,11 @@ from typing import Final, Protocol
 import attrs
 
 from onemcp.admission import Level
-from onemcp.backend import Backend, BreakerState
+from onemcp.backend import CONNECTION, Backend, BreakerState
 from onemcp.config import Configuration, Reloader
 from onemcp.frontend import Sessions
 from onemcp.multiplexer import Multiplexer
 from onemcp.supervision import ChildSnapshot, ChildState, TreeSnapshot
-
-CONNECTION = "connection"
-"""The child of a backend's supervisor that is the backend itself."""
 
 
 class Observed(Protocol):
@@ -254,33 +251,21 @@ def _backends(gateway: Observed) -> Iterator[BackendHealth]:
     for settings in gateway.configuration.backends:
         backend = gateway.multiplexer.backends.get(settings.name)
         if settings.enabled and backend is not None:
-            connection = _connection(children, settings.name)
+            child = children.get(settings.name)
+            connection = None if child is None else child.child(CONNECTION)
             yield _backend(backend, connection, tree.at, required=settings.required)
-
-
-def _connection(children: Mapping[str, ChildSnapshot], name: str) -> ChildSnapshot | None:
-    child = children.get(name)
-    if child is None or child.subtree is None:
-        return None
-    return next((each for each in child.subtree.children if each.id == CONNECTION), None)
 
 
 def _backend(
     backend: Backend, connection: ChildSnapshot | None, at: float, *, required: bool
 ) -> BackendHealth:
-    next_attempt = None if connection is None else connection.next_attempt
-    breaker, retry_in = backend.breaker, None
-    if backend.is_up:
-        retry_in = breaker.retry_in
-    elif next_attempt is not None:
-        retry_in = max(0.0, next_attempt - at)
-    failure = backend.failure if breaker.is_closed or not backend.is_up else breaker.reason
+    restart = None if connection is None else connection.retry_in(at)
     return BackendHealth(
         name=backend.name,
         state=_state(backend, connection),
         required=required,
-        failure=None if backend.config.is_personal else failure,
-        breaker=breaker.state,
+        failure=None if backend.config.is_personal else backend.trouble,
+        breaker=backend.breaker.state,
         revision=None if backend.server is None else backend.server.revision,
         in_flight=backend.in_flight,
         waiting=backend.waiting,
@@ -290,7 +275,7 @@ def _backend(
         restarts=0 if connection is None else connection.restarts,
         seconds=0.0 if connection is None else at - connection.since,
         unapproved=0 if backend.pins is None else len(backend.pins.changes),
-        retry_in=retry_in,
+        retry_in=backend.retry_in(restart),
     )
 
 

@@ -74,6 +74,21 @@ class ChildSnapshot:
     halted: bool = False
     subtree: TreeSnapshot | None = None
 
+    def child(self, child: str) -> ChildSnapshot | None:
+        """Return a current child of it by its id; None where it has none of that id."""
+        try:
+            return None if self.subtree is None else self.subtree[child]
+        except KeyError:
+            return None
+
+    def retry_in(self, at: float) -> float | None:
+        """Return in how many seconds it is started again, if that is known.
+
+        Args:
+            at: The moment to count from, in seconds of ``trio.current_time()``.
+        """
+        return None if self.next_attempt is None else max(0.0, self.next_attempt - at)
+
     def line(self, at: float) -> str:
         """Return a description of one line.
 
@@ -83,8 +98,8 @@ class ChildSnapshot:
         parts = [self.id, self.state.value, f"restarts={self.restarts}"]
         if self.role is not Role.CURRENT:
             parts.insert(1, f"({self.role.value})")
-        if self.next_attempt is not None:
-            parts.append(f"next attempt in {max(0.0, self.next_attempt - at):.1f} s")
+        if (wait := self.retry_in(at)) is not None:
+            parts.append(f"next attempt in {wait:.1f} s")
         if self.reason is not None:
             parts.append(f"reason: {self.reason!r}")
         return "  ".join(parts)

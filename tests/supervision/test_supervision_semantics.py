@@ -299,7 +299,8 @@ async def test_backoff_shows_as_restarting_with_the_time_of_the_next_attempt(wor
             child = supervisor.snapshot()["a"]
             assert child.state is ChildState.RESTARTING
             assert child.next_attempt is not None
-            assert child.next_attempt - trio.current_time() == pytest.approx(expected, abs=0.01)
+            assert child.retry_in(trio.current_time()) == pytest.approx(expected, abs=0.01)
+            assert child.retry_in(child.next_attempt + 1.0) == 0.0
             assert "next attempt in" in str(supervisor.snapshot())
             await trio.sleep(expected + 0.1)
             assert supervisor.snapshot()["a"].state is ChildState.RUNNING
@@ -649,6 +650,8 @@ async def test_a_nested_supervisor_has_a_path_and_reports_to_the_top(world, cloc
         assert tree["inner"].kind is Kind.SUPERVISOR
         assert tree["inner"].subtree is not None
         assert tree["inner"].subtree["leaf"].state is ChildState.RUNNING
+        assert tree["inner"].child("leaf") is tree["inner"].subtree["leaf"]
+        assert tree["inner"].child("zork") is tree["b"].child("leaf") is None
         with pytest.raises(KeyError):
             tree["zork"]
         drawing = str(tree)
