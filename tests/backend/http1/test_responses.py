@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from onemcp.backend.http1 import RemoteProtocolError
 from onemcp.backend.http1._parser import LIMIT, ResponseParser
+from tests.support.http1 import body, changed, end, joined, lines, space, version
 
 FIXED = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
 CHUNKED = (
@@ -79,24 +80,11 @@ def theirs(data: bytes) -> Any:
 
 # --- against h11 -----------------------------------------------------------------------------
 
-token = st.sampled_from([b"X-A", b"Content-Length", b"Transfer-Encoding", b"Connection", b"Te"])
-odd = st.sampled_from([b"", b" ", b"\t", b"\r", b"\n", b"\r\n", b"\0", b"\x0b", b"\x7f", b"\xff"])
-value = st.sampled_from(
-    [
-        *(b"", b"here", b"a b", b"3", b"03", b"+3", b"-3", b"3, 3", b"3 3", b"0x3", b"99", b"3_0"),
-        *(b"chunked", b"Chunked", b"chunked, chunked", b"gzip, chunked", b"identity", b"xchunked"),
-        *(b"chunked\x0b", b'"chunked"', b"close", b"keep-alive", b"upgrade", b"0"),
-    ]
-)
-header = st.tuples(token, odd, st.just(b":"), odd, value, odd).map(b"".join)
-well_formed = st.sampled_from(
-    [
-        *(b"Content-Length: 3", b"Transfer-Encoding: chunked", b"X: y", b"Connection: close"),
-        *(b"Connection: keep-alive", b"Upgrade: h2c", b"Connection: upgrade", b"Content-Length: 0"),
-    ]
-)
-end = st.sampled_from([b"\r\n"] * 12 + [b"\n", b"\r", b"\r\r\n", b" \r\n", b"\r\n "])
-line = st.tuples(st.one_of(well_formed, well_formed, header), end).map(b"".join)
+names = [b"X-A", b"Content-Length", b"Transfer-Encoding", b"Connection", b"Te"]
+sound_lines = [
+    *(b"Content-Length: 3", b"Transfer-Encoding: chunked", b"X: y", b"Connection: close"),
+    *(b"Connection: keep-alive", b"Upgrade: h2c", b"Connection: upgrade", b"Content-Length: 0"),
+]
 status = st.sampled_from(
     [
         *([b"200"] * 5),
@@ -104,28 +92,12 @@ status = st.sampled_from(
         *(b"", b"20", b"2000", b"-20", b"2x0", b"000", b" 200"),
     ]
 )
-start = st.tuples(
-    st.sampled_from([b"HTTP/1.1"] * 6 + [b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.2", b"HTTP/11", b""]),
-    st.sampled_from([b" ", b" ", b" ", b"\t", b"  ", b""]),
-    status,
-    st.sampled_from([b" OK", b" OK", b" ", b"", b" N\xffo", b" a\tb", b"\t", b" \0", b" \x01"]),
-    end,
-).map(b"".join)
-chunk = st.sampled_from(
-    [
-        *(b"3\r\nabc\r\n", b"1\r\na\r\n", b"0\r\n\r\n", b"0\r\nT: x\r\n\r\n", b"3;a=b\r\nabc\r\n"),
-        *(b"3 \r\nabc\r\n", b"0x3\r\nabc\r\n", b"-1\r\n", b"3\nabc\n", b"3\r\nabcd\r\n"),
-        *(b"3\r\nabc", b"ffffffffffffffffff\r\n", b"+3\r\nabc\r\n", b"3;\0\r\nabc\r\n", b"\r\n"),
-        *(b"0\r\nContent-Length: 1\r\n\r\n", b"0\r\n x\r\n\r\n", b"3;\nx\r\nabc\r\n", b"03\r\nabc"),
-    ]
-)
-body = st.one_of(st.just(b""), st.just(b"abc"), st.lists(chunk, max_size=4).map(b"".join))
+reason = st.sampled_from([b" OK", b" OK", b" ", b"", b" N\xffo", b" a\tb", b"\t", b" \0", b" \x01"])
 usual = st.sampled_from([b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 204 No\r\n"])
+start = st.one_of(usual, joined(version, space, status, reason, end))
 message = st.one_of(
     st.sampled_from([FIXED, CHUNKED, UNTIL_CLOSE, EMPTY, EARLY]),
-    st.tuples(
-        st.one_of(usual, start), st.lists(line, max_size=4).map(b"".join), st.just(b"\r\n"), body
-    ).map(b"".join),
+    joined(start, lines(names, sound_lines, 4), st.just(b"\r\n"), body),
 )
 answers = st.lists(message, min_size=1, max_size=2).map(b"".join)
 
@@ -151,9 +123,7 @@ def test_what_is_taken_is_what_h11_takes(data: bytes, size: int):
 @settings(max_examples=300, deadline=None)
 @given(st.data(), st.sampled_from([FIXED, CHUNKED, UNTIL_CLOSE, EMPTY, EARLY]))
 def test_a_changed_byte_is_understood_as_h11_does(data: st.DataObject, sound: bytes):
-    where = data.draw(st.integers(0, len(sound) - 1))
-    changed = data.draw(st.binary(max_size=3))
-    mutated = sound[:where] + changed + sound[where + data.draw(st.integers(0, 2)) :]
+    mutated = changed(data, sound)
     assert agrees(ours(mutated), theirs(mutated))
 
 

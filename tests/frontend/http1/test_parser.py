@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from onemcp.frontend.http1.parser import RequestParser
+from tests.support.http1 import body, changed, end, joined, lines, space, version
 
 LIMIT = 4096
 SPACES = re.compile(rb"\A([^ \r\n]+) +([^ \r\n]+) +(HTTP/)")
@@ -87,67 +88,26 @@ def read(connection: h11.Connection) -> Any:
 
 # --- against h11 -----------------------------------------------------------------------------
 
-token = st.sampled_from([b"Host", b"host", b"X-A", b"Content-Length", b"Transfer-Encoding", b"Te"])
-odd = st.sampled_from([b"", b" ", b"\t", b"\r", b"\n", b"\r\n", b"\0", b"\x0b", b"\x7f", b"\xff"])
-value = st.sampled_from(
-    [
-        *(b"", b"here", b"a b", b"3", b"03", b"+3", b"-3", b"3, 3", b"3 3", b"0x3", b"99", b"3_0"),
-        *(b"chunked", b"Chunked", b"chunked, chunked", b"gzip, chunked", b"identity", b"xchunked"),
-        *(b"chunked\x0b", b'"chunked"', b"close", b"keep-alive", b"upgrade", b"100-continue"),
-    ]
-)
-header = st.tuples(token, odd, st.just(b":"), odd, value, odd).map(b"".join)
-well_formed = st.sampled_from(
-    [
-        *(b"Host: here", b"Content-Length: 3", b"Transfer-Encoding: chunked", b"X: y"),
-        *(b"Connection: close", b"Upgrade: h2c", b"Connection: upgrade", b"Expect: 100-continue"),
-    ]
-)
-end = st.sampled_from([b"\r\n"] * 9 + [b"\n", b"\r", b"\r\r\n", b" \r\n", b"\r\n "])
-line = st.tuples(st.one_of(well_formed, well_formed, header), end).map(b"".join)
-start = st.tuples(
+names = [b"Host", b"host", b"X-A", b"Content-Length", b"Transfer-Encoding", b"Te"]
+sound_lines = [
+    *(b"Host: here", b"Content-Length: 3", b"Transfer-Encoding: chunked", b"X: y"),
+    *(b"Connection: close", b"Upgrade: h2c", b"Connection: upgrade", b"Expect: 100-continue"),
+]
+start = joined(
     st.sampled_from(
         [b"GET", b"POST", b"HEAD", b"OPTIONS", b"get", b"", b"G T", b"CONNECT", b"PRI"]
     ),
-    st.sampled_from([b" ", b" ", b" ", b"\t", b"  ", b""]),
+    space,
     st.sampled_from([b"/", b"/a?b", b"*", b"http://x/", b"/\xff", b"/ /", b"", b"/\x01", b"a:1"]),
-    st.sampled_from([b" ", b" ", b" ", b"\t", b"  ", b""]),
-    st.sampled_from([b"HTTP/1.1"] * 5 + [b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.2", b"HTTP/11", b""]),
+    space,
+    version,
     end,
-).map(b"".join)
-chunk = st.sampled_from(
-    [
-        *(
-            b"3\r\nabc\r\n",
-            b"1\r\na\r\n",
-            b"0\r\n\r\n",
-            b"0\r\nTrailer: x\r\n\r\n",
-            b"3;a=b\r\nabc\r\n",
-        ),
-        *(
-            b"3 \r\nabc\r\n",
-            b"0x3\r\nabc\r\n",
-            b"-1\r\n",
-            b"3\nabc\n",
-            b"3\r\nabcd\r\n",
-            b"03\r\nabc\r\n",
-        ),
-        *(b"3\r\nabc", b"ffffffffffffffffff\r\n", b"+3\r\nabc\r\n", b"3;\0\r\nabc\r\n", b"\r\n"),
-        *(b"0\r\nHost: x\r\nContent-Length: 1\r\n\r\n", b"0\r\n x\r\n\r\n", b"3;\nx\r\nabc\r\n"),
-    ]
 )
-body = st.one_of(st.just(b""), st.just(b"abc"), st.lists(chunk, max_size=4).map(b"".join))
+usual = st.just(b"POST / HTTP/1.1\r\nHost: here\r\n")
 message = st.one_of(
     st.sampled_from([GET, POST, CHUNKED]),
-    st.tuples(start, st.lists(line, max_size=5).map(b"".join), st.just(b"\r\n"), body).map(
-        b"".join
-    ),
-    st.tuples(
-        st.just(b"POST / HTTP/1.1\r\nHost: here\r\n"),
-        st.lists(line, max_size=3).map(b"".join),
-        st.just(b"\r\n"),
-        body,
-    ).map(b"".join),
+    joined(start, lines(names, sound_lines, 5), st.just(b"\r\n"), body),
+    joined(usual, lines(names, sound_lines, 3), st.just(b"\r\n"), body),
 )
 conversations = st.lists(message, min_size=1, max_size=3).map(b"".join)
 
@@ -166,9 +126,7 @@ def test_what_is_taken_is_what_h11_takes(data: bytes, size: int):
 @settings(max_examples=300, deadline=None)
 @given(st.data(), st.sampled_from([GET, POST, CHUNKED, POST + GET]))
 def test_a_changed_byte_is_understood_as_h11_does(data: st.DataObject, sound: bytes):
-    where = data.draw(st.integers(0, len(sound) - 1))
-    changed = data.draw(st.binary(max_size=3))
-    mutated = sound[:where] + changed + sound[where + data.draw(st.integers(0, 2)) :]
+    mutated = changed(data, sound)
     found = ours(mutated)
     assert found == theirs(mutated)[: len(found)]
 

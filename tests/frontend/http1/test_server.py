@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -468,19 +469,20 @@ async def test_a_body_may_take_long_while_enough_of_it_comes(
         assert trio.current_time() == pytest.approx(max(seconds, 6), abs=1.5)
 
 
+async def long_response(ended: trio.Event, scope: Any, receive: Any, send: Any) -> None:
+    """Respond with more than any buffer holds, and tell when that is over."""
+    try:
+        await respond(send, b"x" * 30_000_000)
+    finally:
+        ended.set()
+
+
 @pytest.mark.parametrize(("size", "is_ended"), [(1, True), (64 * 1024, False)])
 async def test_a_response_may_take_long_while_enough_of_it_is_read(
     autojump_clock: trio.abc.Clock, size: int, *, is_ended: bool
 ):
     ended = trio.Event()
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await respond(send, b"x" * 30_000_000)
-        finally:
-            ended.set()
-
-    async with serving(application) as served:
+    async with serving(partial(long_response, ended)) as served:
         client = await served.connect(GET)
         for _ in range(10):
             await trio.sleep(SEND_SECONDS / 5)
@@ -491,14 +493,7 @@ async def test_a_response_may_take_long_while_enough_of_it_is_read(
 
 async def test_a_client_that_reads_nothing_is_given_up(autojump_clock: trio.abc.Clock):
     ended = trio.Event()
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await respond(send, b"x" * 30_000_000)
-        finally:
-            ended.set()
-
-    async with serving(application) as served:
+    async with serving(partial(long_response, ended)) as served:
         await served.connect(GET)
         await ended.wait()
         assert trio.current_time() == pytest.approx(SEND_SECONDS, abs=2)
