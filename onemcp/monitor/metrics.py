@@ -6,6 +6,7 @@ its client libraries have.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
@@ -98,25 +99,17 @@ def _of_backends(backends: Sequence[BackendHealth]) -> Iterator[Family]:
         "1 if the backend is connected to.",
         {each.name: each.state in CONNECTED for each in backends},
     )
-    yield Family(
+    yield _of_states(
         "onemcp_backend_state",
         "1 for the state that the backend is in.",
-        "gauge",
-        [
-            Sample(each.state is state, {"backend": each.name, "state": state.value})
-            for each in backends
-            for state in BackendState
-        ],
+        BackendState,
+        {each.name: each.state for each in backends},
     )
-    yield Family(
+    yield _of_states(
         "onemcp_backend_breaker_state",
         "1 for the state that the circuit breaker of the backend is in.",
-        "gauge",
-        [
-            Sample(each.breaker is state, {"backend": each.name, "state": state.value})
-            for each in backends
-            for state in BreakerState
-        ],
+        BreakerState,
+        {each.name: each.breaker for each in backends},
     )
     yield family(
         "onemcp_backend_required",
@@ -164,6 +157,17 @@ def _of_backends(backends: Sequence[BackendHealth]) -> Iterator[Family]:
         "How long until the backend is started again; 0 where that is not planned.",
         {each.name: 0.0 if each.state in CONNECTED else each.retry_in or 0.0 for each in backends},
     )
+
+
+def _of_states(
+    name: str, about: str, states: type[enum.StrEnum], present: Mapping[str, enum.StrEnum]
+) -> Family:
+    samples = [
+        Sample(of_backend is state, {"backend": backend, "state": state.value})
+        for backend, of_backend in present.items()
+        for state in states
+    ]
+    return Family(name, about, "gauge", samples)
 
 
 def _of_notifications(name: str, about: str, counts: Mapping[str, Mapping[str, int]]) -> Family:
