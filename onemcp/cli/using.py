@@ -45,7 +45,9 @@ def tools(
     with _asking(socket, config_path, view) as asker:
         listed = asker.list("tools/list", "tools")
     if name is not None:
-        tool = _named(listed, name, "tool")
+        tool = _find(listed, name)
+        if tool is None:
+            raise _unknown(listed, name, "tool")
         click.echo(json.dumps(tool, indent=2) if as_json else _described(tool))
     else:
         _show_list(listed, "name", as_json=as_json)
@@ -75,8 +77,10 @@ def call(
     result. What the server asks meanwhile is asked at the terminal, on stderr; where there is none,
     it is declined. Ends with exit code 1 if the tool says that it has failed.
     """
-    with _asking(socket, config_path, view) as asker:
-        tool = _named(asker.list("tools/list", "tools"), name, "tool")
+    with (
+        _asking(socket, config_path, view) as asker,
+        _named(asker.list("tools/list", "tools"), name, "tool") as tool,
+    ):
         result = asker.call(tool, _arguments(arguments, tool.get("inputSchema")))
     if as_json:
         click.echo(json.dumps(result, indent=2))
@@ -143,8 +147,9 @@ def prompt(
         if name is None:
             _show_list(listed, "name", as_json=as_json)
             return
-        _named(listed, name, "prompt")
-        result = asker.ask("prompts/get", {"name": name, "arguments": _arguments(arguments, {})})
+        with _named(listed, name, "prompt"):
+            given = _arguments(arguments, {})
+            result = asker.ask("prompts/get", {"name": name, "arguments": given})
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
@@ -215,19 +220,34 @@ def _value(text: str, schema: Any) -> Any:
 # --- what comes out -----------------------------------------------------------------------------
 
 
-def _named(listed: Sequence[dict[str, Any]], name: str, what: str) -> dict[str, Any]:
-    """Return the item of a name, or complain and name the nearest.
+@contextmanager
+def _named(listed: Sequence[dict[str, Any]], name: str, what: str) -> Iterator[dict[str, Any]]:
+    """Find the item of a name, to ask for it; where there is none, name the nearest.
+
+    What isn't listed is asked for all the same: onemcp tells what is withheld, or of a server that
+    is not up, from what has never been.
 
     Raises:
         click.UsageError: There is none.
     """
-    found = next((item for item in listed if item["name"] == name), None)
-    if found is None:
-        near = get_close_matches(name, [item["name"] for item in listed], 1)
-        hint = f" Did you mean {near[0]!r}?" if near else f" `onemcp {what}s` lists them."
-        hint = hint if near or what == "tool" else " `onemcp prompt` lists them."
-        raise click.UsageError(f"There is no {what} {name!r}.{hint}")
-    return found
+    found = _find(listed, name)
+    try:
+        yield found or {"name": name}
+    except Refused as refused:
+        if found is not None or not str(refused.error.get("message")).startswith("Unknown"):
+            raise
+        raise _unknown(listed, name, what) from refused
+
+
+def _find(listed: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    return next((item for item in listed if item["name"] == name), None)
+
+
+def _unknown(listed: Sequence[dict[str, Any]], name: str, what: str) -> click.UsageError:
+    near = get_close_matches(name, [item["name"] for item in listed], 1)
+    lister = "onemcp tools" if what == "tool" else "onemcp prompt"
+    hint = f"Did you mean {near[0]!r}?" if near else f"`{lister}` lists them."
+    return click.UsageError(f"There is no {what} {name!r}. {hint}")
 
 
 def _show_list(items: Sequence[Mapping[str, Any]], key: str, *, as_json: bool) -> None:

@@ -105,6 +105,8 @@ async def test_what_changes_is_withheld_until_it_is_approved(changing, shell: Sh
     assert "Unknown tool" in (await changing.call("demo__none"))["error"]["message"]
     assert {each.item for each in changing.world.of(DefinitionChanged)} == {"send", "more"}
     assert "2 to approve" in (await shell.run("status"))[1]
+    code, _, err = await shell.run("call", "demo__send")
+    assert (code, "onemcp approve demo" in err) == (1, True)
 
     code, out, _ = await shell.run("approve", "demo", "send", "--json")
     [change] = json.loads(out)["changes"]

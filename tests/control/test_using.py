@@ -49,7 +49,8 @@ async def test_a_failing_tool_and_a_wrong_command_line_are_told_apart(shell: She
     assert (code, bool(out)) == (1, True)
     assert (await shell.run("tools", "--view", "nowhere"))[0] == 2
     await shell.world.post("/backends/demo/stop")
-    assert (await shell.run("call", "demo__add", "a=1", "b=2"))[0] == 2
+    code, _, err = await shell.run("call", "demo__add", "a=1", "b=2")
+    assert (code, "stopped by an operator" in err) == (1, True)
 
 
 async def test_resources_are_listed_and_read(shell: Shell):
