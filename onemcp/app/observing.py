@@ -54,7 +54,7 @@ class Observing:
         grace = configuration.server.shutdown_grace
         self.exporter.reconfigure(configuration.telemetry.otlp, grace)
         tracer, transcript = self.exporter.tracer, self._transcript(configuration)
-        is_watched = tracer.take is not None or transcript is not None
+        is_watched = tracer.is_on or transcript is not None
         multiplexer.watcher = Watcher(tracer, transcript) if is_watched else None
 
     def _transcript(self, configuration: Configuration) -> BodyLog | None:

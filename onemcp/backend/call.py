@@ -15,7 +15,6 @@ from onemcp.protocol.methods import LOG_LEVELS, QUESTIONS, TOOLS_CALL
 from onemcp.protocol.questions import INPUT_RESPONSES, REQUEST_STATE
 from onemcp.protocol.revisions import LATEST_MODERN, V2025_11_25, Era, era_of
 from onemcp.protocol.tasks import TASK, with_extension, without_extension
-from onemcp.protocol.tracecontext import with_context
 from onemcp.telemetry import Attributes, Span
 
 _NOT_CROSSING: Final = frozenset({INPUT_RESPONSES, REQUEST_STATE, TASK})
@@ -106,7 +105,7 @@ class Call:
         if self.span is None:
             return self
         span = self.span.to_backend(self.method, self.params, about)
-        return attrs.evolve(self, params=with_context(self.params, span.context), span=span)
+        return attrs.evolve(self, params=span.in_context(self.params), span=span)
 
 
 def outgoing_params(call: Call, revision: str, token: int) -> tuple[Raw, Raw | None]:

@@ -22,6 +22,8 @@ from onemcp.protocol.errors import LocalError, ProtocolError, RequestCancelled
 from onemcp.protocol.fields import raw
 from onemcp.protocol.jsonrpc import Failure, Notification, Request, Response
 from onemcp.protocol.methods import LOG_MESSAGE, PROGRESS
+from onemcp.protocol.revisions import Era
+from onemcp.telemetry import Questioned
 
 from .call import Call
 
@@ -81,6 +83,7 @@ class Exchange:
         "_messages",
         "_missed",
         "_progress",
+        "_questioned",
         "_queued",
         "_waiter",
         "backend",
@@ -118,6 +121,10 @@ class Exchange:
         self._missed = 0
         self._progress: _Latest | None = None
         self._queued = 0
+        self._questioned: Questioned | None = None
+        if call.span is not None:  # modern clients are told of traces in their own requests alone
+            tells = call.caller.era is Era.LEGACY
+            self._questioned = Questioned(call.span, "server", tells=tells)
         self._finished = False
         self._waiter: trio.lowlevel.Task | None = None
 
@@ -167,7 +174,9 @@ class Exchange:
             self._missed += message.method == LOG_MESSAGE
             return False
         self._tell_of_missed()
-        self._queued += size
+        if self._questioned is not None:
+            message = self._questioned.passing(message)
+        self._queued += len(message.params)
         self._messages.append(message)
         self._wake()
         return True
@@ -207,6 +216,8 @@ class Exchange:
     def reply(self, answer: Answer) -> None:
         """Answer a question that the backend asked during this exchange, by its id."""
         if not self._finished:
+            if self._questioned is not None:
+                self._questioned.answered(answer)
             self._carrier.reply(self, answer)
 
     def close(self) -> None:
@@ -251,6 +262,8 @@ class Exchange:
             self._messages.append(note)
 
     def _end(self) -> None:
+        if self._questioned is not None:
+            self._questioned.end()
         if self.on_end is not None:
             self.on_end(self)
 

@@ -34,7 +34,7 @@ from onemcp.protocol.revisions import allows_batches
 from onemcp.telemetry import trace_of
 
 from .events import RequestFailed
-from .legacy import EMPTY, dispatch, read_opening
+from .legacy import EMPTY, dispatch, open_session, read_opening
 from .outbox import Outbox
 from .session import Session, Sessions
 
@@ -193,18 +193,17 @@ class Conversation:
 
     async def _initialize(self, request: Request) -> None:
         try:
-            session = await self._open(request)
+            session, answer = await self._open(request)
         except ProtocolError as error:
             await self.outbox.put(Failure(request.id, error.error))
             return
         if self._closed:
             session.close()
             return
-        result = self.view.initialize(session.opening.revision)
-        await self.outbox.put(Response(request.id, result))
+        await self.outbox.put(answer)
         self._session = session
 
-    async def _open(self, request: Request) -> Session:
+    async def _open(self, request: Request) -> tuple[Session, Response]:
         """Open the session.
 
         Raises:
@@ -215,7 +214,8 @@ class Conversation:
         self._initializing = True
         try:
             opening = read_opening(request, self.view, self.principal, self._grant)
-            return await self._sessions.open(attrs.evolve(opening, outbox=self.outbox))
+            opening = attrs.evolve(opening, outbox=self.outbox)
+            return await open_session(self._sessions, request, opening)
         except ProtocolError:
             self._initializing = False
             raise

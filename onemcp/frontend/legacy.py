@@ -12,7 +12,7 @@ from typing import Final
 import trio
 from msgspec import Raw
 
-from onemcp.backend import Incoming
+from onemcp.backend import Caller, Incoming
 from onemcp.multiplexer import Immediate, Reply, View
 from onemcp.protocol import headers as mcp_headers
 from onemcp.protocol import jsonrpc
@@ -45,9 +45,9 @@ from .asgi import (
     respond,
     respond_error,
 )
-from .own import OWN
+from .own import OWN, Handler
 from .resumable import KEEP_ALIVE, send_log
-from .session import Opening, Session, Sessions
+from .session import Opening, Session, Sessions, name_of
 from .streams import EventLog
 
 EMPTY: Final = Raw(b"{}")
@@ -126,15 +126,14 @@ class LegacyFrontend:
     async def _initialize(self, request: Request, http: HttpRequest) -> None:
         try:
             opening = read_opening(request, http.view, http.principal, http.grant)
-            session = await self.sessions.open(opening)
+            session, answer = await open_session(self.sessions, request, opening)
         except Overloaded as error:
             raise overloaded(error, request.id) from error
         except ProtocolError as error:
             await respond_error(http.send, 400, error, request.id)
             return
-        result = http.view.initialize(opening.revision)
-        answer = jsonrpc.encode_response(request.id, result)
-        await respond(http.send, 200, answer, [(mcp_headers.SESSION_ID, session.id.encode())])
+        headers = [(mcp_headers.SESSION_ID, session.id.encode())]
+        await respond(http.send, 200, jsonrpc.encode(answer), headers)
 
     async def _session(self, http: HttpRequest, request_id: RequestId | None = None) -> Session:
         """Find the session that a request belongs to.
@@ -315,6 +314,28 @@ def read_opening(request: Request, view: View, principal: str, grant: Hashable =
     )
 
 
+async def open_session(
+    sessions: Sessions, request: Request, opening: Opening
+) -> tuple[Session, Response]:
+    """Open a session, and answer ``initialize``.
+
+    Raises:
+        ProtocolError: It can't be opened.
+    """
+    caller = Caller(
+        owner=None,
+        principal=opening.principal,
+        revision=opening.revision,
+        capabilities=opening.capabilities,
+    )
+    with opening.view.attend(request, caller) as watch:
+        session = await sessions.open(opening)
+        watch.of_session(name_of(session.id))
+        answer = Response(request.id, opening.view.initialize(opening.revision))
+        watch.saw(answer)
+    return session, answer
+
+
 async def dispatch(
     session: Session, view: View, request: Request, scope: trio.CancelScope
 ) -> Reply:
@@ -340,14 +361,21 @@ async def _dispatch(session: Session, view: View, request: Request) -> Reply:
         if own is None:
             reply = await view.dispatch(request, session.caller)
         else:
-            session.look_at(view)
-            await own(session, split(request.params))
-            reply = Immediate(Response(request.id, EMPTY))
+            reply = await _serve_own(own, session, view, request)
         session.begin(request.id, reply)
     except BaseException:
         session.end(request.id)
         raise
     return reply
+
+
+async def _serve_own(serve: Handler, session: Session, view: View, request: Request) -> Reply:
+    session.look_at(view)
+    answer = Response(request.id, EMPTY)
+    with view.attend(request, session.caller) as watch:
+        await serve(session, split(request.params))
+        watch.saw(answer)
+    return Immediate(answer)
 
 
 def _take(session: Session, message: Notification | Response | Failure) -> bool:

@@ -76,7 +76,8 @@ class Origin:
     @property
     def trace(self) -> str | None:
         """The trace that it is part of, or None."""
-        return trace_of(self.params) if self.span is None else self.span.context.trace_id
+        context = None if self.span is None else self.span.context
+        return trace_of(self.params) if context is None else context.trace_id
 
     def told(self, caller: Caller) -> dict[str, Any]:
         """Return what events tell of it; see :class:`.OfRequest`."""

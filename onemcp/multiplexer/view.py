@@ -9,7 +9,7 @@ rebuilt only when some backend's lists have changed; what each method does with 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -35,7 +35,7 @@ from onemcp.protocol.methods import (
     TOOLS,
 )
 from onemcp.protocol.revisions import Era
-from onemcp.telemetry import Span
+from onemcp.telemetry import Span, Tracer
 
 from . import logins
 from .audience import Audience
@@ -50,6 +50,7 @@ from .routed import RoutedCall
 from .selection import EVERYTHING, Extent, Selection
 from .subscriptions import MAX_URIS, NO_TASKS, Subscriber, TaskFilter, uri_of
 from .table import RoutingTable
+from .watching import Watch, Watcher
 
 if TYPE_CHECKING:
     from .multiplexer import Multiplexer
@@ -120,6 +121,24 @@ class View:
                 return await self._serve(request, params, caller)
             with watcher.watch(self, request, params, caller) as watch:
                 return watch.over(await self._serve(request, watch.params, caller, watch.span))
+        except ProtocolError as error:
+            self.multiplexer.meter.refused(type(error))
+            raise
+
+    @contextlib.contextmanager
+    def attend(self, request: Request, caller: Caller) -> Iterator[Watch]:
+        """Count and watch a request that is served elsewhere: it is about a session alone.
+
+        Whoever serves it, within the block, tells the watch what the client gets.
+
+        Raises:
+            InvalidParams: The request's parameters, or their ``_meta``, are malformed.
+        """
+        self.multiplexer.meter.requested(request.method)
+        watcher = self.multiplexer.watcher or Watcher(Tracer())
+        try:
+            with watcher.watch(self, request, split(request.params), caller) as watch:
+                yield watch
         except ProtocolError as error:
             self.multiplexer.meter.refused(type(error))
             raise

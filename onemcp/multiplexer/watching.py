@@ -1,8 +1,9 @@
-"""What is asked and answered, for whoever wants to know: spans for traces, bodies for the log.
+"""What is asked and answered, for whoever wants to know: spans to trace and measure, bodies to log.
 
 Theory of operation: nearly always nobody does, and `View.dispatch` passes a request on as it is.
 Otherwise a :class:`Watch` begins with each request and ends with its answer, or with whatever
-comes in the way of one; the reply is wrapped, so that whoever receives from it need not know.
+comes in the way of one; the reply is wrapped, so that whoever receives from it need not know. What
+isn't dispatched, because it is about the client's session alone, is watched by whoever serves it.
 """
 
 from __future__ import annotations
@@ -19,16 +20,25 @@ from onemcp.protocol.errors import ProtocolError, RequestCancelled
 from onemcp.protocol.fields import Fields, value_of
 from onemcp.protocol.jsonrpc import Failure, Request, RequestId, Response
 from onemcp.protocol.methods import NAMED, PROMPTS, PROMPTS_GET, TOOLS, TOOLS_CALL
-from onemcp.telemetry import Span, Tracer, described, scrub_text
+from onemcp.telemetry import (
+    LONGEST_ID,
+    REQUEST_ID,
+    REVISION,
+    SESSION,
+    Questioned,
+    Span,
+    Tracer,
+    described,
+    scrub_text,
+)
 
 from .reply import Reply
 
 if TYPE_CHECKING:
     from .view import View
 
-LONGEST_ID: Final = 64
 LONGEST_URI: Final = 256
-"""How much is told of what clients may make as long as they like, in characters."""
+"""How much is told of URIs, which may be as long as one likes, in characters."""
 
 _LISTED: Final = {TOOLS_CALL: TOOLS, PROMPTS_GET: PROMPTS}
 
@@ -80,25 +90,31 @@ class Watcher:
         Raises:
             InvalidParams: Its ``_meta`` is malformed.
         """
-        context = tracecontext.context_of(params)
+        known, tracer = tracecontext.context_of(params), self.tracer
+        context = None if tracer.take is None else tracer.begin(known)
         span: Span | None = None
-        if self.tracer.take is not None and (context is None or context.is_sampled):
-            known, context = context, self.tracer.begin(context)
-            if context.is_sampled:
-                name, attributes = described(
-                    request.method, params, is_known=_is_known(view, request.method, params)
-                )
-                attributes.update(_attributes(request, params, caller))
-                parent = None if known is None else known.span_id
-                take = self.tracer.take
-                span = Span(name, request.method, context, parent, attributes, take=take)
-            else:  # so that nobody further on begins a trace of their own
-                params = tracecontext.with_context(params, context)
+        if tracer.wants(context):
+            is_known = _is_known(view, request.method, params)
+            name, attributes = described(request.method, params, is_known=is_known)
+            attributes.update(_attributes(request, params, caller))
+            span = Span(
+                name,
+                request.method,
+                context,
+                None if known is None or context is None else known.span_id,
+                attributes,
+                has_remote_parent=known is not None,
+                tracer=tracer,
+            )
+        elif context is not None and known is None:  # so that nobody further on begins a trace
+            params = tracecontext.with_context(params, context)
+        context = context or known
         trace = None if context is None else context.trace_id
         about = About(request.id, request.method, caller.principal, caller.session, trace)
         if self.transcript is not None:
             self.transcript.asked(about, request.params)
-        return Watch(about, params, span, self.transcript)
+        asked = None if span is None else Questioned(span, "client", tells=True)
+        return Watch(about, params, span, self.transcript, asked)
 
 
 @attrs.frozen
@@ -115,6 +131,7 @@ class Watch:
     params: Fields
     span: Span | None
     _transcript: Transcript | None
+    _questioned: Questioned | None
 
     def __enter__(self) -> Self:
         return self
@@ -136,15 +153,32 @@ class Watch:
             return reply
         return WatchedReply(reply, self)
 
-    def saw(self, message: Incoming) -> None:
-        """Take note of what the client gets."""
+    def of_session(self, name: str) -> None:
+        """Take note of the session that has been opened."""
+        if self.span is not None:
+            self.span.attributes[SESSION] = name
+
+    def saw(self, message: Incoming) -> Incoming:
+        """Take note of what the client gets, and return it as the client is to get it."""
         if self._transcript is not None:
             self._transcript.said(self.about, message)
-        if self.span is not None and isinstance(message, Response | Failure):
+        if self.span is None or self._questioned is None:
+            return message
+        if isinstance(message, Response | Failure):
+            self._questioned.end()
             self.span.answer(message)
+            return message
+        return self._questioned.passing(message)
+
+    def answered(self, answer: Answer) -> None:
+        """Take note of the client's answer to a question."""
+        if self._questioned is not None:
+            self._questioned.answered(answer)
 
     def failed(self, failure: type[BaseException]) -> None:
         """Take note that nothing more comes; of no matter where the answer has come."""
+        if self._questioned is not None:
+            self._questioned.end()
         if self.span is not None:
             self.span.fail(failure)
 
@@ -161,13 +195,14 @@ class WatchedReply:
 
     async def receive(self) -> Incoming:
         """Wait for the next message."""
-        message = await self._reply.receive()
-        self._watch.saw(message)
-        return message
+        return self._watch.saw(await self._reply.receive())
 
     def answer(self, answer: Answer) -> bool:
         """Take the client's answer to a question."""
-        return self._reply.answer(answer)
+        is_taken = self._reply.answer(answer)
+        if is_taken:
+            self._watch.answered(answer)
+        return is_taken
 
     def close(self) -> None:
         """Stop caring."""
@@ -189,11 +224,11 @@ def _is_known(view: View, method: str, params: Fields) -> bool:
 
 def _attributes(request: Request, params: Fields, caller: Caller) -> dict[str, str | int]:
     found: dict[str, str | int] = {
-        "jsonrpc.request.id": str(request.id)[:LONGEST_ID],
-        "mcp.protocol.version": caller.revision,
+        REQUEST_ID: str(request.id)[:LONGEST_ID],
+        REVISION: caller.revision,
     }
     if caller.session is not None:
-        found["mcp.session.id"] = caller.session
+        found[SESSION] = caller.session
     uri = value_of(params, "uri", str) if NAMED.get(request.method) == "uri" else None
     if uri:
         path = uri.partition("?")[0].partition("#")[0]  # what follows is where secrets are

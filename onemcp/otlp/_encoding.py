@@ -32,7 +32,7 @@ _KINDS: Final = {
     "client": trace_pb2.Span.SpanKind.SPAN_KIND_CLIENT,
 }
 _CUMULATIVE: Final = metrics_pb2.AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
-_UNITS: Final = {"seconds": "s", "bytes": "By"}
+_UNITS: Final = {"seconds": "s", "duration": "s", "bytes": "By"}
 _REMOTE: Final = (
     trace_pb2.SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
     | trace_pb2.SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
@@ -87,9 +87,10 @@ class Sent:
 
 
 def encode_span(span: Span) -> trace_pb2.Span:
-    """Return a span that is over as OTLP has it."""
+    """Return a span that is over, and part of a trace, as OTLP has it."""
     context = span.context
-    flags = context.flags | (_REMOTE if span.request is None and span.parent_id else _LOCAL)
+    assert context is not None  # noqa: S101  (for mypy)
+    flags = context.flags | (_REMOTE if span.has_remote_parent else _LOCAL)
     encoded = trace_pb2.Span(
         trace_id=bytes.fromhex(context.trace_id),
         span_id=bytes.fromhex(context.span_id),
@@ -176,4 +177,4 @@ def _value(value: str | int) -> AnyValue:
 
 def _unit_of(name: str) -> str:
     """Return the unit that a name ends in (UCUM), as OpenTelemetry writes units."""
-    return _UNITS.get(name.removesuffix("_total").rpartition("_")[2], "")
+    return _UNITS.get(name.removesuffix("_total").replace(".", "_").rpartition("_")[2], "")

@@ -19,6 +19,7 @@ import trio
 from onemcp.config import Otlp, Signal
 from onemcp.telemetry import Family, Sample, Tracer
 
+from ._operations import Operations
 from ._queue import SpanQueue
 from .events import SpansLost, TelemetryDelivered, TelemetryUndelivered
 
@@ -63,6 +64,7 @@ class Exporter:
         look: Returns all metrics as they are now.
         on_event: Takes what happens.
         queue: What waits to be sent.
+        operations: How long requests took, while metrics are sent.
         tally: What has become of what was sent.
         instance: What tells this run of the gateway from others.
         begun: Since when everything is counted, in nanoseconds since the epoch.
@@ -76,6 +78,7 @@ class Exporter:
         self.look = look
         self.on_event = on_event
         self.queue = SpanQueue(0)
+        self.operations = Operations()
         self.tally = Tally()
         self.instance = str(uuid.uuid4())
         self.begun = time.time_ns()
@@ -99,8 +102,9 @@ class Exporter:
         if settings == self._settings:
             return
         self._settings = settings
-        wants_traces = settings is not None and "traces" in settings.signals
-        self.tracer.take = self.queue.put if wants_traces else None
+        signals = () if settings is None else settings.signals
+        self.tracer.take = self.queue.put if "traces" in signals else None
+        self.tracer.measure = self.operations.over if "metrics" in signals else None
         if settings is not None:
             self.tracer.ratio, self.queue.most = settings.sampling, settings.queue
         self._changed.set()

@@ -133,7 +133,8 @@ class Sending:
 
     async def _export_metrics(self, until: float) -> None:
         metrics = []
-        families = await self._exporter.look()
+        looked = await self._exporter.look()
+        families = [*looked, *self._exporter.operations.families()]
         now = time.time_ns()
         for number, family in enumerate(families):
             if number % AT_ONCE == 0:

@@ -16,15 +16,31 @@ from onemcp.telemetry._failures import kind_of, snake_case
 from onemcp.telemetry._logging import configure_logging
 from onemcp.telemetry._memory import memory_limit, resident_bytes
 from onemcp.telemetry._metrics import CONTENT_TYPE, Family, Histogram, Sample, expose
+from onemcp.telemetry._questions import Questioned
 from onemcp.telemetry._requests import OfRequest, trace_of
 from onemcp.telemetry._scrub import Scrubbed, scrub, scrub_text
-from onemcp.telemetry._spans import OTHER, Attributes, Span, SpanKind, Tracer, described
+from onemcp.telemetry._spans import (
+    LONGEST_ID,
+    OTHER,
+    REQUEST_ID,
+    REVISION,
+    SESSION,
+    Attributes,
+    Span,
+    SpanKind,
+    Tracer,
+    described,
+)
 from onemcp.telemetry._usage import OwnUsage, Usage, own_usage, usage_of_sessions
 from onemcp.telemetry._writer import BackgroundWriter
 
 __all__ = [
     "CONTENT_TYPE",
+    "LONGEST_ID",
     "OTHER",
+    "REQUEST_ID",
+    "REVISION",
+    "SESSION",
     "Attributes",
     "BackgroundWriter",
     "BodyScrubber",
@@ -33,6 +49,7 @@ __all__ = [
     "LogEvents",
     "OfRequest",
     "OwnUsage",
+    "Questioned",
     "Sample",
     "Scrubbed",
     "Span",

@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
-Labels: TypeAlias = Mapping[str, str]
+Labels: TypeAlias = Mapping[str, str | int]
 
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -94,7 +94,8 @@ def expose(families: Iterable[Family]) -> bytes:
 
 
 def _write(lines: list[str], name: str, sample: Sample) -> None:
-    labels = ",".join(f'{key}="{text.translate(_ESCAPED)}"' for key, text in sample.labels.items())
+    told = ((key, str(value).translate(_ESCAPED)) for key, value in sample.labels.items())
+    labels = ",".join(f'{key}="{text}"' for key, text in told)
     if not isinstance(sample.value, Histogram):
         braces = f"{{{labels}}}" if labels else ""
         lines.append(f"{name}{braces} {_number(sample.value)}")

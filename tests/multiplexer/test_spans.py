@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from onemcp.backend import Caller
 from onemcp.multiplexer import CallParked, CallResumed, RetryRefused, Watcher
 from onemcp.protocol.errors import ProtocolError
 from onemcp.protocol.fields import raw
@@ -31,7 +32,7 @@ from tests.multiplexer.fakes import (
     tool,
 )
 from tests.multiplexer.parked import CALL as PARKED
-from tests.multiplexer.parked import asked, bench, question
+from tests.multiplexer.parked import asked, bench, question, withdrawal
 from tests.multiplexer.test_rounds import ELICIT, asking, script
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "00f067aa0ba902b7"
@@ -200,10 +201,134 @@ async def test_a_call_that_is_made_again_is_another_span_of_the_same_request(wor
     assert isinstance(question, Request)
     reply.answer(Response(question.id, raw({"action": "decline"})))
     assert isinstance(await reply.receive(), Response)
-    first, second = spans.of("client")
+    first, second = (span for span in spans.of("client") if span.method == "tools/call")
     assert first.parent_id == second.parent_id == spans.server.context.span_id
     got = [decoded(raw(each))["_meta"]["traceparent"] for each in server.sent]
     assert got == [first.context.traceparent, second.context.traceparent]
+
+
+async def ask_during_a_call(world: World, caller: Caller, *asked: Request) -> tuple[Any, ...]:
+    """Make a call during which a legacy server asks.
+
+    Returns the server's side of the call, the client's, and what the client gets first.
+    """
+    server = Server(revision=LATEST_LEGACY, tools=[tool("t")])
+    server.handlers["tools/call"] = lambda exchange: [exchange.deliver(each) for each in asked]
+    view = await world.show(server)
+    reply = await send(view, "tools/call", params(), caller)
+    return server.last, reply, await reply.receive()
+
+
+async def test_a_question_is_a_span_of_who_is_asked_and_one_of_who_asks(world, spans):
+    exchange, reply, put = await ask_during_a_call(
+        world, legacy(capabilities=ANSWERING, session="5e55"), question("q" * 100)
+    )
+    call = exchange.call.span
+    assert not spans.taken  # nothing is over
+    reply.answer(Response(put.id, raw({"action": "decline"})))
+    heard, told = spans.taken
+    assert [(span.name, span.kind) for span in (heard, told)] == [
+        ("elicitation/create", "server"),
+        ("elicitation/create", "client"),
+    ]
+    assert (heard.parent_id, told.parent_id) == (call.context.span_id, heard.context.span_id)
+    assert {heard.context.trace_id, told.context.trace_id} == {TRACE}
+    assert decoded(put.params)["_meta"]["traceparent"] == told.context.traceparent
+    assert heard.attributes == {
+        "mcp.method.name": "elicitation/create",
+        "mcp.protocol.version": LATEST_LEGACY,
+        "network.transport": "pipe",
+        "onemcp.backend": "alpha",
+        "jsonrpc.request.id": "q" * 64,
+    }
+    assert told.attributes == {
+        "mcp.method.name": "elicitation/create",
+        "mcp.protocol.version": LATEST_LEGACY,
+        "mcp.session.id": "5e55",
+        "jsonrpc.request.id": str(put.id),
+    }
+
+
+async def test_a_server_s_own_context_of_a_question_goes_first(world, spans):
+    other = f"00-{TRACE[::-1]}-{PARENT}-01"
+    _, reply, put = await ask_during_a_call(
+        world,
+        legacy(capabilities=ANSWERING),
+        question(message="Yes?", _meta={"traceparent": other}),
+        question(2, message="No?", _meta={"traceparent": other[:-2] + "00"}),
+        question(3, message="?", _meta=["traceparent"]),
+    )
+    untaken, malformed = await reply.receive(), await reply.receive()
+    assert decoded(untaken.params)["_meta"]["traceparent"] == other[:-2] + "00"
+    assert decoded(malformed.params)["_meta"] == ["traceparent"]
+    for each in (put, untaken, malformed):
+        reply.answer(Response(each.id, raw({"action": "decline"})))
+    heard, told = spans.taken
+    assert (heard.context.trace_id, heard.parent_id) == (TRACE[::-1], PARENT)
+    assert told.parent_id == heard.context.span_id
+    assert (heard.has_remote_parent, told.has_remote_parent) == (True, False)
+
+
+async def test_what_becomes_of_a_question_is_told(world, spans):
+    exchange, reply, first = await ask_during_a_call(
+        world, legacy(capabilities=ANSWERING), *map(question, range(4)), question(4, "roots/list")
+    )
+    puts = [first, *[await reply.receive() for _ in range(4)]]
+    reply.answer(Failure(puts[0].id, raw({"code": -32603, "message": SECRET})))
+    reply.answer(Failure(puts[1].id, raw({"code": -32601, "message": SECRET})))
+    exchange.deliver(withdrawal(2))
+    await reply.receive()
+    reply.close()
+    kinds = {span.kind: [] for span in spans.taken}
+    for span in spans.taken[:-2]:
+        kinds[span.kind].append((span.failure, span.attributes.get("rpc.response.status_code")))
+    assert kinds["client"][:2] == [("-32603", "-32603"), ("-32601", "-32601")]
+    # Who answers that there is no such method is not at fault.
+    assert kinds["server"][:2] == [("-32603", "-32603"), (None, "-32601")]
+    assert kinds["client"][2:] == kinds["server"][2:] == [("cancelled", None)] * 3
+    assert SECRET not in repr([span.attributes for span in spans.taken])
+
+
+async def test_a_question_to_a_modern_client_lasts_until_it_has_come_back(world, autojump_clock):
+    async with bench(world) as b:
+        spans = Spans(world)
+        state = await b.client.call_asked(question())
+        (asking,) = state["inputRequests"].values()
+        assert "_meta" not in asking["params"]  # which such questions don't have
+        assert [span.method for span in spans.taken] == ["tools/call"]
+        b.finish_soon()
+        await trio.sleep(5)
+        await b.client.retry(state)
+        heard = next(span for span in spans.taken if span.method == "elicitation/create")
+        assert (heard.kind, heard.failure) == ("server", None)
+
+
+async def test_a_modern_server_s_question_to_a_legacy_client_is_a_span_of_the_request(world, spans):
+    server = Server(tools=[tool("t")])
+    server.handlers["tools/call"] = script(asking({"q": ELICIT}), result({"done": True}))
+    view = await world.show(server)
+    reply = await send(view, "tools/call", params(), legacy(capabilities=ANSWERING))
+    put = await reply.receive()
+    reply.answer(Response(put.id, raw({"action": "decline"})))
+    await reply.receive()
+    [told] = [span for span in spans.taken if span.method == "elicitation/create"]
+    assert (told.kind, told.parent_id) == ("client", spans.server.context.span_id)
+    assert decoded(put.params)["_meta"]["traceparent"] == told.context.traceparent
+
+
+async def test_requests_are_measured_without_a_trace(world):
+    spans = Spans(world, ratio=0.0)
+    spans.tracer.measure = spans.taken.append
+    server = Server(tools=[tool("t")])
+    view = await world.show(server)
+    for take in (None, pytest.fail):  # no traces; traces of which this is none
+        spans.tracer.take = take
+        await ask(view, "tools/call", params(UNSAMPLED))
+        got = server.sent[-1]["_meta"]["traceparent"]
+        assert (got == UNSAMPLED) == (take is None)
+        assert (got[:36], got[-2:]) == (UNSAMPLED[:36], "00")
+    assert [span.kind for span in spans.taken] == ["client", "server"] * 2
+    assert [span.context is None for span in spans.taken] == [True, True, False, False]
 
 
 async def test_a_request_that_is_given_up_ends_its_span(world, spans):

@@ -19,6 +19,7 @@ from trio.testing import MockClock
 
 from onemcp.config import Otlp
 from onemcp.otlp import Exporter, SpansLost, TelemetryDelivered, TelemetryUndelivered
+from onemcp.otlp._operations import MOST as OPERATIONS
 from onemcp.otlp._queue import BATCH
 from onemcp.otlp._sender import LONGEST_PAUSE, Sender
 from onemcp.otlp._sending import LINGER, PATIENCE, Sending
@@ -30,6 +31,7 @@ from tests.support.eventually import eventually
 TRACES = Otlp(signals=("traces",), endpoint="http://collector")
 METRICS = Otlp(signals=("metrics",), endpoint="http://collector", interval=10.0)
 DOWN = httpx.ConnectError("refused")
+KINDS = ("server", "client")
 
 
 def answered(status: int, **headers: str) -> httpx.Response:
@@ -50,11 +52,10 @@ class World:
         return self.families
 
     def end_spans(self, count: int = 1, name: str = "tools/call") -> None:
-        take = self.exporter.tracer.take
-        assert take is not None
+        tracer = self.exporter.tracer
         for _ in range(count):
-            context = self.exporter.tracer.begin(None)
-            Span(name, "tools/call", context, None, {"mcp.method.name": name}, take=take).end()
+            about: dict[str, str | int] = {"mcp.method.name": name}
+            Span(name, "tools/call", tracer.begin(None), None, about, tracer=tracer).end()
 
     def counted(self, family: str = "onemcp_telemetry_spans_total") -> dict[str, float]:
         [found] = [each for each in self.exporter.families() if each.name == family]
@@ -100,11 +101,18 @@ async def test_a_span_arrives_as_it_was(autojump_clock: MockClock):
     world, there = World(), FakeCollector()
     before = time.time_ns()
     async with sending(world, TRACES, there):
-        take = world.exporter.tracer.take
-        assert take is not None
-        context = world.exporter.tracer.begin(None)
+        tracer = world.exporter.tracer
+        context = tracer.begin(None)
         about: dict[str, str | int] = {"mcp.method.name": "tools/call", "server.port": 80}
-        outer = Span("tools/call t", "tools/call", context, "00f067aa0ba902b7", about, take=take)
+        outer = Span(
+            "tools/call t",
+            "tools/call",
+            context,
+            "00f067aa0ba902b7",
+            about,
+            has_remote_parent=True,
+            tracer=tracer,
+        )
         inner = outer.to_backend("tools/call", {}, {"onemcp.backend": "b\ud800"})
         inner.end()
         outer.fail(RequestCancelled)
@@ -122,6 +130,33 @@ async def test_a_span_arrives_as_it_was(autojump_clock: MockClock):
     assert client.end_time_unix_nano <= server.end_time_unix_nano
     assert server.flags & 0x300 == 0x300  # its parent is elsewhere
     assert client.flags & 0x300 == 0x100
+
+
+async def test_requests_are_measured_by_their_spans(autojump_clock: MockClock):
+    world, there = World(), FakeCollector()
+    async with sending(world, METRICS, there):
+        tracer = world.exporter.tracer
+        assert tracer.take is None
+        for number in range(OPERATIONS + 10):
+            told = {"mcp.method.name": "tools/call", "gen_ai.tool.name": f"t{number}"}
+            span = Span("tools/call", "tools/call", None, None, told, tracer=tracer)
+            span.to_backend("tools/list", {}, {"server.port": 80}).end()
+            span.end("cancelled" if number % 2 else None)
+        await trio.sleep(METRICS.interval + 1)
+    served, asked = (there.metrics[f"mcp.{kind}.operation.duration"] for kind in KINDS)
+    assert (served.unit, asked.unit) == ("s", "s")
+    [point] = asked.histogram.data_points
+    assert plain(point.attributes) == {"mcp.method.name": "tools/list", "server.port": 80}
+    assert point.count == OPERATIONS + 10
+    assert list(point.explicit_bounds) == [
+        0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300,
+    ]  # fmt: skip
+    points = served.histogram.data_points
+    assert len(points) == OPERATIONS + 2  # what is beyond is told apart by little
+    assert [(plain(each.attributes), each.count) for each in points[OPERATIONS:]] == [
+        ({"mcp.method.name": "tools/call"}, 5),
+        ({"mcp.method.name": "tools/call", "error.type": "_OTHER"}, 5),
+    ]
 
 
 async def test_a_collector_that_is_away_costs_no_more_than_the_queue(autojump_clock: MockClock):
@@ -302,7 +337,7 @@ async def test_a_real_collector_gets_everything_with_its_headers():
             world.end_spans(3)
             nursery.cancel_scope.cancel()
         assert len(there.spans) == BATCH + 3
-        assert set(there.metrics) == {"onemcp_ready"}
+        assert set(there.metrics) == {"onemcp_ready", "mcp.server.operation.duration"}
         for received in there.received:
             assert received.headers["api-key"] == "s3cret"
             assert received.headers["content-encoding"] == "gzip"
