@@ -13,6 +13,7 @@ import click
 from onemcp.cli import completion, instance
 from onemcp.cli.failures import ExitCode, Failure
 
+_KINDS: Final = ("tools", "prompts")
 _COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -82,11 +83,7 @@ def _chosen(told: dict[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
 
 def _show(told: dict[str, Any], changes: Sequence[dict[str, Any]]) -> None:
     if not changes:
-        pinned = told["pinned"]
-        click.echo(
-            f"{told['backend']}: nothing to approve; {pinned['tools']} tools and "
-            f"{pinned['prompts']} prompts are as they were approved"
-        )
+        click.echo(f"{told['backend']}: nothing to approve: {_why_not(told)}")
     for change in changes:
         kind = change["kind"].removesuffix("s")
         withheld = ", withheld" if change["withheld"] else ""
@@ -94,6 +91,20 @@ def _show(told: dict[str, Any], changes: Sequence[dict[str, Any]]) -> None:
         click.echo(click.style(head, bold=True))
         for line in _difference(change):
             click.echo(f"  {click.style(line, fg=_COLOURS.get(line[:1]))}")
+
+
+def _why_not(told: dict[str, Any]) -> str:
+    if told["pin"] == "off":
+        return "its tools and prompts are not compared with earlier ones (pin is off)"
+    pinned = told["pinned"]
+    counts = [
+        f"{pinned[kinds]} {kinds if pinned[kinds] > 1 else kinds.removesuffix('s')}"
+        for kinds in _KINDS
+        if pinned[kinds]
+    ]
+    if not counts:
+        return "no tool or prompt of it has been seen; `onemcp status` tells how it is"
+    return f"{' and '.join(counts)} as first seen or last approved"
 
 
 def _difference(change: dict[str, Any]) -> Iterator[str]:

@@ -23,32 +23,26 @@ KEPT_EVENTS: Final = 8
 
 
 @click.command()
-@click.option(
-    "--interval",
-    type=click.FloatRange(0.2, 60),
-    default=1.0,
-    show_default=True,
-    help="How often it is asked, in seconds.",
-)
 @instance.options
-def command(interval: float, config_path: Path | None, socket: Path | None) -> None:
+def command(config_path: Path | None, socket: Path | None) -> None:
     """Show a running onemcp on the whole screen: its servers, the busiest and the ailing first.
 
-    Goes on until interrupted.
+    Goes on until interrupted. What happens is shown at once, and what makes no events, such as
+    calls in flight, every two seconds.
     """
     if not sys.stdout.isatty():
         raise click.UsageError("`top` needs a terminal; `onemcp status --watch` doesn't.")
     seen: deque[str] = deque(maxlen=KEPT_EVENTS)
     with instance.reached(socket, config_path) as running:
-        status = running.ask("/status")
+        states = running.follow("/status", follow=1)
+        before = next(states)
         with Live(
-            screen(status, seen), console=new_console(), screen=True, auto_refresh=False
+            screen(before, seen), console=new_console(), screen=True, auto_refresh=False
         ) as live:
-            while True:
-                time.sleep(interval)
-                before, status = status, running.ask("/status")
+            for status in states:
                 seen.extend(changes(before, status))
                 live.update(screen(status, seen), refresh=True)
+                before = status
 
 
 def screen(status: Mapping[str, Any], seen: Iterable[str]) -> RenderableType:

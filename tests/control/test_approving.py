@@ -129,7 +129,7 @@ async def test_what_changes_is_withheld_until_it_is_approved(changing, shell: Sh
     code, out, _ = await shell.run("approve", "demo")
     assert (code, out) == (
         0,
-        "demo: nothing to approve; 3 tools and 1 prompts are as they were approved\n",
+        "demo: nothing to approve: 3 tools and 1 prompt as first seen or last approved\n",
     )
 
 
@@ -182,14 +182,16 @@ async def test_where_it_is_only_reported_clients_see_it(changing):
 
 
 @pytest.mark.parametrize("changing", ["off"], indirect=True)
-async def test_where_pins_are_off_nothing_is_noticed(changing):
+async def test_where_pins_are_off_nothing_is_noticed(changing, shell: Shell):
     await changing.announces([EVIL, POKE])
     with trio.move_on_after(0.5):
         await changing.world.gateway.multiplexer.backends["demo"].standing.change()
     told = await changing.world.get("/backends/demo/pins")
     assert (told["pin"], told["pinned"], told["changes"]) == ("off", {"tools": 0, "prompts": 0}, [])
+    assert "(pin is off)" in (await shell.run("approve", "demo"))[1]
 
 
 def test_nothing_runs_that_could_be_asked(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("ONEMCP_SOCKET", str(tmp_path / "none.sock"))
     assert main(["approve", "demo"]) == 69
+    assert "Start it with `onemcp run`" in capsys.readouterr().err

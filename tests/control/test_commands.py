@@ -175,3 +175,8 @@ def test_a_second_one_with_the_same_configuration_is_refused(
     assert main(["run", "--port", "0", "--socket", str(short_folder / "file")]) == 73
     assert "is no socket" in capsys.readouterr().err
     shutil.rmtree(place.parent)
+
+
+async def test_where_there_is_nothing_to_approve_it_says_why(shell: Shell):
+    code, out, _ = await shell.run("approve", "off")
+    assert (code, "no tool or prompt of it has been seen; `onemcp status`" in out) == (0, True)
