@@ -216,3 +216,18 @@ def faults(session: nox.Session) -> None:
     """Break things around onemcp, or another gateway; write docs/resilience.md."""
     install(session, "test")
     session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Look for bytes that do harm, for ONEMCP_FUZZ_SECONDS (a minute by default) a target.
+
+    Arguments name targets; by default it is all of them. What was learned is kept for the next time.
+    """
+    install(session, "test", "fuzz")
+    seconds = os.environ.get("ONEMCP_FUZZ_SECONDS", "60")
+    listed = "from tests.fuzz.targets import TARGETS; print(*TARGETS)"
+    for target in session.posargs or str(session.run("python", "-c", listed, silent=True)).split():
+        corpus = ROOT / ".cache" / "fuzz" / target
+        bounds = [f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048"]
+        session.run("python", "-m", "tests.fuzz", target, str(corpus), *bounds)
