@@ -222,7 +222,7 @@ def faults(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Look for bytes that do harm, for ONEMCP_FUZZ_SECONDS (a minute by default) a target.
 
-    Arguments name targets; by default it is all of them. What was learned is kept for the next time.
+    Arguments name targets, by default all of them. What is learned is kept for the next time.
     """
     install(session, "test", "fuzz")
     seconds = os.environ.get("ONEMCP_FUZZ_SECONDS", "60")

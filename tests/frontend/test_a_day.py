@@ -15,23 +15,13 @@ from onemcp.frontend import Deadlines, Passports
 from onemcp.state import Keyring, open_ledger
 from tests.frontend.site import CALL, Client, Site, open_site, request, until
 from tests.multiplexer.fakes import result
+from tests.support.census import tasks, timers
 from tests.support.process_tree import open_descriptors
 
 HOUR = 3600.0
 WALL = 1_800_000_000.0
 ROUNDS = 48
 """How often somebody comes in a day: every half hour."""
-
-
-def tasks() -> int:
-    """Count all tasks of this run."""
-    root, count = trio.lowlevel.current_root_task(), 0
-    left = [root] if root is not None else []
-    while left:
-        task = left.pop()
-        count += 1
-        left += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-    return count
 
 
 async def visit(site: Site, number: int) -> list[Client]:
@@ -76,7 +66,7 @@ async def test_nothing_is_left_of_a_day(mock_clock: MockClock, tmp_path: Path):
                 await client.close()
             mock_clock.jump(24 * HOUR)
             await until(lambda: not len(site.sessions))
-            descriptors, running = len(open_descriptors()), tasks()
+            descriptors, running, waiting = len(open_descriptors()), tasks(), timers()
             most = 0
             for number in range(ROUNDS):
                 left = await visit(site, number)
@@ -92,6 +82,7 @@ async def test_nothing_is_left_of_a_day(mock_clock: MockClock, tmp_path: Path):
             await until(lambda: streams.taken == 0)
             await until(lambda: len(open_descriptors()) <= descriptors)
             await until(lambda: tasks() <= running)
+            await until(lambda: timers() <= waiting)
             assert not site.world.multiplexer.in_flight
             # The ends of sessions were written down, until those would have ended anyway.
             assert rows(tmp_path) > 0

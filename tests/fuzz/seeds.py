@@ -65,14 +65,22 @@ CONNECTIONS = (
     b"\0" + b'{"result":{"x":"' + b"x" * 5000 + b'"},"jsonrpc":"2.0","id":2}\n',
 )
 FIELDS = (
-    b"mcp-protocol-version: 2026-07-28\nmcp-method: tools/call\nmcp-name: x\n\n"
-    b'{"name":"x","arguments":{}}',
-    b"mcp-name: =?base64?w6k=?=\nmcp-param-city: Ulm\nmcp-param-hour: 7\n\n"
-    b'{"name":"\xc3\xa9","arguments":{"city":"Ulm","at":{"hour":7.0}}}',
-    b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\n"
-    b'tracestate: a=b\nbaggage: k=v;p\n\n{"_meta":{}}',
-    b'\n\n{"type":"object","properties":{"a":{"type":"string","x-mcp-header":"A"},'
-    b'"b":{"anyOf":[{"type":"integer","x-mcp-header":"B"}]}}}',
+    (
+        b"mcp-protocol-version: 2026-07-28\nmcp-method: tools/call\nmcp-name: x\n\n"
+        b'{"name":"x","arguments":{}}'
+    ),
+    (
+        b"mcp-name: =?base64?w6k=?=\nmcp-param-city: Ulm\nmcp-param-hour: 7\n\n"
+        b'{"name":"\xc3\xa9","arguments":{"city":"Ulm","at":{"hour":7.0}}}'
+    ),
+    (
+        b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\n"
+        b'tracestate: a=b\nbaggage: k=v;p\n\n{"_meta":{}}'
+    ),
+    (
+        b'\n\n{"type":"object","properties":{"a":{"type":"string","x-mcp-header":"A"},'
+        b'"b":{"anyOf":[{"type":"integer","x-mcp-header":"B"}]}}}'
+    ),
 )
 
 SEEDS: Mapping[str, Sequence[bytes]] = {
