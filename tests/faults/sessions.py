@@ -21,7 +21,7 @@ RESERVE = 200
 async def abandoned(kind: Kind, share: float) -> Figure:
     """Open sessions and leave them alone; look at the memory before and after."""
     count = max(500, int(10_000 * share))
-    settings = {"limits": {"sessionIdle": IDLE, "sessions": 2 * count}}
+    settings = {"limits": _room(2 * count) | {"sessionIdle": IDLE}}
     async with running(kind, {"b": backend("b")}, wait_for="b", **settings) as gateway:
         await _open(gateway, count // 10)
         await trio.sleep(IDLE * 2)
@@ -42,6 +42,12 @@ async def abandoned(kind: Kind, share: float) -> Figure:
     )
 
 
+def _room(count: int) -> dict[str, float]:
+    """Return limits that let one client have so many sessions, with a stream each."""
+    names = ("sessions", "sessionsPerPrincipal", "streams", "streamsPerPrincipal")
+    return dict.fromkeys(names, count)
+
+
 async def _open(gateway: Gateway, count: int) -> None:
     """Open sessions, and keep nothing of them."""
     left = iter(range(count))
@@ -60,7 +66,7 @@ async def held(kind: Kind, share: float) -> list[Figure]:
     """Hold as many streams as are wanted, each of a session of its own; all must hear the news."""
     count = min(max(200, int(5_000 * share)), _descriptors())
     servers = {"b": backend("b")}
-    settings = {"limits": {"sessions": count + 10, "streams": 2 * count}}
+    settings = {"limits": _room(count + 10)}
     streams: list[Connection] = []
     async with running(kind, servers, wait_for="b", **settings) as gateway:
         await _hold(gateway, count // 10, streams)
@@ -111,7 +117,7 @@ async def _hold(gateway: Gateway, count: int, streams: list[Connection]) -> None
 async def _heard(
     gateway: Gateway,
     servers: dict[str, dict[str, object]],
-    settings: dict[str, dict[str, int]],
+    settings: dict[str, dict[str, float]],
     streams: list[Connection],
 ) -> int:
     """Add a backend; return how many streams hear of it."""
