@@ -84,8 +84,8 @@ class Connecting(Entering):
     async def act(self, name: str) -> Response:
         """Let somebody log in here, or do what somebody who has decides."""
         try:
-            form = await self._form()
-            self._check_form(form, _about(name))
+            form = await self._form(self._server)
+            self._check_form(self._server, form, _about(name))
         except OAuthError as error:
             said = f"{error.description[:1].upper()}{error.description[1:]}."
             return await self._message(said, HTTPStatus(error.status))

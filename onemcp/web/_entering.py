@@ -16,6 +16,32 @@ from onemcp.web._pages import IssuerOf
 class Asking(Browsing):
     """The pages of one kind, some of which ask people to log in."""
 
+    async def _form(self, server: AuthorizationServer) -> Any:
+        """Return what a form sends.
+
+        Raises:
+            OAuthError: It sends what forms of ours don't; `server` has noted that.
+        """
+        form = await request.form
+        if any(len(form.getlist(name)) > 1 for name in form if name != "scope"):
+            error = OAuthError("invalid_request", "a field is given more than once")
+            server.note_refusal(What.MALFORMED, self._address, error)
+            raise error
+        return form
+
+    def _check_form(self, server: AuthorizationServer, form: Any, about: str) -> None:
+        """Make sure that a form was made for this browser, and for this.
+
+        Raises:
+            OAuthError: It was not; `server` has noted that.
+        """
+        if not self._logins.is_form_token(form.get("token", ""), self._browser, about):
+            error = OAuthError(
+                "access_denied", "the form was not made for this browser", status=403
+            )
+            server.note_refusal(What.FORM_REFUSED, self._address, error)
+            raise error
+
     async def _person(self, server: AuthorizationServer, form: Any, code: str = "") -> str:
         """Tell who has filled in a form.
 
@@ -127,34 +153,6 @@ class Entering(Asking):
             issuer=self._issuer,
             has_code=self._server.has_code,
         )
-
-    # --- forms ----------------------------------------------------------------------------------
-
-    async def _form(self) -> Any:
-        """Return what a form sends.
-
-        Raises:
-            OAuthError: It sends what forms of ours don't.
-        """
-        form = await request.form
-        if any(len(form.getlist(name)) > 1 for name in form if name != "scope"):
-            error = OAuthError("invalid_request", "a field is given more than once")
-            self._server.note_refusal(What.MALFORMED, self._address, error)
-            raise error
-        return form
-
-    def _check_form(self, form: Any, about: str) -> None:
-        """Make sure that a form was made for this browser, and for this.
-
-        Raises:
-            OAuthError: It was not.
-        """
-        if not self._logins.is_form_token(form.get("token", ""), self._browser, about):
-            error = OAuthError(
-                "access_denied", "the form was not made for this browser", status=403
-            )
-            self._server.note_refusal(What.FORM_REFUSED, self._address, error)
-            raise error
 
 
 def _name_in(form: Any) -> str:

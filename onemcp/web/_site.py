@@ -99,10 +99,10 @@ class _Site(Entering):
     async def log_in(self) -> Response:
         """Let somebody log in."""
         try:
-            form = await self._form()
+            form = await self._form(self._server)
             query = form.get("request", "")
             asked = await self._asked(query)
-            self._check_form(form, query)
+            self._check_form(self._server, form, query)
         except (OAuthError, RedirectedError) as error:
             return await self._refused(error)
         try:
@@ -114,10 +114,10 @@ class _Site(Entering):
     async def consent(self) -> Response:
         """Do as somebody has decided."""
         try:
-            form = await self._form()
+            form = await self._form(self._server)
             query = form.get("request", "")
             asked = await self._asked(query)
-            self._check_form(form, query)
+            self._check_form(self._server, form, query)
         except (OAuthError, RedirectedError) as error:
             return await self._refused(error)
         subject = self._subject(query)

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,10 @@ def write(folder: Path, servers: Any = SERVERS, **sections: Any) -> None:
 async def serving(folder: Path, **sections: Any) -> AsyncIterator[World]:
     write(folder, **sections)
     configuration = config.load(folder / "onemcp.json")
-    access = Access(lambda: load_or_create_keys(folder / "state"), folder / "state")
-    await access.prepare(configuration)
     events: list[Any] = []
+    keys = partial(load_or_create_keys, folder / "state")
+    access = Access(keys, folder / "state", audit=events.append)
+    await access.prepare(configuration)
     door = open_socket(folder / "run" / "x.sock")
     gateway = Gateway(
         configuration,

@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from onemcp.auth import hash_password
+from onemcp.auth.server import Audited, What
 from onemcp.control import OperatorActed
 from onemcp.frontend import Wire
 from onemcp.web.status import page as status_page
@@ -271,6 +272,23 @@ async def test_users_log_in_if_they_may_look_after_it(browser: Browser):
         assert line
     assert (await ada.visit(home)).url.path == "/status"
     assert "onemcp page" in ada.pages[-1].text
+
+
+async def test_forms_that_the_page_has_not_made_let_nobody_in_and_are_written_down(
+    browser: Browser,
+):
+    person = await log_in(browser, "ada", "wrong")
+    [made] = re.findall(r'name="token" value="([^"]+)"', person.pages[-1].text)
+    for wrong, status, what in (
+        ({"token": "x"}, 403, What.FORM_REFUSED),
+        ({"username": ["ada", "ada"]}, 400, What.MALFORMED),
+    ):
+        fields = {"username": "ada", "password": PASSWORD, "token": made, **wrong}
+        refused = await person.client.post(
+            f"{browser.origin}/status", data=fields, headers={"origin": browser.origin}
+        )
+        assert (refused.status_code, "Password" in refused.text) == (status, True)
+        assert browser.world.of(Audited)[-1].what is what
 
 
 async def test_it_is_told_live_what_changes(browser: Browser, monkeypatch):

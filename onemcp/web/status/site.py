@@ -150,11 +150,12 @@ class _Entrance(_Pages):
 
     async def log_in(self) -> Response:
         """Let in who knows a password and has the scope for it."""
-        server, form = self._status.server, await request.form
-        token = form.get("token", "")
-        if server is None or not self._logins.is_form_token(token, self._browser, ABOUT):
+        server, form = self._status.server, None
+        if server is None:
             return self._redirect(STATUS)
         try:
+            form = await self._form(server)
+            self._check_form(server, form, ABOUT)
             subject = await self._person(server, form)
         except OAuthError as error:
             return await self._enter_page(error=error, form=form)
