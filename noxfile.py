@@ -18,6 +18,9 @@ nox.options.sessions = [
     *("speed", "executable", "wheel", "zipapp", "tests"),
 ]
 
+# The checks start hundreds of programs, each of which would compile all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 ROOT = Path(__file__).parent
 ASYNC_RULES = (
     "--select=ASYNC1,ASYNC2,ASYNC4",
