@@ -69,6 +69,7 @@ def test_impatient_scenario_is_run_once_more_and_nothing_else(tmp_path, monkeypa
         {"server-stateless": PASSED},
     ]
     asked = []
+    prepared = []
 
     def run_suite(url, version, which, installation, output):
         asked.append(which)
@@ -76,8 +77,15 @@ def test_impatient_scenario_is_run_once_more_and_nothing_else(tmp_path, monkeypa
         return Report(version, found, int("ping" in found), "")
 
     monkeypatch.setattr(conformance, "_run", run_suite)
-    report = conformance.run("", "2026-07-28", installation=Installation(tmp_path), output=tmp_path)
+    report = conformance.run(
+        "",
+        "2026-07-28",
+        installation=Installation(tmp_path),
+        output=tmp_path,
+        prepare=lambda: prepared.append(len(asked)),
+    )
     passed = [name for name in report.scenarios if not report.problems(name)]
     assert passed == ["server-stateless", "ping"]
     assert report.exit_code == 1
     assert [which[1] for which in asked] == ["all", "server-stateless"]
+    assert prepared == [0, 1], "before the suite begins, each time"

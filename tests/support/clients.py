@@ -106,12 +106,22 @@ class _Http:
 
 
 class ModernClient(_Http):
-    """A client of 2026-07-28: every request is complete in itself."""
+    """A client of 2026-07-28: every request is complete in itself.
+
+    Attributes:
+        capabilities: What it says that it can be asked.
+    """
+
+    def __init__(
+        self, http: httpx.AsyncClient, url: str, capabilities: Message | None = None
+    ) -> None:
+        super().__init__(http, url)
+        self.capabilities = capabilities or {}
 
     def _request(self, method: str, params: Message | None) -> tuple[Message, dict[str, str]]:
         meta = {
             META + "protocolVersion": MODERN,
-            META + "clientCapabilities": {},
+            META + "clientCapabilities": self.capabilities,
             META + "clientInfo": {"name": "test", "version": "1"},
         }
         params = {**(params or {}), "_meta": meta}
@@ -214,8 +224,8 @@ class Clients:
         self.http = http
         self.url = url
 
-    def modern(self, path: str = "") -> ModernClient:
-        return ModernClient(self.http, self.url + path)
+    def modern(self, path: str = "", capabilities: Message | None = None) -> ModernClient:
+        return ModernClient(self.http, self.url + path, capabilities)
 
     async def legacy(self, path: str = "") -> LegacyClient:
         return await LegacyClient(self.http, self.url + path).open()

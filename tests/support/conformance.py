@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tests.support.npm import Installation
 
@@ -138,7 +138,14 @@ class Report:
         )
 
 
-def run(url: str, version: str, *, installation: Installation, output: Path) -> Report:
+def run(
+    url: str,
+    version: str,
+    *,
+    installation: Installation,
+    output: Path,
+    prepare: Callable[[], object] = lambda: None,
+) -> Report:
     """Run every scenario of a version against a server, one after the other.
 
     What is impatient, and fails, is run once more.
@@ -148,11 +155,14 @@ def run(url: str, version: str, *, installation: Installation, output: Path) -> 
         version: One of `VERSIONS`.
         installation: Where the suite is installed.
         output: An empty folder for what it writes.
+        prepare: Called each time before the suite begins.
     """
     of_version = ("--spec-version", version)
+    prepare()
     report = _run(url, version, ("--suite", "all", *of_version), installation, output)
     for name in IMPATIENT:
         if name in report.scenarios and report.problems(name):
+            prepare()
             again = _run(url, version, ("--scenario", name, *of_version), installation, output)
             report = replace(
                 report,
@@ -202,12 +212,15 @@ def run_all(
     installation: Installation,
     output: Path,
     at_once: int = AT_ONCE,
+    prepare: Callable[[], object] = lambda: None,
 ) -> dict[str, Report]:
     """Run the suite at several versions, some at a time, and return the reports by version."""
     folders = {version: output / version for version in versions}
     with ThreadPoolExecutor(at_once) as pool:
         reports = pool.map(
-            lambda item: run(url, item[0], installation=installation, output=item[1]),
+            lambda item: run(
+                url, item[0], installation=installation, output=item[1], prepare=prepare
+            ),
             folders.items(),
         )
         return {report.version: report for report in reports}
