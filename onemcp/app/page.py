@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from onemcp.auth import Principal
-from onemcp.control import Endpoint
+from onemcp.control import ControlError, Endpoint
 from onemcp.frontend import STATUS, Application
 from onemcp.monitor import Observed
 from onemcp.supervision import ChildSpec
@@ -47,6 +47,8 @@ def open_page(
     application.status = page.serve
 
     def link(principal: Principal) -> dict[str, Any]:
+        if not page.is_open:
+            raise ControlError(409, "no_page", "there is no status page: control.page is false")
         url = application.gate.public_url or control.gateway.url
         origin = origin_for_browsers(url) or f"http://localhost:{urlsplit(url).port}"
         code = visits.new_code(principal)

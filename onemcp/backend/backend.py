@@ -10,8 +10,9 @@ wait for the next incarnation within their own deadlines.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -172,6 +173,11 @@ class Backend(Stands):
     def in_flight(self) -> int:
         """How many calls of clients wait for an answer of this backend."""
         return self.pool.in_flight
+
+    @property
+    def calls(self) -> Iterator[Exchange]:
+        """The calls of clients that wait for an answer of this backend."""
+        return chain.from_iterable(instance.calls for instance in self.pool)
 
     @property
     def waiting(self) -> int:

@@ -9,7 +9,7 @@ roots is told that they have changed (2025-11-25, Roots).
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Final, Protocol
 
 import trio
@@ -115,6 +115,11 @@ class Instance:
     def in_flight(self) -> int:
         """How many calls of clients wait for an answer."""
         return len(self._calls)
+
+    @property
+    def calls(self) -> Iterator[Exchange]:
+        """The calls of clients that wait for an answer."""
+        return iter(self._calls)
 
     @property
     def is_live(self) -> bool:

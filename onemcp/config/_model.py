@@ -33,15 +33,17 @@ class Naming:
 
 @attrs.frozen(kw_only=True)
 class Control:
-    """How operators reach onemcp at the machine it runs on.
+    """How operators reach onemcp.
 
     Attributes:
         enabled: Whether there is a control socket at all.
         socket: Where it is; None for a place of its own in the runtime directory.
+        page: Whether there is a status page.
     """
 
     enabled: bool = True
     socket: Path | None = attrs.field(default=None, validator=rules.without_nul)
+    page: bool = True
 
 
 def _in_order(backends: Iterable[Backend]) -> tuple[Backend, ...]:

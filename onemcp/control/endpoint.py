@@ -149,8 +149,9 @@ class Endpoint:
         if principal is None:
             # A token may be revoked, and ends; what a browser gets by a link would not.
             raise ControlError(403, "not_here", "links are made at the control socket only")
+        link = self.link(principal)
         self.control.on_event(OperatorActed("page", principal.subject, None, "link made"))
-        return self.link(principal)
+        return link
 
     async def _follow(
         self,

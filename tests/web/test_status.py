@@ -208,7 +208,15 @@ async def test_everything_is_shown(browser: Browser):
     assert answer.headers["cache-control"] == "no-store"
     assert not re.search(r"<script>|<style|style=| on\w+=", answer.text)
     text = unescape(answer.text)
-    for told in ("demo", "broken", "disabled", "guardian", "Parked calls", "refuses connections"):
+    for told in (
+        "demo",
+        "broken",
+        "disabled",
+        "guardian",
+        "No call waits",
+        "Parked calls",
+        "refuses connections",
+    ):
         assert told in text
     assert str(browser.world.folder / "onemcp.json") in text
     assert "backend ready" in text
@@ -342,6 +350,24 @@ async def test_sessions_are_shown_with_what_their_clients_call_themselves(browse
     page = (await browser.get()).text
     assert "&lt;b&gt;old&lt;/b&gt; 7" in page
     assert "2025-11-25" in page
+
+
+async def test_it_can_be_turned_off(browser: Browser):
+    await browser.come_in()
+    await browser.world.post("/page")
+    async with followed(browser.client, browser.home) as stream:
+        browser.world.write(control={"page": False}, auth={"mode": "none"})
+        assert (await browser.world.post("/reload"))["outcome"] == "applied"
+        while (line := await stream.line()) != "event: over\n":
+            assert line
+    for address in (browser.home, f"{browser.origin}/status", f"{browser.origin}/status/style.css"):
+        assert (await browser.client.get(address)).status_code == 404
+    status, error = await browser.world.refused("POST", "/page")
+    assert (status, error["message"]) == (409, "there is no status page: control.page is false")
+    browser.world.write(auth={"mode": "none"})
+    await browser.world.post("/reload")
+    assert (await browser.client.get(browser.home)).status_code == 303  # that visit is over
+    await browser.come_in()
 
 
 async def test_leaving_ends_the_visit(browser: Browser):

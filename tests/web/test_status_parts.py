@@ -15,9 +15,9 @@ from onemcp.supervision import Event, What
 from onemcp.web.status import CODE_SECONDS, History, Visits, explorer, wording
 from onemcp.web.status.drawing import draw
 from onemcp.web.status.history import KEPT_INCIDENTS, KEPT_MOMENTS, Moment
-from onemcp.web.status.picture import parked_rows
+from onemcp.web.status.picture import MOST_ROWS, CallRow, call_rows, parked_rows
 from onemcp.web.status.visits import MAX_CODES, MAX_VISITS, VISIT_SECONDS
-from tests.multiplexer.fakes import World
+from tests.multiplexer.fakes import World, nothing
 from tests.multiplexer.parked import bench, question
 
 OWNER = owner(0)
@@ -171,6 +171,25 @@ def test_a_result_is_bounded_whatever_it_is():
     assert explorer.answer_of({"content": "x", "isError": True}, 1.0).texts == ()
 
 
+async def test_calls_in_flight_are_shown_with_whose_they_are_and_never_with_what(autojump_clock):
+    async with trio.open_nursery() as nursery:
+        async with bench(World(nursery)) as b:
+            b.server.handlers["tools/call"] = nothing
+            multiplexer = b.client.view.multiplexer
+            begun = [await b.client.begin({"name": "alpha__t", "arguments": {"key": "hunter2"}})]
+            await trio.sleep(30)
+            begun += [await b.client.begin() for _ in range(MOST_ROWS)]
+            rows, count = call_rows(multiplexer)
+            assert (len(rows), count) == (MOST_ROWS, MOST_ROWS + 1)
+            assert rows[0] == CallRow("alpha", "tools/call t", "ada", pytest.approx(30))
+            assert "hunter2" not in repr(rows)
+            await b.client.call_asked(question("q"))
+            assert call_rows(multiplexer)[1] == count  # who waits for its client is parked
+            for reply in begun:
+                reply.close()
+        nursery.cancel_scope.cancel()
+
+
 async def test_parked_calls_are_shown_with_whom_they_wait_for(autojump_clock):
     async with trio.open_nursery() as nursery:
         async with bench(World(nursery)) as b:
@@ -208,3 +227,11 @@ def test_what_has_happened_is_said_in_one_line(fields, said):
 )
 def test_durations_are_said_in_a_few_letters(seconds, said):
     assert wording.duration(seconds) == said
+
+
+def test_people_are_told_by_name():
+    elsewhere = '["https://id.example.com", "editor", "ada"]'
+    assert wording.whose("ada") == "ada"
+    assert wording.whose(owner(1000).identity) == "uid 1000 (onemcp:socket, onemcp)"
+    assert wording.whose(elsewhere) == "ada (https://id.example.com, editor)"
+    assert wording.whose("[1]\n") == "[1]\\n"

@@ -108,6 +108,11 @@ class StatusPage:
         """What knows who may log in, if anything does just now."""
         return self._server()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is to be a status page at all."""
+        return self.gateway.configuration.control.page
+
     # --- who may --------------------------------------------------------------------------------
 
     def rights(self, visit: Visit) -> frozenset[Scope]:
@@ -122,7 +127,7 @@ class StatusPage:
 
     def may_go_on(self, visit: Visit) -> bool:
         """Tell whether a visit has not ended, and whoever it is may still see the page."""
-        if ADMIN not in self.rights(visit):
+        if not self.is_open or ADMIN not in self.rights(visit):
             self.visits.end(visit)
         return self.visits.stands(visit)
 
@@ -137,9 +142,11 @@ class StatusPage:
         """Serve one request, whose Host has been checked.
 
         Raises:
-            HttpRefusal: It comes from another site, or is too large.
+            HttpRefusal: There is no page, or it comes from another site, or is too large.
             trio.BrokenResourceError: The browser has gone.
         """
+        if not self.is_open:
+            raise HttpRefusal(404, InvalidRequest("there is no status page here"))
         wire.headers = ()  # it is for people, and no other page's to read
         _check_site(request, self.issuer_of(request["headers"]))
         name, _, rest = request["path"].removeprefix(STATUS).lstrip("/").partition("/")

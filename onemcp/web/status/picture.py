@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from heapq import nsmallest
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import trio
 
 from onemcp.frontend import Sessions
 from onemcp.monitor import Health
-from onemcp.multiplexer import Parking
+from onemcp.multiplexer import Multiplexer, Parking
 from onemcp.protocol.fields import plain
 from onemcp.supervision import ChildSnapshot
+from onemcp.telemetry import described
 
 from .drawing import Drawing, draw
 from .history import Incident
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
     from .page import StatusPage
 
 MOST_ROWS: Final = 50
-"""How many parked calls, sessions, or children of one supervisor are shown."""
+"""How many calls, parked calls, sessions, or children of one supervisor are shown."""
 
 
 @attrs.frozen
@@ -55,6 +60,24 @@ class Card:
             case "paused" | "restarting":
                 return ("start", "restart", "stop")
         return ("restart", "stop")
+
+
+@attrs.frozen
+class CallRow:
+    """A call that waits for its server.
+
+    Attributes:
+        backend: The backend.
+        call: What is called: the method, and of tools and prompts which one, as their server
+            names it. Never with what.
+        principal: Whose call it is.
+        seconds: How long it has taken so far, in seconds.
+    """
+
+    backend: str
+    call: str
+    principal: str
+    seconds: float
 
 
 @attrs.frozen
@@ -105,6 +128,8 @@ class Picture:
         status: What :class:`.Control` tells of it.
         cards: The backends, in the order of the configuration.
         incidents: What has happened, the latest first.
+        calls: Calls that wait for their servers, those that take longest first.
+        waiting: How many there are of these.
         parked: Calls that wait for their clients.
         sessions: Sessions of legacy clients.
     """
@@ -114,6 +139,8 @@ class Picture:
     status: dict[str, Any]
     cards: tuple[Card, ...]
     incidents: Sequence[Incident]
+    calls: Sequence[CallRow]
+    waiting: int
     parked: Sequence[ParkedRow]
     sessions: Sequence[SessionRow]
 
@@ -132,6 +159,7 @@ def look(page: StatusPage) -> Picture:
         status,
         tuple(_cards(page, status["backends"], health)),
         page.history.incidents,
+        *call_rows(gateway.multiplexer),
         tuple(parked_rows(gateway.multiplexer.parking)),
         tuple(session_rows(gateway.sessions)),
     )
@@ -150,6 +178,29 @@ def _cards(page: StatusPage, told: Sequence[dict[str, Any]], health: Health) -> 
             0 if known is None else known.waiting,
             draw(page.history.of(name)),
         )
+
+
+def call_rows(multiplexer: Multiplexer) -> tuple[Sequence[CallRow], int]:
+    """Return the calls that wait for their servers, as far as they are shown, and how many do."""
+    waiting = (child.value for child in multiplexer.parking.supervisor.snapshot().children)
+    parked = {id(call.inquiry.exchange) for call in waiting if call is not None}
+    now, rosters = trio.current_time(), multiplexer.rosters.values()
+    calls = [
+        (exchange.since, backend.name, exchange.call)
+        for backend in chain(multiplexer.backends.values(), *rosters)
+        for exchange in backend.calls
+        if id(exchange) not in parked
+    ]
+    rows = [
+        CallRow(
+            name,
+            described(call.method, call.params)[0],
+            call.caller.principal,
+            max(0.0, now - since),
+        )
+        for since, name, call in nsmallest(MOST_ROWS, calls, key=itemgetter(0))
+    ]
+    return rows, len(calls)
 
 
 def parked_rows(parking: Parking) -> Iterator[ParkedRow]:

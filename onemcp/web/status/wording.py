@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
+
 from onemcp.telemetry import scrub_text
 
 from .explorer import cut
 
-PARTS: Final = ("summary", "configuration", "tree", "incidents", "waiting", "sessions")
+PARTS: Final = ("summary", "configuration", "tree", "incidents", "calls", "waiting", "sessions")
 """What of the first page is told live, besides the cards of the backends."""
 
 MINUTE: Final = 60.0
@@ -100,6 +102,15 @@ def line(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
+def whose(identity: str) -> str:
+    """Write who somebody is: as onemcp knows them, or as somebody else says (see `Principal`)."""
+    try:
+        issuer, client, subject = msgspec.json.decode(identity, type=tuple[str, str, str])
+    except msgspec.MsgspecError:
+        return line(identity)
+    return line(f"{subject} ({issuer}, {client})")
+
+
 def words(name: str) -> str:
     """Write the name of an event or of a state as words."""
     return name.replace("_", " ").replace("-", " ")
@@ -146,5 +157,5 @@ def _said(value: Any) -> str:
 
 FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     function.__name__: function
-    for function in (tone, duration, moment, clock, line, words, who, what, rest, cut)
+    for function in (tone, duration, moment, clock, line, whose, words, who, what, rest, cut)
 }
