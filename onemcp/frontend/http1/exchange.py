@@ -7,7 +7,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from .parser import IncomingRequest
+from .incoming import IncomingRequest
 from .patience import Patience
 from .response import CONTINUE, ResponseWriter
 
@@ -22,6 +22,11 @@ client closes its side, or at once if it has. That costs less than a task that w
 WHOLE_BODY: Final = "onemcp.whole_body"
 """An ASGI extension: under this name is the body, where all of it has come with the head. Who takes
 that doesn't have to wait for parts, nor to limit the time that they take."""
+
+MEMO: Final = "onemcp.memo"
+"""An ASGI extension: under this name is a mapping for whoever works something out of the head of a
+request. It is the same one for all requests of a connection with the same head, whatever their
+``Content-Length``, of which :data:`WHOLE_BODY` has all. The first of them has none."""
 
 _ASGI: Final = {"spec_version": "2.4", "version": "3.0"}
 
@@ -92,6 +97,8 @@ class Exchange:
             extensions[TELLS] = connection.tell
         if request.complete:
             extensions[WHOLE_BODY] = request.body
+        if request.memo is not None:
+            extensions[MEMO] = request.memo
         return {
             "type": "http",
             "http_version": request.version,

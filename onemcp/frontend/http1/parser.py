@@ -13,6 +13,8 @@ from typing import Final
 import attrs
 import httptools
 
+from .incoming import KEPT, IncomingRequest, RepeatedHead
+
 VERSIONS: Final = ("1.1", "1.0")
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 
@@ -28,42 +30,6 @@ class BadRequest:
 
     status: int
     reason: str
-
-
-@attrs.define(eq=False)
-class IncomingRequest:
-    """A request whose head has come.
-
-    Attributes:
-        method: Its method, in upper case.
-        target: What it is for.
-        version: ``1.1`` or ``1.0``.
-        headers: Its headers, with names in lower case.
-        keep_alive: Whether the client wants to use the connection again.
-        expects_continue: Whether the client waits to be told to send the body.
-        parts: What has come of the body, and has not been taken.
-        complete: Whether all of it has come.
-    """
-
-    method: str
-    target: bytes
-    version: str
-    headers: list[tuple[bytes, bytes]]
-    keep_alive: bool
-    expects_continue: bool
-    parts: list[bytes] = attrs.field(factory=list)
-    complete: bool = False
-
-    @property
-    def body(self) -> bytes:
-        """What has come of the body, and has not been taken."""
-        return self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
-
-    def take_body(self) -> bytes:
-        """Take what has come of the body."""
-        body = self.body
-        self.parts = []
-        return body
 
 
 class RequestParser:
@@ -92,6 +58,7 @@ class RequestParser:
         self._target = b""
         self._framing: tuple[bytes, bytes] | None = None
         self._headers: list[tuple[bytes, bytes]] = []
+        self._repeated: RepeatedHead | None = None
         self._parser = httptools.HttpRequestParser(self)
 
     @property
@@ -103,6 +70,26 @@ class RequestParser:
         """Parse what has been received; what is wrong with it is found in `error`."""
         if self.error is not None:
             return
+        begins = self.is_idle and not self._pending
+        if begins and self._repeated is not None:
+            data = data[self._take_repeated(self._repeated, bytes(data)) :]
+        if data:
+            known = len(self.requests)
+            self._parse(data)
+            if len(self.requests) > known:
+                is_last = not (begins and self.requests[-1].keep_alive)
+                first = self.requests[known]
+                self._repeated = None if is_last else RepeatedHead.of(first, bytes(data[:KEPT]))
+
+    def _take_repeated(self, head: RepeatedHead, data: bytes) -> int:
+        """Take the requests with which some bytes begin that have a known head; say how many."""
+        taken = 0
+        while (found := head.again(data, taken)) is not None:
+            request, taken = found
+            self.requests.append(request)
+        return taken
+
+    def _parse(self, data: memoryview) -> None:
         self._progressed = False
         try:
             self._feed(data)

@@ -17,7 +17,8 @@ from hypercorn.config import Config
 from .connections import Connections
 from .context import Context
 from .exchange import Exchange
-from .parser import IncomingRequest, RequestParser
+from .incoming import IncomingRequest
+from .parser import RequestParser
 from .patience import Patience
 from .response import Headers, refusal
 

@@ -144,6 +144,95 @@ def test_sound_requests_are_taken_whole(size: int):
     assert len(ours(data, size)) == 3
 
 
+# --- heads that come again ---------------------------------------------------------------------
+
+KNOWN = (
+    b"POST /mcp HTTP/1.1\r\nHost: here\r\ncontent-Length:  3\r\nX-A: b\r\n\r\nabc",
+    b"POST /mcp?x=1 HTTP/1.1\r\nContent-Length: 13\r\nHost: here\r\n\r\nhello,\r\n\r\nyou",
+)
+
+
+def in_turn(*pieces: bytes) -> list[Any]:
+    """Return the complete requests that our parser finds in pieces that come one by one."""
+    parser = RequestParser(2 * LIMIT)
+    for piece in pieces:
+        parser.feed(memoryview(piece))
+    return [
+        (request.method, request.target, request.version, request.headers, request.body)
+        for request in parser.requests
+        if request.complete
+    ]
+
+
+def byte_by_byte(*pieces: bytes) -> list[Any]:
+    """Return the same where nothing is understood by what came before."""
+    return in_turn(*(bytes([byte]) for piece in pieces for byte in piece))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data(), st.sampled_from(KNOWN))
+def test_a_head_that_nearly_comes_again_is_understood_as_it_is(data: st.DataObject, known: bytes):
+    where = data.draw(st.integers(0, len(known)))
+    changed = data.draw(
+        st.one_of(st.binary(max_size=3), st.sampled_from([b"0", b"1", b"\r\n", b"close"]))
+    )
+    again = known[:where] + changed + known[where + data.draw(st.integers(0, 2)) :]
+    pieces = known, again + data.draw(st.sampled_from([b"", known, GET, known[:-1], b"\r\n"]))
+    assert in_turn(*pieces) == byte_by_byte(*pieces)
+    assert in_turn(known, again)[:1] == byte_by_byte(known)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(message, min_size=1, max_size=3), st.lists(st.integers(0, 2), max_size=6))
+def test_what_came_before_changes_no_meaning(messages: list[bytes], order: list[int]):
+    pieces = [*messages, *(messages[index % len(messages)] for index in order)]
+    assert in_turn(*pieces) == byte_by_byte(*pieces)
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"x" * 1000])
+@pytest.mark.parametrize("known", KNOWN)
+def test_a_head_may_come_again_with_another_length(known: bytes, body: bytes):
+    head = re.sub(rb"(?<=: )( *)\d+", rb"\g<1>%d" % len(body), known)
+    again = head[: head.index(b"\r\n\r\n") + 4] + body
+    parser = parsed(known)
+    parser.feed(memoryview(again + known + again[:-1] + again[-1:]))
+    first, *others = parser.requests
+    assert first.memo is None
+    assert [request.body for request in others] == [body, first.body, body]
+    assert all(request.complete for request in others)
+    assert (b"content-length", b"%d" % len(body)) in others[0].headers
+    assert others[0].memo is others[1].memo is not None  # nothing of it had to be parsed
+    assert in_turn(known, again) == byte_by_byte(known, again)
+
+
+@pytest.mark.parametrize(
+    "changing",
+    [
+        b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc",
+        b"POST / HTTP/1.0\r\nHost: here\r\nContent-Length: 3\r\n\r\nabc",
+        b"\r\n" + POST,
+        POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"),
+        POST.replace(b"\r\n\r\n", b"\r\nX: %b\r\n\r\n" % (b"x" * 4096)),
+        CHUNKED,
+        GET,
+    ],
+)
+def test_other_heads_are_always_parsed(changing: bytes):
+    parser = parsed(changing)
+    parser.feed(memoryview(changing))
+    assert all(request.memo is None for request in parser.requests)
+    assert in_turn(changing, changing) == byte_by_byte(changing, changing)
+
+
+def test_a_body_that_does_not_come_with_its_head_is_waited_for():
+    parser = parsed(POST + POST[:-1])
+    first, second = parser.requests
+    assert (first.complete, second.complete) == (True, False)
+    parser.feed(memoryview(POST[-1:]))
+    assert second.body == b"abc"
+    assert second.complete
+
+
 # --- what is refused ---------------------------------------------------------------------------
 
 HOST = b"\r\nHost: here\r\n"
