@@ -163,8 +163,8 @@ async def serve(
 
 
 def _wrapped(application: Any) -> Any:
-    async def call(scope: Any, receive: Any, send: Any, *_threads: object) -> None:
-        await application(scope, receive, send)
+    def call(scope: Any, receive: Any, send: Any, *_threads: object) -> Any:
+        return application(scope, receive, send)  # to be awaited by the caller, without a detour
 
     return call
 

@@ -246,13 +246,18 @@ class Gate:
             raise self.insufficient(headers, path, {ADMIN}, principal)
         return principal
 
-    def standing_rights(self, principal: Principal) -> Iterable[Scope]:
-        """Tell what somebody who was let in may do by now; nothing, if the token is revoked."""
+    def current_rights(self, principal: Principal) -> Iterable[Scope]:
+        """Tell what somebody may do by now who has just been let in."""
         if principal.is_owner:
             return rights_of(principal)
-        if self.verifier is None or self.mode == "none":
-            return rights_of(ANONYMOUS)
-        return self.rights(principal) if self.verifier.stands(principal) else ()
+        return rights_of(ANONYMOUS) if self.mode == "none" else self.rights(principal)
+
+    def standing_rights(self, principal: Principal) -> Iterable[Scope]:
+        """Tell what somebody who was let in may do by now; nothing, if the token is revoked."""
+        verifier = None if self.mode == "none" or principal.is_owner else self.verifier
+        if verifier is not None and not verifier.stands(principal):
+            return ()
+        return self.current_rights(principal)
 
     def insufficient(
         self,

@@ -167,7 +167,7 @@ class DemoServer:
     def _context(self, request: jsonrpc.Request) -> _Context:
         params = split(request.params)
         members = meta.meta_of(params)
-        if request.method == methods.INITIALIZE or not self._is_modern(request, members):
+        if request.method == methods.INITIALIZE or not self._is_modern(request):
             token = meta.progress_token(members)
             return _Context(request, params, modern=False, log_level=None, progress_token=token)
         said = meta.read_request_meta(members)
@@ -178,10 +178,10 @@ class DemoServer:
         token = meta.progress_token(members)
         return _Context(request, params, True, said.log_level, token)  # noqa: FBT003  (a record)
 
-    def _is_modern(self, request: jsonrpc.Request, members: Fields) -> bool:
+    def _is_modern(self, request: jsonrpc.Request) -> bool:
         # What carries no era and comes without a handshake is a modern request that lacks fields.
         without_handshake = self._revision is None and request.method != methods.PING
-        return meta.is_modern(members) or without_handshake
+        return meta.is_modern(request.params) or without_handshake
 
     def _handle(self, context: _Context) -> Result | Work | None:
         method = context.request.method

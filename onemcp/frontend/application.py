@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -19,10 +19,8 @@ from onemcp.auth import (
     Gate,
     Principal,
     RequestRefused,
-    resource_path,
 )
 from onemcp.multiplexer import EVERYTHING, NOTHING, Multiplexer, Selection, View, lacking
-from onemcp.protocol import headers as mcp_headers
 from onemcp.protocol import jsonrpc, meta, tracecontext
 from onemcp.protocol.errors import (
     HeaderMismatch,
@@ -31,39 +29,34 @@ from onemcp.protocol.errors import (
     InvalidRequest,
     LocalError,
 )
-from onemcp.protocol.fields import split
-from onemcp.protocol.httpheaders import Headers, IndexedHeaders
+from onemcp.protocol.httpheaders import Headers
 from onemcp.protocol.jsonrpc import Message, Request
 from onemcp.protocol.methods import DISCOVER, INITIALIZE
 from onemcp.protocol.revisions import LEGACY_REVISIONS
 
 from . import cors, wellknown
 from .asgi import (
-    EVENT_STREAM,
-    JSON,
     Bounds,
     HttpRefusal,
-    HttpRequest,
     Receive,
     Scope,
     Send,
     Wire,
-    accepts,
     respond,
     respond_error,
 )
 from .content import check_type, read_content
 from .events import RequestDenied, RequestFailed, TokenAccepted
 from .forwarded import TrustedProxies
-from .http_sse import MESSAGES, STREAMS, HttpSse
+from .http_sse import HttpSse
 from .legacy import LegacyFrontend
 from .modern import serve_modern
 from .oauth import PREFIX, OAuth, address_of
 from .pages import Pages, serve_upstream
 from .reporting import Reporter
+from .request import STREAMS, Arrival, HttpRequest
 from .wellknown import CONTROL, PATH, STATUS
 
-_ENDPOINTS: Final = (PATH, STREAMS, MESSAGES)
 _METHODS: Final = ((b"allow", b"POST, GET, DELETE"),)
 
 Route: TypeAlias = Callable[[Scope, Wire, Gate], Awaitable[None]]
@@ -160,37 +153,37 @@ class Application:
         if route is not None:
             await route(scope, wire, self.gate)
             return
-        headers = IndexedHeaders(scope["headers"])
-        self.gate.check_host(headers)
-        self.gate.check_origin(headers)
-        wire.headers = cors.response_headers(headers)
-        if cors.is_preflight(scope["method"], headers):
-            await respond(wire.send, 204, headers=cors.preflight_headers(headers))
+        arrival = Arrival.of(scope, self.gate)
+        wire.headers = arrival.cors
+        if arrival.is_preflight:
+            await respond(wire.send, 204, headers=cors.preflight_headers(arrival.headers))
             return
-        if await self._serve_strangers(scope, wire):
+        if not arrival.is_at_endpoint and await self._serve_others(scope, wire):
             return
-        if self.operate is not None and f"{scope['path']}/".startswith(f"{CONTROL}/"):
-            await self._serve_operator(self.operate, scope, wire)
-            return
-        path = resource_path(scope["path"], PATH) or ""
-        principal = scope.get(OWNER) or self.gate.authenticate(headers, time.time(), path)
+        principal = scope.get(OWNER) or self._authenticate(arrival)
         wire.principal = principal.identity
         self._reporter.accepted(principal, scope)
-        base, name = _endpoint(scope["path"])
-        view = self._view(base, name, principal, path, headers)
         http = HttpRequest(
-            headers,
-            view,
+            arrival,
+            self._view(arrival, principal),
             principal.identity,
             wire,
             self.bounds,
             principal,
-            partial(self._check_scope, principal, headers, path),
+            partial(self._check_scope, principal, arrival),
         )
-        with self._living(wire, partial(self._still_sees, principal, name)):
-            await self._serve_known(base, scope, http)
+        may_go_on = partial(self._still_sees, principal, arrival.name)
+        await self._while_allowed(wire, may_go_on, self._serve_known(scope, http))
         if wire.life.cancelled_caught and not (wire.started or wire.is_gone):
-            self.gate.authenticate(headers, time.time(), path)
+            self._authenticate(arrival)
+
+    def _authenticate(self, arrival: Arrival) -> Principal:
+        """Tell who has sent a request.
+
+        Raises:
+            RequestRefused: It can't be told, or it is nobody who may come in.
+        """
+        return self.gate.authenticate(arrival.headers, time.time(), arrival.resource)
 
     def recheck(self) -> None:
         """Let everybody who is being served see no more than they may by now.
@@ -220,16 +213,17 @@ class Application:
         principal = scope.get(OWNER)
         if principal is None:
             principal = self.gate.authenticate_admin(scope["headers"], time.time(), PATH)
-        with self._living(wire, partial(self._still_operates, principal)):
-            await operate(scope, wire, principal.subject)
+        may_go_on = partial(self._still_operates, principal)
+        await self._while_allowed(wire, may_go_on, operate(scope, wire, principal.subject))
 
-    @contextmanager
-    def _living(self, wire: Wire, may_go_on: Callable[[], bool]) -> Iterator[None]:
-        """Serve within the block for as long as that is allowed."""
+    async def _while_allowed(
+        self, wire: Wire, may_go_on: Callable[[], bool], work: Awaitable[None]
+    ) -> None:
+        """Do something for a request for as long as that is allowed."""
         self._live[wire] = may_go_on
         try:
             with wire.life:
-                yield
+                await work
         finally:
             del self._live[wire]
 
@@ -249,8 +243,7 @@ class Application:
     def _check_scope(
         self,
         principal: Principal,
-        headers: Headers,
-        path: str,
+        arrival: Arrival,
         content: Message | list[Raw],
         view: View,
     ) -> None:
@@ -266,15 +259,24 @@ class Application:
         found = [lacking(each, view, attainable, principal.identity) for each in asked]
         needed = frozenset().union(*found)
         if needed:
-            raise self.gate.insufficient(headers, path, needed, principal)
+            raise self.gate.insufficient(arrival.headers, arrival.resource, needed, principal)
 
-    async def _serve_known(self, base: str, scope: Scope, http: HttpRequest) -> None:
-        if base == PATH:
+    async def _serve_known(self, scope: Scope, http: HttpRequest) -> None:
+        if http.arrival.base == PATH:
             await self._route(scope["method"], http)
-        elif base == STREAMS:
+        elif http.arrival.base == STREAMS:
             await self.http_sse.open(scope["method"], http)
         else:
             await self.http_sse.post(scope["method"], scope["query_string"], http)
+
+    async def _serve_others(self, scope: Scope, wire: Wire) -> bool:
+        """Serve strangers and operators, if it is one of them."""
+        if await self._serve_strangers(scope, wire):
+            return True
+        if self.operate is None or not f"{scope['path']}/".startswith(f"{CONTROL}/"):
+            return False
+        await self._serve_operator(self.operate, scope, wire)
+        return True
 
     async def _serve_strangers(self, scope: Scope, wire: Wire) -> bool:
         """Serve what clients and people need before they have a token, if it is that."""
@@ -308,20 +310,19 @@ class Application:
             case _:
                 raise HttpRefusal(405, InvalidRequest(f"{method} is not served here"), _METHODS)
 
-    def _view(
-        self, base: str, name: str | None, principal: Principal, path: str, headers: Headers
-    ) -> View:
+    def _view(self, arrival: Arrival, principal: Principal) -> View:
         """Return what somebody may see of an endpoint.
 
         Raises:
             InsufficientScope: Nothing, of one that there may or may not be.
             HttpRefusal: There is no such endpoint.
         """
-        selection, user = self._selection(principal), principal.identity
-        is_known = base in _ENDPOINTS and name != "" and not (base == MESSAGES and name)
-        view = self.multiplexer.view(name, selection, user) if is_known else None
+        selection = self.multiplexer.granted(frozenset(self.gate.current_rights(principal)))
+        user = principal.identity
+        is_known = arrival.is_at_endpoint
+        view = self.multiplexer.view(arrival.name, selection, user) if is_known else None
         if selection == NOTHING or (is_known and view is None and selection != EVERYTHING):
-            raise self.gate.insufficient(headers, path, principal=principal)
+            raise self.gate.insufficient(arrival.headers, arrival.resource, principal=principal)
         if view is None:
             names = self.multiplexer.endpoints
             seen = (
@@ -333,7 +334,7 @@ class Application:
 
     async def _post(self, http: HttpRequest) -> None:
         check_type(http)
-        if not accepts(http.headers, JSON, EVENT_STREAM):
+        if not http.arrival.takes_answers:
             error = InvalidRequest("POST needs Accept: application/json, text/event-stream")
             raise HttpRefusal(406, error)
         content = await read_content(http)
@@ -342,7 +343,7 @@ class Application:
             content = http.wire.request = _traced(content, http.headers)
         if isinstance(content, list):
             await self.legacy.post_batch(content, http)
-        elif is_modern(content, http.headers):
+        elif is_modern(content, http.arrival):
             await serve_modern(content, http)
         else:
             await self.legacy.post(content, http)
@@ -357,15 +358,6 @@ def _traced(request: Request, headers: Headers) -> Request:
     return request
 
 
-def _endpoint(path: str) -> tuple[str, str | None]:
-    """Split a path into where it leads, and the name of what is to be shown there."""
-    base = path.rstrip("/")
-    if base in _ENDPOINTS:
-        return base, None
-    base, _, name = path.rpartition("/")
-    return base, name
-
-
 def _requests(content: Message | list[Raw]) -> Iterator[Request]:
     """Return the requests of a message, or of a batch; what is malformed is refused elsewhere."""
     for item in content if isinstance(content, list) else ():
@@ -375,7 +367,7 @@ def _requests(content: Message | list[Raw]) -> Iterator[Request]:
         yield content
 
 
-def is_modern(message: Message, headers: Headers) -> bool:
+def is_modern(message: Message, arrival: Arrival) -> bool:
     """Tell which era serves a message (Versioning, Backward Compatibility).
 
     A request with the per-request fields is modern, whatever its headers say, and ``initialize``
@@ -383,25 +375,17 @@ def is_modern(message: Message, headers: Headers) -> bool:
     a legacy one, or a method that only exists there.
     """
     if isinstance(message, Request):
-        if has_request_fields(message):
+        if meta.is_modern(message.params):
             return True
         if message.method == INITIALIZE:
             return False
     try:
-        version = mcp_headers.single(headers, mcp_headers.PROTOCOL_VERSION)
+        revision = arrival.revision
     except HeaderMismatch:
         return True  # which refuses it
-    if version is not None:
-        return version.decode("latin-1") not in LEGACY_REVISIONS
+    if revision is not None:
+        return revision not in LEGACY_REVISIONS
     return isinstance(message, Request) and message.method == DISCOVER
-
-
-def has_request_fields(request: Request) -> bool:
-    """Tell whether a request carries any of the per-request fields of the modern era."""
-    try:
-        return meta.is_modern(meta.meta_of(split(request.params)))
-    except InvalidParams:
-        return False
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -8,17 +8,14 @@ wait for that; with others a task does.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 import trio
-from msgspec import Raw
 
 from onemcp.admission import Places, Rate
-from onemcp.multiplexer import View
 from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import (
     HEADER_MISMATCH,
@@ -232,58 +229,6 @@ class Wire:
             left -= len((await self.receive()).get("body", b""))
 
 
-@attrs.frozen
-class HttpRequest:
-    """One HTTP request to an MCP endpoint, from somebody who may come in.
-
-    Attributes:
-        headers: Its headers.
-        view: What the endpoint shows.
-        principal: Who sent it.
-        wire: The client's end.
-        bounds: How much it may be, and hold open.
-        grant: What its sender's rights come from.
-        check_scope: Refuses content whose sender lacks a scope for it, where a view is shown.
-    """
-
-    headers: Headers
-    view: View
-    principal: str
-    wire: Wire
-    bounds: Bounds
-    grant: Hashable = None
-    check_scope: Callable[[jsonrpc.Message | list[Raw], View], None] = lambda _content, _view: None
-
-    @property
-    def send(self) -> Send:
-        """The ASGI callable to answer with."""
-        return self.wire.send
-
-    @contextmanager
-    def streaming(
-        self, request_id: RequestId | None = None, *, is_new: bool = False
-    ) -> Iterator[None]:
-        """Hold a place for a stream of events.
-
-        Args:
-            request_id: What it answers, if that has an id.
-            is_new: Whether it is no part of anything that was there before, nor an answer.
-
-        Raises:
-            HttpRefusal: There is none, or there can be no new streams just now.
-        """
-        streams = self.bounds.streams
-        if is_new:
-            try:
-                streams.check_open()
-            except Overloaded as error:
-                raise overloaded(error, request_id) from error
-        if not streams.has_room(self.principal):
-            raise overloaded(streams.refuse(self.principal), request_id)
-        with streams.held(self.principal):
-            yield
-
-
 def status_of(answer: Response | Failure) -> int:
     """Return the HTTP status that goes with an answer to a modern request.
 
@@ -307,10 +252,20 @@ def accepts(headers: Headers, *kinds: bytes) -> bool:
     return not values or all(any(_accepts(value, kind) for value in values) for kind in kinds)
 
 
+def is_json(headers: Headers) -> bool:
+    """Tell whether a body says that it is JSON."""
+    return _media_type(header(headers, b"content-type") or b"") == JSON
+
+
+@lru_cache(maxsize=64)
+def _media_type(value: bytes) -> bytes:
+    return value.partition(b";")[0].strip().lower()
+
+
 @lru_cache(maxsize=64)
 def _accepts(value: bytes, kind: bytes) -> bool:
     family = kind.partition(b"/")[0] + b"/*"
-    offered = {part.partition(b";")[0].strip().lower() for part in value.split(b",")}
+    offered = {_media_type(part) for part in value.split(b",")}
     return not offered.isdisjoint({kind, family, b"*/*"})
 
 

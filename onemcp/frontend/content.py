@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 from msgspec import Raw
@@ -13,7 +12,8 @@ from onemcp.protocol.errors import InvalidRequest, LocalError
 from onemcp.protocol.jsonrpc import Message, Notification, Request
 from onemcp.protocol.methods import CANCELLED
 
-from .asgi import JSON, HttpRefusal, HttpRequest, header, overloaded, read_body, too_large
+from .asgi import HttpRefusal, overloaded, read_body, too_large
+from .request import HttpRequest
 
 MAX_BATCH: Final = 100
 """How many messages one batch may hold."""
@@ -25,13 +25,8 @@ def check_type(http: HttpRequest) -> None:
     Raises:
         HttpRefusal: It doesn't.
     """
-    if not _is_json(header(http.headers, b"content-type") or b""):
+    if not http.arrival.is_json:
         raise HttpRefusal(415, InvalidRequest("POST needs Content-Type: application/json"))
-
-
-@lru_cache(maxsize=64)
-def _is_json(content_type: bytes) -> bool:
-    return content_type.partition(b";")[0].strip().lower() == JSON
 
 
 async def read_content(http: HttpRequest) -> Message | list[Raw]:

@@ -22,7 +22,6 @@ from onemcp.protocol.errors import InvalidRequest
 from .asgi import (
     EVENT_STREAM,
     HttpRefusal,
-    HttpRequest,
     Send,
     accepts,
     respond,
@@ -32,15 +31,10 @@ from .asgi import (
 from .content import check_type, read_content
 from .conversation import Conversation
 from .events import RequestFailed
+from .request import MESSAGES, STREAMS, HttpRequest
 from .resumable import KEEP_ALIVE
 from .session import Sessions
 from .streams import Reader
-
-STREAMS: Final = "/sse"
-"""Where streams are opened; ``/sse/NAME`` is one backend."""
-
-MESSAGES: Final = "/messages"
-"""Where messages are sent."""
 
 PATIENCE: Final = 60.0
 """How long a stream is kept open for a client that doesn't send ``initialize``, in seconds."""

@@ -38,7 +38,6 @@ from onemcp.protocol.revisions import (
 from .asgi import (
     EVENT_STREAM,
     HttpRefusal,
-    HttpRequest,
     accepts,
     header,
     overloaded,
@@ -46,6 +45,7 @@ from .asgi import (
     respond_error,
 )
 from .own import OWN, Handler
+from .request import HttpRequest
 from .resumable import KEEP_ALIVE, send_log
 from .session import Opening, Session, Sessions, name_of
 from .streams import EventLog
@@ -142,11 +142,10 @@ class LegacyFrontend:
             HttpRefusal: It names none, or one that isn't there for its sender, or can't be now.
         """
         try:
-            session_id = mcp_headers.single(http.headers, mcp_headers.SESSION_ID)
-            version = mcp_headers.single(http.headers, mcp_headers.PROTOCOL_VERSION)
+            session_id, revision = http.arrival.session, http.arrival.revision
         except HeaderMismatch as twice:
             raise HttpRefusal(400, InvalidRequest(str(twice)), (), request_id) from twice
-        if version is not None and version.decode("latin-1") not in LEGACY_REVISIONS:
+        if revision is not None and revision not in LEGACY_REVISIONS:
             error = InvalidRequest("the MCP-Protocol-Version is none that sessions exist in")
             raise HttpRefusal(400, error, (), request_id)
         if session_id is None:
@@ -156,9 +155,7 @@ class LegacyFrontend:
             )
             raise HttpRefusal(400, error, (), request_id)
         try:
-            session = await self.sessions.find(
-                session_id.decode("latin-1"), http.principal, http.view, http.grant
-            )
+            session = await self.sessions.find(session_id, http.principal, http.view, http.grant)
         except Overloaded as full:
             raise overloaded(full, request_id) from full
         if session is None:

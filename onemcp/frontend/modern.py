@@ -24,7 +24,6 @@ from onemcp.protocol.revisions import MODERN_REVISIONS, REVISIONS
 
 from .asgi import (
     HttpRefusal,
-    HttpRequest,
     Send,
     respond,
     respond_refusal,
@@ -32,6 +31,7 @@ from .asgi import (
     start_stream,
     status_of,
 )
+from .request import HttpRequest
 from .resumable import KEEP_ALIVE
 
 

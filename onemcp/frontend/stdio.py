@@ -35,7 +35,6 @@ from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, Req
 from onemcp.protocol.methods import CANCELLED, DISCOVER, LISTEN, PING, SET_LEVEL
 from onemcp.telemetry import trace_of
 
-from .application import has_request_fields
 from .content import MAX_BATCH
 from .conversation import Conversation, abandoned, cancelled_id
 from .events import RequestFailed
@@ -266,7 +265,7 @@ class StdioFrontend:
             case Request():
                 if message.id in self._modern or self._conversation.is_serving(message.id):
                     raise InvalidRequest("the id of this request is in use by another one")
-                if message.method == DISCOVER or has_request_fields(message):
+                if message.method == DISCOVER or meta.is_modern(message.params):
                     await self._begin(message, tasks)
                     return
             case Notification(method=method) if method == CANCELLED:

@@ -167,13 +167,12 @@ class Multiplexer:
 
     def granted(self, scopes: frozenset[Scope]) -> Selection:
         """Return what may be seen with some scopes of a token; see :mod:`.scopes`."""
-        if ALL in scopes:
-            return EVERYTHING
         selection = self._granted.get(scopes)
         if selection is None:
             if len(self._granted) >= KEPT_VIEWS:
                 self._granted.clear()
-            selection = self._granted[scopes] = selection_of(scopes, self.arrangement)
+            selection = EVERYTHING if ALL in scopes else selection_of(scopes, self.arrangement)
+            self._granted[scopes] = selection
         return selection
 
     def endpoint(self, name: str | None) -> Endpoint | None:

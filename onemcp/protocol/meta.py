@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 import attrs
-from msgspec import Raw
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
 from .errors import InvalidParams
-from .fields import Fields, join, plain, raw, split, value_of
+from .fields import MALFORMED, Fields, join, plain, raw, split, value_of
 from .methods import LOG_LEVELS
 
 META: Final = "_meta"
@@ -24,6 +25,19 @@ REQUEST_FIELDS: Final = (PROTOCOL_VERSION, CLIENT_INFO, CLIENT_CAPABILITIES, LOG
 """What belongs to one hop: replaced whenever a request is passed on to another revision."""
 
 EMPTY_OBJECT: Final = Raw(b"{}")
+
+
+class _ModernMeta(msgspec.Struct, gc=False):
+    revision: Raw | UnsetType = msgspec.field(name=PROTOCOL_VERSION, default=UNSET)
+    capabilities: Raw | UnsetType = msgspec.field(name=CLIENT_CAPABILITIES, default=UNSET)
+
+
+class _Params(msgspec.Struct, gc=False):
+    meta: _ModernMeta | None = msgspec.field(name=META, default=None)
+
+
+_PARAMS: Final = msgspec.json.Decoder(_Params)
+"""Passes over everything else without building it."""
 
 
 @attrs.frozen
@@ -53,9 +67,13 @@ def meta_of(params: Fields) -> Fields:
     return {} if source is None or bytes(source) == b"null" else split(source, "_meta")
 
 
-def is_modern(meta: Fields) -> bool:
+def is_modern(params: Raw) -> bool:
     """Tell whether a request carries any of the per-request fields of the modern era."""
-    return PROTOCOL_VERSION in meta or CLIENT_CAPABILITIES in meta
+    try:
+        found = _PARAMS.decode(params).meta
+    except MALFORMED:
+        return False
+    return found is not None and (found.revision is not UNSET or found.capabilities is not UNSET)
 
 
 def read_request_meta(meta: Fields) -> RequestMeta:

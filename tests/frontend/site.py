@@ -127,11 +127,14 @@ class Client:
         fields = {"host": self._host, **(headers or {})}
         if data and "transfer-encoding" not in fields:
             fields.setdefault("content-length", str(len(data)))
-        await self.send(h11.Request(method=method, target=path, headers=list(fields.items())))
+        events: list[h11.Event] = [
+            h11.Request(method=method, target=path, headers=list(fields.items()))
+        ]
         if data:
-            await self.send(h11.Data(data=data))
+            events.append(h11.Data(data=data))
         if data or "content-length" not in fields:
-            await self.send(h11.EndOfMessage())
+            events.append(h11.EndOfMessage())
+        await self.stream.send_all(b"".join(self.http.send(event) or b"" for event in events))
 
     async def begin_raw(self, data: bytes) -> None:
         """Send a request that h11 would not send."""

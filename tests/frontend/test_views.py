@@ -10,7 +10,7 @@ import h11
 import pytest
 
 from onemcp import config
-from onemcp.auth import Gate, InvalidToken, Principal, parse_scopes
+from onemcp.auth import Gate, InvalidToken, Principal, Reason, parse_scopes
 from onemcp.auth import Resource as AnyResource
 from tests.frontend.site import (
     Answer,
@@ -49,8 +49,8 @@ class Scopes:
 
     def verify(self, token: str, now: float, resource: AnyResource) -> Principal:
         subject, colon, scopes = token.partition(":")
-        if not colon:
-            raise InvalidToken("no", reason="no")
+        if not colon or subject in self.revoked:
+            raise InvalidToken(Reason.REVOKED)
         return Principal(
             subject=subject,
             scopes=frozenset(scopes.split(",")),
@@ -287,3 +287,33 @@ async def test_messages_of_http_sse_are_served_with_their_own_rights(site: Site)
         pass  # it hears that its lists are others with these rights
     assert message["result"]["tools"] == listed
     assert not site.server.calls
+
+
+async def test_what_the_last_request_of_a_connection_was_allowed_says_nothing_of_the_next(
+    site: Site,
+):
+    page = "https://page.example.com"
+    client, message = await site.connect(), with_meta(request("tools/list"))
+    headers = modern_headers(message) | bearer("backend:one") | {"origin": page}
+
+    async def names() -> list[str]:
+        """Send the same bytes again, and return what is seen; or the status."""
+        answer = await client.ask("POST", "/mcp", headers, message)
+        if answer.status != 200:
+            return [str(answer.status)]
+        return [item["name"] for item in decoded(answer.body)["result"]["tools"]]
+
+    gate = site.application.gate = attrs.evolve(site.application.gate, allowed_origins=[page])
+    for _ in range(3):
+        assert await names() == ["one__get", "one__put"]
+    verifier = gate.verifier
+    assert isinstance(verifier, Scopes)
+    verifier.revoked.add("ada")
+    assert await names() == ["401"]
+    verifier.revoked.clear()
+    assert await names() == ["one__get", "one__put"]
+    fewer = attrs.evolve(gate, rights=lambda _: parse_scopes(["backend:two"]))
+    site.application.gate = fewer
+    assert await names() == ["two__run"]
+    site.application.gate = attrs.evolve(fewer, allowed_origins=[])
+    assert await names() == ["403"]

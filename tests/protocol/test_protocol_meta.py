@@ -60,7 +60,12 @@ def test_meta_of_another_type_is_refused(value):
     ],
 )
 def test_a_modern_request_shows_by_its_required_fields(members, modern):
-    assert m.is_modern(members) is modern
+    assert m.is_modern(join({"x": Raw(b"[1]"), m.META: join(members)})) is modern
+
+
+@pytest.mark.parametrize("params", [b"{}", b'{"_meta":null}', b'{"_meta":1}', b"[]", b"{", b"\xff"])
+def test_other_requests_are_no_modern_ones(params):
+    assert m.is_modern(Raw(params)) is False
 
 
 def test_the_request_fields_are_read_and_their_values_kept():
