@@ -253,7 +253,7 @@ class LegacyFrontend:
         """
         session = await self._session_of(http, "DELETE")
         session.close()
-        await session.forgotten.wait()  # and noted: a restart does not bring it back
+        await session.wait_forgotten()  # and noted: a restart does not bring it back
         await respond(http.send, 204)
 
     async def _session_of(self, http: HttpRequest, method: str) -> Session:

@@ -30,7 +30,7 @@ class Outbox(EventLog):
     def advance(self, position: int) -> None:
         """Take note that the events up to `position` have been read, and forget them."""
         while self._events and self._events[0].number <= position:
-            self.size -= len(self._events.popleft().data)
+            self.size -= len(self._events.pop(0).data)
         super().advance(position)
 
     def _count_answer(self) -> None:

@@ -11,7 +11,6 @@ but never an answer or a question.
 from __future__ import annotations
 
 import re
-from collections import deque
 from typing import Final
 
 import attrs
@@ -65,7 +64,7 @@ class EventLog:
         self.size = 0
         self.dropped = 0
         self._answers = answers
-        self._events: deque[LoggedEvent] = deque()
+        self._events: list[LoggedEvent] = []  # most are empty, and a deque never is small
         self._read = 0
         self._finished = False
         self._changed = trio.Event()

@@ -23,9 +23,10 @@ class IndexedHeaders(list[tuple[bytes, bytes]]):
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Take headers over."""
         super().__init__(headers)
-        self.by_name: dict[bytes, list[bytes]] = {}
+        self.by_name: dict[bytes, tuple[bytes, ...]] = {}
         for name, value in self:
-            self.by_name.setdefault(name.lower(), []).append(value)
+            key = name.lower()
+            self.by_name[key] = (*self.by_name.get(key, ()), value)
 
 
 def values_of(headers: Headers, name: bytes) -> Sequence[bytes]:

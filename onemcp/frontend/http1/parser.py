@@ -6,7 +6,6 @@ user: bounds, and the rules that take more than one header to see.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -48,7 +47,7 @@ class RequestParser:
                 body, which bounds heads, trailers and chunk extensions; what comes with the same
                 read is let through.
         """
-        self.requests: deque[IncomingRequest] = deque()
+        self.requests: list[IncomingRequest] = []  # hardly ever more than one
         self.error: BadRequest | None = None
         self._limit = limit
         self._pending = 0

@@ -95,7 +95,8 @@ class Http1Server:
         self._connections = connections
         self._descriptor = -1
         self._scope = trio.CancelScope()
-        self._hung_up = trio.Event()
+        self._hung_up: trio.Event | None = None
+        self._has_hung_up = False
         self._is_gone = False
         self._on_hang_up: Callable[[], object] | None = None
         self._parser = RequestParser(config.h11_max_incomplete_size)
@@ -164,7 +165,9 @@ class Http1Server:
 
     def hang_up(self) -> None:
         """Take note that the client has closed its side."""
-        self._hung_up.set()
+        self._has_hung_up = True
+        if self._hung_up is not None:
+            self._hung_up.set()
         if self._on_hang_up is not None:
             self._on_hang_up()
 
@@ -173,7 +176,7 @@ class Http1Server:
     async def _serve(self) -> None:
         parser = self._parser
         while await self._request_comes():
-            request = parser.requests.popleft()
+            request = parser.requests.pop(0)
             if not await self._answer(request):
                 if not request.complete:
                     await self._linger()
@@ -328,12 +331,17 @@ class Http1Server:
     def tell(self, on_hang_up: Callable[[], object] | None) -> None:
         """Call this, and nothing else any more, when the client closes its side."""
         self._on_hang_up = on_hang_up
-        if on_hang_up is not None and self._hung_up.is_set():
+        if on_hang_up is not None and self._has_hung_up:
             on_hang_up()
 
     async def wait_hung_up(self) -> None:
         """Wait until the client closes its side."""
         if self.is_told:
+            if self._has_hung_up:
+                await trio.lowlevel.checkpoint()
+                return
+            if self._hung_up is None:
+                self._hung_up = trio.Event()
             await self._hung_up.wait()
             return
         await trio.lowlevel.wait_readable(self._descriptor)

@@ -118,7 +118,7 @@ class Sessions:
         """
         session = self._sessions.get(session_id)
         if session is not None and session.is_stopped:
-            await session.forgotten.wait()
+            await session.wait_forgotten()
             session = None
         try:
             if session is None:
@@ -269,7 +269,7 @@ class _Registered:
                     await session.record.end()
             self._registry.pop(session.id, None)
             self._places.leave(session.opening.principal)
-            session.forgotten.set()
+            session.forget()
 
     def give_up_unless_begun(self) -> None:
         """Give the place back where nobody is going to."""

@@ -60,7 +60,6 @@ class Session:
         opening: What was agreed on when it was opened.
         streams: What goes to the client.
         record: What is noted of it.
-        forgotten: Set when nothing of it is left here.
         is_over: Whether it has ended for good, rather than been stopped.
         is_stopped: Whether it has been stopped, with the gateway or alone, and takes nothing more.
     """
@@ -84,7 +83,8 @@ class Session:
         self.opening = opening
         self.record = record or Record()
         self.streams = Streams(opening.outbox, taken_over=self.record.is_recalled)
-        self.forgotten = trio.Event()
+        self._is_forgotten = False
+        self._forgotten: trio.Event | None = None
         self._grant = opening.grant
         self._caller: Caller | None = None
         self.is_over = self.is_stopped = False
@@ -94,7 +94,7 @@ class Session:
         self._nursery: trio.Nursery | None = None
         self._context = contextvars.Context()
         self._is_closed = False
-        self._emptied = trio.Event()
+        self._emptied: trio.Event | None = None
         self._used = trio.current_time()
         self._latest = self._used + deadlines.lifetime
 
@@ -178,6 +178,21 @@ class Session:
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 
+    def forget(self) -> None:
+        """Take note that nothing of it is left here."""
+        self._is_forgotten = True
+        if self._forgotten is not None:
+            self._forgotten.set()
+
+    async def wait_forgotten(self) -> None:
+        """Wait until nothing of it is left here."""
+        if self._is_forgotten:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._forgotten is None:  # few are waited for, and events are large
+            self._forgotten = trio.Event()
+        await self._forgotten.wait()
+
     def __repr__(self) -> str:
         return f"<Session {self.opening.revision} in_flight={self.in_flight}>"
 
@@ -218,7 +233,7 @@ class Session:
         work = self._in_flight.pop(request_id, None)
         if work is not None:
             _stop(work)
-        if not self._in_flight:
+        if not self._in_flight and self._emptied is not None:
             self._emptied.set()
 
     def cancel(self, request_id: object) -> None:
