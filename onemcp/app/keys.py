@@ -15,7 +15,7 @@ from typing import Final
 
 import trio
 
-from onemcp.auth import KEYS_FILE, KeyStore, change_keys, is_due, load_keys, rotated
+from onemcp.auth import KEYS_FILE, KeyStore, change_keys, is_due, load_keys, reload_keys, rotated
 from onemcp.config import Configuration, watch
 from onemcp.state import StateError
 
@@ -119,8 +119,9 @@ class SigningKeys:
         assert file is not None  # noqa: S101  (for mypy: it is watched)
         try:
             # Never made anew: that would end every token because a file is away for a moment.
+            load = reload_keys if path is None else load_keys
             async with self._file:
-                self._take(path, await trio.to_thread.run_sync(load_keys, file))
+                self._take(path, await trio.to_thread.run_sync(load, file))
         except StateError as error:
             on_event(KeysUnreadable(str(error)))
 

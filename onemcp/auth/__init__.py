@@ -19,7 +19,12 @@ from onemcp.auth._gate import Gate, Mode, no_more
 from onemcp.auth._issuers import ExternalIssuer
 from onemcp.auth._jwks import MAX_JWKS_BYTES, KeySet, TrustedKey, parse_jwks
 from onemcp.auth._keyfile import FILE_NAME as KEYS_FILE
-from onemcp.auth._keyfile import change_keys, load_keys, load_or_create_keys
+from onemcp.auth._keyfile import (
+    change_keys,
+    load_keys,
+    load_or_create_keys,
+    reload_keys,
+)
 from onemcp.auth._keys import KeyStore, SigningKey
 from onemcp.auth._metadata import resource_metadata, resource_path
 from onemcp.auth._passwords import hash_password, is_hash
@@ -69,6 +74,7 @@ __all__ = [
     "owner",
     "parse_jwks",
     "parse_scopes",
+    "reload_keys",
     "renewed",
     "resource_metadata",
     "resource_path",

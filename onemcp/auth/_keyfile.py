@@ -17,6 +17,7 @@ from onemcp.state import (
     from_base64url,
     listed_keys,
     read_or_create,
+    read_private,
     read_shared,
     to_base64url,
     update,
@@ -51,6 +52,23 @@ def load_keys(path: Path) -> KeyStore:
         StateError: It is not there, or cannot be read or trusted.
     """
     data = read_shared(path, FILE_NAME, "auth.keyFile")
+    return _parsed(path, data)
+
+
+def reload_keys(path: Path) -> KeyStore:
+    """Read the keys again that `load_or_create_keys` has made or read; never anew.
+
+    Blocks on the disk, like `load_or_create_keys`.
+
+    Raises:
+        StateError: They are not there any more, or cannot be read or trusted.
+    """
+    data = read_private(path)
+    if data is None:
+        raise StateError(
+            f"{path} is gone. Put it back from a backup: without it onemcp makes new keys when it "
+            "starts, which ends every token issued so far."
+        )
     return _parsed(path, data)
 
 

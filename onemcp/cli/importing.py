@@ -76,7 +76,7 @@ def _found(sources: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
         path = Path(source) if client is None else client.path(os.environ)
         if not path.exists():
             if sources:
-                near = get_close_matches(source, CLIENTS, 1)
+                near = [] if client else get_close_matches(source, CLIENTS, 1)
                 raise Failure("".join([f"There is no file {path}.", *map(_meant, near)]))
             continue
         text = read_text(path)

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import click
 
 from onemcp.cli.failures import ExitCode
+from onemcp.cli.streams import fill_standard_streams
 
 
 class Entry(NamedTuple):
@@ -147,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    fill_standard_streams()
     try:
         code = program.main(
             arguments,

@@ -95,6 +95,7 @@ async def test_what_others_do_to_the_keys_counts_at_once(tmp_path):
         assert "is damaged" in world.of(KeysUnreadable)[0].why
         path.unlink()
         await eventually(lambda: len(world.of(KeysUnreadable)) > 1, "so is that there are none")
+        assert "is gone. Put it back" in world.of(KeysUnreadable)[-1].why
         assert not path.exists(), "new ones would end every token"
         assert await world.status(token) == 200
         last = change_keys(path, lambda _: renewed(time.time()))

@@ -194,6 +194,10 @@ def test_a_file_can_be_named_and_nothing_is_written_without_consent(home: Path, 
     capsys.readouterr()
     assert main(["import", "curser"]) == 1
     assert "There is no file curser. Did you mean 'cursor'?" in capsys.readouterr().err
+    assert main(["import", "cursor"]) == 1
+    missing = capsys.readouterr().err
+    assert "There is no file" in missing
+    assert "Did you mean" not in missing
     (home / "empty.json").write_text("{}")
     assert main(["import", str(home / "empty.json")]) == 1
 

@@ -34,6 +34,21 @@ def test_version(onemcp):
         assert ended.returncode == 0
 
 
+CLOSED = """
+import os, sys
+code = onemcp.cli.main(["schema"])
+for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
+    assert stream.fileno() == number and os.path.samestat(os.fstat(number), os.stat(os.devnull))
+sys.exit(code)
+"""
+
+
+def test_standard_streams_that_are_closed_lead_nowhere():
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    program = [sys.executable, "-c", f"import onemcp.cli{CLOSED}"]
+    assert subprocess.run([*closed, *program], check=False, timeout=30).returncode == 0
+
+
 def test_installed_program_is_the_same():
     [script] = entry_points(group="console_scripts", name="onemcp")
     assert script.load() is main
