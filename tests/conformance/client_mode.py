@@ -1,7 +1,8 @@
-"""Run one of the suite's scenarios for clients, with onemcp as the client or between.
+"""Run the suite's scenarios for clients, with onemcp as the client or between.
 
-The suite starts a server and a command; the command hands the server's URL to the tests, which
-make it the only backend of a running onemcp and do what the scenario is about.
+The suite starts a server and a command for each scenario, all at once in one process, because its
+start takes longer than most scenarios. The command hands the server's URL to the tests, which make
+one server after the other the only backend of a running onemcp, and do what its scenario is about.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from tests.support.conformance import Scenario, results_in
 from tests.support.running import configuration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tests.interop.jobs import Client
     from tests.support.npm import Installation
     from tests.support.running import Gateway
 
-RELAY = Path(__file__).with_name("client_relay.py")
+RELAY = (sys.executable, "-I", "-S", str(Path(__file__).with_name("client_relay.py")))
 TIMEOUT = 60
-"""Seconds for one scenario; the suite itself gives the client 30."""
-PATIENCE = 25
+"""Seconds for each scenario that the suite runs."""
+PATIENCE = 45
 """Seconds for the part of it that is the client's."""
 NOTHING = configuration({"none": {"command": "none", "enabled": False}})
 """A configuration to start with."""
@@ -79,9 +80,6 @@ class ClientRun(abc.ABC):
         gateway: onemcp.
     """
 
-    options: tuple[str, ...] = ()
-    """What the suite is asked for besides the scenario."""
-
     def __init__(self, version: str, name: str, client: Client, gateway: Gateway) -> None:
         self.report = Report(Scenario(name, ()))
         self.version = version
@@ -98,43 +96,66 @@ class ClientRun(abc.ABC):
             context: What the suite tells its clients.
         """
 
-    async def run(self, npm: Installation, results: Path) -> None:
-        """Have the suite run the scenario, and report."""
-        with trio.fail_after(TIMEOUT):
-            async with trio.open_nursery() as nursery:
-                serve = partial(trio.serve_tcp, host="127.0.0.1")
-                (listener,) = await nursery.start(serve, self._answer, 0)
-                port = listener.socket.getsockname()[1]
-                relay = shlex.join([sys.executable, "-I", str(RELAY), str(port)])
-                named = ("--scenario", self.name, "--spec-version", self.version)
-                where = ("--command", relay, "--output-dir", str(results))
-                ended = await trio.run_process(
-                    npm.command("conformance", "client", *named, *where, *self.options),
-                    capture_stdout=True,
-                    stderr=subprocess.STDOUT,
-                    env=npm.environment(),
-                    check=False,
-                )
-                nursery.cancel_scope.cancel()
-        self.report.output = ended.stdout.decode()
-        # The suite makes folders of the slashes in a scenario's name.
-        folder, _, name = self.name.rpartition("/")
-        self.report.checks = results_in(results / folder).get(name, self.report.checks)
-
-    async def _answer(self, door: trio.SocketStream) -> None:
-        told = json.loads(await _line(door))
-        self.report.complaint = await self._complaint(told["url"], told["context"])
-        # The suite's server waits until all its connections are closed.
-        self.gateway.rewrite(NOTHING)
-        await door.send_all(json.dumps(self.report.complaint).encode() + b"\n")
-
-    async def _complaint(self, url: str, context: dict[str, Any]) -> str | None:
+    async def meet(self, url: str, context: dict[str, Any]) -> str | None:
+        """Do what the scenario asks for, and return what went wrong."""
+        self.report.complaint = None
         try:
             with trio.fail_after(PATIENCE):
                 await self.drive(url, context)
         except (AssertionError, ClientError, trio.TooSlowError):
-            return traceback.format_exc()
-        return None
+            self.report.complaint = traceback.format_exc()
+        # The suite's server waits until all its connections are closed.
+        self.gateway.rewrite(NOTHING)
+        return self.report.complaint
+
+    def read(self, results: Path, output: str) -> None:
+        """Take what the suite has found out into the report."""
+        self.report.output = output
+        # The suite makes folders of the slashes in a scenario's name.
+        folder, _, name = self.name.rpartition("/")
+        self.report.checks = results_in(results / folder).get(name, self.report.checks)
+
+
+async def run_suite(
+    npm: Installation, which: tuple[str, ...], runs: Mapping[str, ClientRun], results: Path
+) -> None:
+    """Have the suite run scenarios, and do what they ask for, one after the other.
+
+    Args:
+        npm: Where the suite is installed.
+        which: What the suite is asked for.
+        runs: Those that are wanted, by scenario; whatever else it runs has no client.
+        results: Where the suite is to leave what it has found out.
+    """
+    turn = trio.Lock()
+
+    async def answer(door: trio.SocketStream) -> None:
+        told = json.loads(await _line(door))
+        complaint: str | None = "this scenario is not wanted"
+        if told["scenario"] in runs:
+            async with turn:
+                complaint = await runs[told["scenario"]].meet(told["url"], told["context"])
+        await door.send_all(json.dumps(complaint).encode() + b"\n")
+
+    seconds = TIMEOUT * len(runs)
+    with trio.fail_after(seconds):
+        async with trio.open_nursery() as nursery:
+            (listener,) = await nursery.start(partial(trio.serve_tcp, answer, 0, host="127.0.0.1"))
+            relay = shlex.join([*RELAY, str(listener.socket.getsockname()[1])])
+            patience = ("--timeout", str(1000 * seconds))
+            ended = await trio.run_process(
+                npm.command(
+                    *("conformance", "client", *which, *patience),
+                    *("--command", relay, "--output-dir", str(results)),
+                ),
+                capture_stdout=True,
+                stderr=subprocess.STDOUT,
+                env=npm.environment(),
+                check=False,
+            )
+            nursery.cancel_scope.cancel()
+    for run in runs.values():
+        run.read(results, ended.stdout.decode())
 
 
 async def _line(stream: trio.SocketStream) -> bytes:

@@ -15,6 +15,8 @@ import sys
 port, url = sys.argv[1:]
 with socket.create_connection(("127.0.0.1", int(port))) as door, door.makefile("rw") as lines:
     context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))
-    print(json.dumps({"url": url, "context": context}), file=lines, flush=True)
+    scenario = os.environ["MCP_CONFORMANCE_SCENARIO"]
+    told = {"scenario": scenario, "url": url, "context": context}
+    print(json.dumps(told), file=lines, flush=True)
     complaint = json.loads(lines.readline() or '"the tests have gone"')
     sys.exit(complaint)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.conformance.client_mode import NOTHING, ClientRun
+from tests.conformance.client_mode import NOTHING, ClientRun, run_suite
 from tests.conformance.client_scenarios import PREFIX, SCENARIOS, Drive
 from tests.interop.jobs import CLIENTS as ALL_CLIENTS
 from tests.interop.jobs import running as running_clients
@@ -38,9 +38,10 @@ def run_all(npm: Installation, folder: Path) -> dict[Key, Report]:
             here.mkdir()
             async with running(here / "onemcp.json", NOTHING, patience=math.inf) as gateway:
                 for version, names in SCENARIOS.items():
-                    for name in names:
-                        run = _Run(version, name, client, gateway)
-                        await run.run(npm, here / f"{version}-{name}")
+                    runs = {name: _Run(version, name, client, gateway) for name in names}
+                    which = ("--suite", "all", "--spec-version", version)
+                    await run_suite(npm, which, runs, here / version)
+                    for name, run in runs.items():
                         reports[client.kind.name, version, name] = run.report
 
     async def run_programs() -> None:

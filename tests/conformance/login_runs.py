@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from tests.conformance.client_mode import NOTHING, ClientRun
+from tests.conformance.client_mode import NOTHING, ClientRun, run_suite
 from tests.conformance.client_runs import CLIENTS
 from tests.conformance.client_scenarios import PREFIX, Drive
 from tests.conformance.login_scenarios import EXTENSIONS, LOGINS, Answer, Visit, settings_of
@@ -38,17 +38,24 @@ def run_logins(npm: Installation, folder: Path) -> dict[Key, Report]:
     reports: dict[Key, Report] = {}
     environ = {
         "XDG_STATE_HOME": str(folder / "state"),
-        "BROWSER": shlex.join([sys.executable, "-I", str(BROWSER), "%s"]),
+        "BROWSER": shlex.join([sys.executable, "-I", "-S", str(BROWSER), "%s"]),
     }
 
     async def run(client: Client) -> None:
         config = folder / "onemcp.json"
         async with running(config, NOTHING, environ=environ, patience=math.inf) as gateway:
             for version, names in LOGINS.items():
-                for name in names:
-                    run = _Run((version, name), client, gateway, folder, environ)
-                    await run.run(npm, folder / run.backend)
-                    reports[version, name] = run.report
+                here = folder / version
+                of_version = ("--spec-version", version)
+                runs = {
+                    name: _Run((version, name), client, gateway, folder, environ) for name in names
+                }
+                own = {name: run for name, run in runs.items() if name not in EXTENSIONS}
+                await run_suite(npm, ("--suite", "all", *of_version), own, here)
+                for name in sorted(runs.keys() & EXTENSIONS):
+                    which = ("--scenario", name, "--force", *of_version)
+                    await run_suite(npm, which, {name: runs[name]}, here)
+                reports.update({(version, name): run.report for name, run in runs.items()})
 
     kinds = CLIENTS[:1]
     with running_clients(kinds, npm) as clients:
@@ -65,7 +72,6 @@ class _Run(ClientRun):
     ) -> None:
         super().__init__(*key, client, gateway)
         self.backend = f"{self.version}-{self.name.replace('/', '-')}"
-        self.options = ("--force",) * (self.name in EXTENSIONS)
         self._folder = folder
         self._environ = environ
 
