@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from onemcp.auth import Gate, TokenVerifier, hash_password
+from onemcp.auth import Gate, TokenVerifier
 from onemcp.auth.server import WELL_KNOWN, Client, Origin, Person
 from onemcp.frontend import wellknown
 from tests.auth.server.conftest import ISSUER, World
@@ -16,6 +16,7 @@ from tests.frontend.site import modern_headers, open_site, request, with_meta
 from tests.frontend.test_oauth_bad_input import visit
 from tests.frontend.test_views import Scopes, bearer
 from tests.multiplexer.fakes import Server, tool
+from tests.support.passwords import hashed
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ async def test_people_see_where_the_answer_goes_before_anything_goes_there(
             redirect_uris=["http://127.0.0.1/callback"],
         )
 
-    people = {"ada": Person(name="ada", password=hash_password("correct horse"))}
+    people = {"ada": Person(name="ada", password=hashed("correct horse"))}
     world.server = world.start(fetch_client=fetch, documents=True, people=people)
     seen = await visit(world, "/oauth/consent", client_id=registered)
     assert "http://127.0.0.1:5000" in seen.page

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from onemcp.auth import hash_password
 from tests.support import npm
+from tests.support.passwords import hashed
 from tests.support.processes import serving
 
 PASSWORD = "correct horse battery"
@@ -103,7 +103,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     `ada` may do everything, `bob` use what one backend offers, and `cyd` two tools of it.
     """
     tmp_path = tmp_path_factory.mktemp("gateway")
-    password = hash_password(PASSWORD)
+    password = hashed(PASSWORD)
     users: dict[str, Any] = {
         "ada": {"password": password},
         "bob": {"password": password, "scopes": ["backend:demo"]},

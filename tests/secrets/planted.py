@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from onemcp.auth import hash_password
 from tests.support import logging_in
+from tests.support.passwords import hashed
 from tests.support.running import MARKER
 
 TALKER = Path(__file__).parent / "programs" / "talker.py"
@@ -80,7 +80,7 @@ def configuration(known: Secrets, addresses: dict[str, str], folder: Path) -> di
         url = f"http://{addresses['denies']}/mcp"
         backends[name] = {"url": url, "type": "http", "auth": login, **GONE}
     known["password"] = logging_in.PASSWORD
-    password = hash_password(logging_in.PASSWORD)
+    password = hashed(logging_in.PASSWORD)
     known["hash of the password"] = password.rpartition("$")[2]
     service = {"secret": known.new("client secret"), "scopes": ["mcp"]}
     return {

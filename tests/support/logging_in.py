@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import attrs
 import httpx
 
-from onemcp.auth import hash_password
+from tests.support.passwords import hashed
 from tests.support.person import Person
 from tests.support.running import Gateway, running
 
@@ -33,8 +33,8 @@ HANDSHAKE = {
 
 def settings(**auth: Any) -> dict[str, Any]:
     users = {
-        "ada": {"password": hash_password(PASSWORD)},
-        "bob": {"password": hash_password(PASSWORD), "scopes": ["backend:demo"]},
+        "ada": {"password": hashed(PASSWORD)},
+        "bob": {"password": hashed(PASSWORD), "scopes": ["backend:demo"]},
     }
     return {"mcpServers": {"demo": DEMO}, "auth": {"users": users, **auth}}
 

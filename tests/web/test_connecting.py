@@ -11,7 +11,6 @@ import pytest
 
 from onemcp.app import upstream
 from onemcp.app.upstream import UpstreamLogins
-from onemcp.auth import hash_password
 from onemcp.auth.server import Person, What
 from onemcp.backend.oauth import LoginStore, StoredAt
 from onemcp.config import AuthorizationCodeLogin, Backend, Configuration, HttpTransport, Server
@@ -20,6 +19,7 @@ from onemcp.web import Pages
 from tests.auth.server.conftest import World as People
 from tests.backend.oauth.world import ISSUER, TOKEN, URL, World
 from tests.support.pages import Wire
+from tests.support.passwords import hashed
 from tests.support.person import Person as Visitor
 
 ORIGIN = "https://gateway.example"
@@ -34,7 +34,7 @@ class Gateway:
         self.world, self.events, self.refused = World(), [], set()
         monkeypatch.setattr(upstream, "flow_for", lambda _: self.world.flow())
         people = People(directory / "state")
-        password = hash_password(PASSWORD)
+        password = hashed(PASSWORD)
         names = ("alice", "bob")
         people.server = people.start(people={n: Person(name=n, password=password) for n in names})
         self.server, self.audit = people.server, people.audit

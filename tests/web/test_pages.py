@@ -5,13 +5,13 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from onemcp.auth import hash_password
 from onemcp.auth._scopes import parse_scopes
 from onemcp.auth.server import Person
 from onemcp.web import Pages
 from onemcp.web._wording import describe
 from tests.auth.server.conftest import ISSUER, REDIRECT, World
 from tests.support.pages import Wire
+from tests.support.passwords import hashed
 from tests.support.person import Person as Visitor
 
 PASSWORD = "correct horse"
@@ -20,7 +20,7 @@ PASSWORD = "correct horse"
 @pytest.fixture
 def world(tmp_path) -> World:
     world = World(tmp_path / "state")
-    people = {"ada": Person(name="ada", password=hash_password(PASSWORD))}
+    people = {"ada": Person(name="ada", password=hashed(PASSWORD))}
     world.server = world.start(people=people)
     return world
 

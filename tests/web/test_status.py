@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +15,6 @@ import msgspec
 import pytest
 import trio
 
-from onemcp.auth import hash_password
 from onemcp.auth.server import Audited, What
 from onemcp.control import OperatorActed
 from onemcp.frontend import Wire
@@ -24,6 +22,7 @@ from onemcp.web.status import page as status_page
 from tests.control.conftest import DEMO, SERVERS, World, serving
 from tests.frontend.site import request
 from tests.support.eventually import eventually
+from tests.support.passwords import hashed
 from tests.support.person import Person
 
 PASSWORD = "correct horse battery"
@@ -90,17 +89,12 @@ class Browser:
         return answer.status_code, answer.json()["said"]
 
 
-@functools.cache
-def hashed() -> str:
-    return hash_password(PASSWORD)
-
-
 @pytest.fixture
 async def browser(short_folder: Path) -> AsyncIterator[Browser]:
     users = {
-        "ada": {"password": hashed(), "scopes": ["admin", "mcp"]},
-        "bob": {"password": hashed()},
-        "cyd": {"password": hashed(), "scopes": ["admin"]},
+        "ada": {"password": hashed(PASSWORD), "scopes": ["admin", "mcp"]},
+        "bob": {"password": hashed(PASSWORD)},
+        "cyd": {"password": hashed(PASSWORD), "scopes": ["admin"]},
     }
     async with (
         serving(short_folder, auth={"users": users}) as world,

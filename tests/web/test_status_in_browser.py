@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from onemcp.auth import hash_password
 from tests.support import npm
 from tests.support.gateway import ONEMCP, gateway
+from tests.support.passwords import hashed
 
 OPERATOR = Path(__file__).parent / "programs" / "operator.mjs"
 PICTURES = npm.CHECKOUT / "build" / "screenshots"
@@ -41,7 +41,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     node = npm.installed()
     PICTURES.mkdir(parents=True, exist_ok=True)
     folder = tmp_path_factory.mktemp("status")
-    users = {"ada": {"password": hash_password(PASSWORD), "scopes": ["mcp", "admin"]}}
+    users = {"ada": {"password": hashed(PASSWORD), "scopes": ["mcp", "admin"]}}
     with gateway(folder, SERVERS, auth={"users": users}) as running:
         running.server.wait_said("backend_ready")
         running.configure({**SERVERS, "demo": {"command": 5}})
