@@ -118,6 +118,7 @@ class Wire:
     """The client's end of one HTTP request.
 
     Attributes:
+        head: The request's headers, as the server gives them.
         headers: What every response to it carries.
         life: What everything that is done for the request happens in, once its sender is known.
         started: Whether a response has begun.
@@ -132,6 +133,7 @@ class Wire:
         "_receive",
         "_send",
         "_tell",
+        "head",
         "headers",
         "is_gone",
         "life",
@@ -144,6 +146,7 @@ class Wire:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Wrap what an ASGI server gives."""
         extensions = scope.get("extensions", {})
+        self.head: Headers = scope.get("headers", ())
         self.headers: Headers = ()
         self.life = trio.CancelScope()
         self.principal: str | None = None

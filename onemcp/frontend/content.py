@@ -42,7 +42,7 @@ async def read_content(http: HttpRequest) -> Message | list[Raw]:
     """
     body, limit = http.wire.whole_body, http.bounds.body_bytes
     if body is None:
-        body = await read_body(http.headers, http.wire.receive, limit)
+        body = await read_body(http.wire.head, http.wire.receive, limit)
     elif len(body) > limit:
         raise too_large(limit)
     try:

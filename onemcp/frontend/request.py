@@ -54,7 +54,7 @@ class Arrival:
 
     Attributes:
         gate: The gate that has let it pass: its Host is this server's, and its Origin may call.
-        headers: Its headers; without the length of its body where that has come with them.
+        headers: Its headers; without the length of its body, where they may come again.
         cors: What lets the page read the answer that has sent it, if one has.
         base: Where its path leads: one of the endpoints of MCP, or anything else.
         name: What of that is to be shown; None for everything.

@@ -136,6 +136,16 @@ async def test_a_body_that_says_it_is_too_large_is_refused_and_the_answer_arrive
     await client.ends()
 
 
+async def test_a_body_that_says_it_is_too_large_is_refused_behind_a_known_head(site: Site):
+    client = await site.connect()
+    assert (await client.ask("POST", headers=HEADERS, body=b" ")).code == -32700
+    headers = HEADERS | {"content-length": str(LIMIT + 1)}
+    await client.begin("POST", headers=headers)  # and nothing of the body
+    answer = await client.answer()
+    assert answer.status == 413
+    assert answer.headers["connection"] == "close"
+
+
 async def test_a_body_of_the_largest_size_is_taken(site: Site):
     assert (await site.post(b" " * LIMIT)).code == -32700
 

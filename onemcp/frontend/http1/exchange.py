@@ -26,7 +26,7 @@ that doesn't have to wait for parts, nor to limit the time that they take."""
 MEMO: Final = "onemcp.memo"
 """An ASGI extension: under this name is a mapping for whoever works something out of the head of a
 request. It is the same one for all requests of a connection with the same head, whatever their
-``Content-Length``, of which :data:`WHOLE_BODY` has all. The first of them has none."""
+``Content-Length``. The first of them has none."""
 
 _ASGI: Final = {"spec_version": "2.4", "version": "3.0"}
 

@@ -3,8 +3,7 @@
 Theory of operation: the next head on a connection says what the last one has said, but for the
 length of the body. So the last one is kept, with what it means. What a head means depends on
 nothing but its bytes (RFC 9112, section 2), so one that is the same, up to the digits of its
-``Content-Length``, is understood by looking at that. Anything else is parsed, and so is a request
-whose body has not come with its head.
+``Content-Length``, is understood by looking at that. Anything else is parsed.
 """
 
 from __future__ import annotations
@@ -107,12 +106,15 @@ class RepeatedHead:
             return None
         return cls(request, data[: found.start(1)], data[found.end(1) : end])
 
-    def again(self, data: bytes, start: int) -> tuple[IncomingRequest, int] | None:
-        """Return the request that has this head again, and where it ends; None if there is none.
+    def again(self, data: bytes, start: int) -> tuple[IncomingRequest, int, int] | None:
+        """Return the request that has this head again; None if there is none.
 
         Args:
             data: What has come.
             start: Where in it a request begins.
+
+        Returns:
+            The request, of whose body nothing has been taken, and where that begins and ends.
         """
         if not data.startswith(self._before, start):
             return None
@@ -121,21 +123,17 @@ class RepeatedHead:
         digits = data[begin:end] if end > 0 else b""
         if not (digits.isdigit() and data.startswith(self._after, end)):
             return None
-        body = end + len(self._after)
-        stop = body + int(digits)
-        if stop > len(data):
-            return None
         kept = self._request
         headers = kept.headers.copy()
         headers[self._length_at] = b"content-length", digits
-        return IncomingRequest(
+        request = IncomingRequest(
             method=kept.method,
             target=kept.target,
             version=kept.version,
             headers=headers,
             keep_alive=True,
             expects_continue=False,
-            parts=[data[body:stop]],
-            complete=True,
             memo=self.memo,
-        ), stop
+        )
+        body = end + len(self._after)
+        return request, body, body + int(digits)

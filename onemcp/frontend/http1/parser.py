@@ -58,6 +58,7 @@ class RequestParser:
         self._framing: tuple[bytes, bytes] | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._repeated: RepeatedHead | None = None
+        self._missing = 0
         self._parser = httptools.HttpRequestParser(self)
 
     @property
@@ -69,6 +70,8 @@ class RequestParser:
         """Parse what has been received; what is wrong with it is found in `error`."""
         if self.error is not None:
             return
+        if self._missing:
+            data = data[self._take_body(bytes(data[: self._missing])) :]
         begins = self.is_idle and not self._pending
         if begins and self._repeated is not None:
             data = data[self._take_repeated(self._repeated, bytes(data)) :]
@@ -83,10 +86,24 @@ class RequestParser:
     def _take_repeated(self, head: RepeatedHead, data: bytes) -> int:
         """Take the requests with which some bytes begin that have a known head; say how many."""
         taken = 0
-        while (found := head.again(data, taken)) is not None:
-            request, taken = found
-            self.requests.append(request)
+        while self.is_idle and (found := head.again(data, taken)) is not None:
+            self._current, begin, end = found
+            self.requests.append(self._current)
+            self._missing = end - begin
+            taken = begin + self._take_body(data[begin:end])
         return taken
+
+    def _take_body(self, part: bytes) -> int:
+        """Take a part of the body of a request whose head was known; say how large it is."""
+        request = self._current
+        assert request is not None  # noqa: S101 - there is one for as long as anything is missing
+        if part:
+            request.parts.append(part)
+        self._missing -= len(part)
+        if not self._missing:
+            request.complete = True
+            self._current = None
+        return len(part)
 
     def _parse(self, data: memoryview) -> None:
         self._progressed = False

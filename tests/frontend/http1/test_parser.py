@@ -178,8 +178,10 @@ def test_a_head_that_nearly_comes_again_is_understood_as_it_is(data: st.DataObje
     )
     again = known[:where] + changed + known[where + data.draw(st.integers(0, 2)) :]
     pieces = known, again + data.draw(st.sampled_from([b"", known, GET, known[:-1], b"\r\n"]))
-    assert in_turn(*pieces) == byte_by_byte(*pieces)
-    assert in_turn(known, again)[:1] == byte_by_byte(known)
+    cut = data.draw(st.integers(0, len(pieces[1])))
+    whole = byte_by_byte(*pieces)
+    assert in_turn(*pieces) == whole
+    assert in_turn(known, pieces[1][:cut], pieces[1][cut:]) == whole
 
 
 @settings(max_examples=300, deadline=None)
@@ -231,6 +233,19 @@ def test_a_body_that_does_not_come_with_its_head_is_waited_for():
     parser.feed(memoryview(POST[-1:]))
     assert second.body == b"abc"
     assert second.complete
+
+
+@pytest.mark.parametrize("cut", range(len(POST) - 3, len(POST) + 1))
+def test_the_body_behind_a_known_head_is_waited_for(cut: int):
+    parser = parsed(POST)
+    parser.feed(memoryview(POST[:cut]))
+    _, again = parser.requests
+    assert again.memo is not None
+    assert again.complete is parser.is_idle is (cut == len(POST))
+    parser.feed(memoryview(POST[cut:] + GET))
+    assert again.complete
+    assert again.body == b"abc"
+    assert parser.requests[-1].method == "GET"
 
 
 # --- what is refused ---------------------------------------------------------------------------
