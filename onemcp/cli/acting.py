@@ -10,11 +10,12 @@ import click
 
 from onemcp.cli import completion, instance
 from onemcp.cli.failures import ExitCode, Failure
+from onemcp.cli.options import as_json_option
 
 
 @click.command()
 @click.argument("backend", shell_complete=completion.backends)
-@instance.as_json_option
+@as_json_option
 @instance.options
 def restart(backend: str, config_path: Path | None, socket: Path | None, *, as_json: bool) -> None:
     """Restart the server BACKEND, and wait until it is up or has failed.
@@ -27,7 +28,7 @@ def restart(backend: str, config_path: Path | None, socket: Path | None, *, as_j
 
 @click.command()
 @click.argument("backend", shell_complete=completion.backends)
-@instance.as_json_option
+@as_json_option
 @instance.options
 def start(backend: str, config_path: Path | None, socket: Path | None, *, as_json: bool) -> None:
     """Start the server BACKEND at once, and wait until it is up or has failed.
@@ -40,7 +41,7 @@ def start(backend: str, config_path: Path | None, socket: Path | None, *, as_jso
 
 @click.command()
 @click.argument("backend", shell_complete=completion.backends)
-@instance.as_json_option
+@as_json_option
 @instance.options
 def stop(backend: str, config_path: Path | None, socket: Path | None, *, as_json: bool) -> None:
     """Stop the server BACKEND, which stays down until it is started.
@@ -53,7 +54,7 @@ def stop(backend: str, config_path: Path | None, socket: Path | None, *, as_json
 
 @click.command()
 @click.argument("backend", shell_complete=completion.backends)
-@instance.as_json_option
+@as_json_option
 @instance.options
 def reset(backend: str, config_path: Path | None, socket: Path | None, *, as_json: bool) -> None:
     """Let calls to the server BACKEND through again, whose circuit breaker has opened.
@@ -64,7 +65,7 @@ def reset(backend: str, config_path: Path | None, socket: Path | None, *, as_jso
 
 
 @click.command()
-@instance.as_json_option
+@as_json_option
 @instance.options
 @click.pass_context
 def reload(

@@ -12,6 +12,7 @@ import click
 
 from onemcp.cli import completion, instance
 from onemcp.cli.failures import ExitCode, Failure
+from onemcp.cli.options import as_json_option
 
 _KINDS: Final = ("tools", "prompts")
 _COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
@@ -21,7 +22,7 @@ _COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
 @click.argument("backend", shell_complete=completion.backends)
 @click.argument("names", metavar="[TOOL]...", nargs=-1, shell_complete=completion.unapproved)
 @click.option("--yes", is_flag=True, help="Approve without asking.")
-@instance.as_json_option
+@as_json_option
 @instance.options
 def command(
     backend: str,

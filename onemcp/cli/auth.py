@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from onemcp import config
 from onemcp.auth import KEYS_FILE, KeyStore, change_keys, renewed, rotated
-from onemcp.auth.server import ALL, Records, What, of_client, of_user
+from onemcp.auth.server import ALL, Grant, Records, What, of_client, of_user
 from onemcp.cli import records
 from onemcp.cli.failures import Failure, StateUnusable
+from onemcp.cli.options import as_json_option
 from onemcp.state import StateError
 
 
@@ -22,15 +25,36 @@ def command() -> None:
 
 
 @command.command("list")
-def list_() -> None:
+@as_json_option
+def list_(*, as_json: bool) -> None:
     """List what users have let clients do."""
     known = records.known()
+    if as_json:
+        told = [_told(grant, known) for grant in known.grants.values()]
+        click.echo(json.dumps(told, indent=2))
+        return
     for grant in known.grants.values():
         registered = known.clients.get(grant.client_id)
         name = f" ({registered.name})" if registered is not None else ""
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(grant.used))
         scopes = " ".join(grant.scopes)
         click.echo(f"{used}  {grant.subject}  {grant.client_id}{name}  {scopes}  {grant.resource}")
+
+
+def _told(grant: Grant, known: Records) -> dict[str, Any]:
+    registered = known.clients.get(grant.client_id)
+    return {
+        "id": grant.id,
+        "client": grant.client_id,
+        "clientName": None if registered is None else registered.name,
+        "subject": grant.subject,
+        "scopes": grant.scopes,
+        "resource": grant.resource,
+        "service": grant.service,
+        "created": grant.created,
+        "used": grant.used,
+        "expires": grant.expires,
+    }
 
 
 @command.command()

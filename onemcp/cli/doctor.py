@@ -18,6 +18,7 @@ from onemcp import app, config
 from onemcp.app.doctor import Diagnosis, Note, examine
 from onemcp.cli import completion
 from onemcp.cli.failures import ConfigurationUnusable, ExitCode, StateUnusable, leaves
+from onemcp.cli.options import as_json_option
 from onemcp.config import Configuration, ConfigurationError
 from onemcp.state import StateError
 
@@ -35,7 +36,7 @@ _ARROWS: Final = {"onemcp": "->", "server": "<-", "stderr": " !"}
     type=click.Path(dir_okay=False, path_type=Path),
     help="The configuration file. By default the one that `onemcp run` finds.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@as_json_option
 @click.option("-q", "--quiet", is_flag=True, help="Leave out what was said.")
 @click.pass_context
 def command(

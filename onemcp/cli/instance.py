@@ -50,9 +50,6 @@ def options(function: F) -> F:
     return function
 
 
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-
-
 @attrs.frozen
 class Instance:
     """A running onemcp.

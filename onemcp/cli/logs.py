@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from onemcp.cli import completion, instance
+from onemcp.cli.options import as_json_option
 
 _TOLD_APART = frozenset({"time", "event", "backend", "supervisor", "child", "generation"})
 
@@ -26,7 +27,7 @@ _TOLD_APART = frozenset({"time", "event", "backend", "supervisor", "child", "gen
     show_default=True,
     help="How many of the last lines.",
 )
-@instance.as_json_option
+@as_json_option
 @instance.options
 def command(
     backend: str,

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from onemcp.cli import instance
+from onemcp.cli.options import as_json_option
 
 
 @click.command()
-@instance.as_json_option
+@as_json_option
 @instance.options
 def command(config_path: Path | None, socket: Path | None, *, as_json: bool) -> None:
     """Print a link to the status page of a running onemcp.

@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from onemcp.cli import instance
+from onemcp.cli.options import as_json_option
 
 
 @click.command()
 @click.option("--watch", is_flag=True, help="Show it again after each event, until interrupted.")
-@instance.as_json_option
+@as_json_option
 @instance.options
 def command(config_path: Path | None, socket: Path | None, *, watch: bool, as_json: bool) -> None:
     """Show the state of a running onemcp: its servers and its supervision tree.

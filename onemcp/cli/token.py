@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
 from pathlib import Path
 from typing import Final
 
+import attrs
 import click
 
 from onemcp import config
@@ -22,6 +24,7 @@ from onemcp.auth import (
 from onemcp.auth.server import Records, TokenRecord, What
 from onemcp.cli import records
 from onemcp.cli.failures import Failure, StateUnusable
+from onemcp.cli.options import as_json_option
 from onemcp.state import StateError
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -124,9 +127,14 @@ def issue(subject: str, lifetime: int, scopes: tuple[str, ...], config_path: Pat
 
 
 @command.command("list")
-def list_() -> None:
+@as_json_option
+def list_(*, as_json: bool) -> None:
     """List the tokens that were issued here and are still valid."""
-    for token in records.known().tokens.values():
+    tokens = records.known().tokens.values()
+    if as_json:
+        click.echo(json.dumps([attrs.asdict(token) for token in tokens], indent=2))
+        return
+    for token in tokens:
         expires = time.strftime("%Y-%m-%d %H:%M", time.localtime(token.expires))
         click.echo(f"{token.id}  {expires}  {token.subject}  {' '.join(token.scopes)}")
 

@@ -16,6 +16,7 @@ import click
 from onemcp.cli import completion, instance
 from onemcp.cli.asking import Asker, Refused
 from onemcp.cli.failures import ExitCode, Failure
+from onemcp.cli.options import as_json_option
 
 STDIN: Final = "-"
 LARGEST_INPUT: Final = 8 * 1024 * 1024
@@ -31,7 +32,7 @@ _view_option = click.option(
 @click.command()
 @click.argument("name", required=False, shell_complete=completion.tools)
 @_view_option
-@instance.as_json_option
+@as_json_option
 @instance.options
 def tools(
     name: str | None,
@@ -57,7 +58,7 @@ def tools(
 @click.argument("name", shell_complete=completion.tools)
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE...|JSON|-]")
 @_view_option
-@instance.as_json_option
+@as_json_option
 @instance.options
 @click.pass_context
 def call(
@@ -94,7 +95,7 @@ def call(
 @click.command()
 @click.argument("uri", required=False, shell_complete=completion.resources)
 @_view_option
-@instance.as_json_option
+@as_json_option
 @instance.options
 def read(
     uri: str | None,
@@ -127,7 +128,7 @@ def read(
 @click.argument("name", required=False, shell_complete=completion.prompts)
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE...|JSON|-]")
 @_view_option
-@instance.as_json_option
+@as_json_option
 @instance.options
 def prompt(
     name: str | None,

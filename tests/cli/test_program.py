@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -19,7 +20,7 @@ import onemcp.cli
 from onemcp import config
 from onemcp.auth import InvalidToken, Resource, TokenVerifier, load_keys, load_or_create_keys
 from onemcp.auth._passwords import verify_password
-from onemcp.auth.server import ALL, read_records
+from onemcp.auth.server import ALL, Grant, change_records, read_records
 from onemcp.cli import check, main, program, schema, token
 from onemcp.cli.failures import ExitCode
 
@@ -264,6 +265,28 @@ def test_what_an_operator_does_is_in_the_audit_log(home, monkeypatch, capsys):
     ]
     assert rotated["what"] == "signing keys changed"
     assert "go on to verify" in rotated["reason"]
+
+
+def test_what_was_granted_is_listed_for_people_and_for_programs(home, monkeypatch, capsys):
+    monkeypatch.setenv("STATE_DIRECTORY", str(home / "state"))
+    now, refresh = int(time.time()), hashlib.sha256(b"secret").hexdigest()
+    grant = Grant(
+        id="g1", client_id="c1", subject="ada", scopes=("mcp",), resource="http://x/mcp",
+        refresh=refresh, created=now, used=now, expires=now + 3600, idle=3600,
+    )  # fmt: skip
+    change_records(home / "state", lambda old: (old.with_grant(grant), None))
+    assert main(["token", "--subject", "bob", "--scope", "backend:a"]) == 0
+    capsys.readouterr()
+    for command, subject in (("auth", "ada"), ("token", "bob")):
+        assert main([command, "list"]) == 0
+        assert subject in capsys.readouterr().out
+        assert main([command, "list", "--json"]) == 0
+        told = capsys.readouterr().out
+        assert refresh not in told
+        [listed] = json.loads(told)
+        assert listed["subject"] == subject
+        assert listed["expires"] > now
+        assert listed["scopes"] in (["mcp"], ["backend:a"])
 
 
 def test_keys_are_rotated_and_those_of_a_configuration_are_used(home, monkeypatch, capsys):
