@@ -8,17 +8,19 @@ the new one beside the old one, and clients see the new one from the moment that
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import attrs
 import trio
 
 from onemcp import config
 from onemcp.backend import Backend, Roster
 from onemcp.config import Configuration
 from onemcp.multiplexer import Multiplexer
-from onemcp.supervision import ChildSpec, ReloadReport, Supervisor
+from onemcp.supervision import ChildSpec, ReloadReport, SupervisionError, Supervisor
 
 from .building import Builder
+from .replicas import ReplicaSet
 from .trees import ready, see_off
 
 
@@ -43,6 +45,7 @@ class Backends:
         self._builder = builder
         self._backends: dict[str, Backend] = {}
         self._rosters: dict[str, Roster] = {}
+        self._replicated: dict[str, tuple[ReplicaSet, ChildSpec]] = {}
         self._specs: dict[str, ChildSpec] = {}
         self.supervisor = Supervisor("backends", self._prepare(configuration))
         self._show()
@@ -50,6 +53,11 @@ class Backends:
     def __getitem__(self, name: str) -> Backend:
         """Return the backend that has a name now."""
         return self._backends[name]
+
+    def replicas(self, name: str) -> ReplicaSet | None:
+        """Return what runs the replicas of the backend that has a name now, if it has any."""
+        known = self._replicated.get(name)
+        return None if known is None or known[0].backend is not self[name] else known[0]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._backends)
@@ -65,8 +73,8 @@ class Backends:
     async def move(self, new: Configuration, grace: float) -> ReloadReport:
         """Let a new configuration be in force, touching only what differs.
 
-        Those that have changed are replaced once the new ones are up, and drained; those that
-        don't come up stay as they were.
+        Those that have changed are replaced once the new ones are up, and drained, replicas one
+        after the other; those that don't come up stay as they were.
 
         Args:
             new: What is wanted.
@@ -78,11 +86,32 @@ class Backends:
         specs = self._prepare(new)
         leaving: list[Backend | Roster] = []
         for name in self.gone(new):
+            self._replicated.pop(name, None)
             backend, roster = self._backends.pop(name), self._rosters.pop(name, None)
             leaving.append(backend if roster is None else roster)
         self._show()
         await see_off(leaving, grace)
-        return await self.supervisor.reconfigure(specs)
+        report = await self.supervisor.reconfigure(specs)
+        failed = await self._move_replicas(new, grace)
+        self._show()
+        return attrs.evolve(report, failed={**report.failed, **failed})
+
+    async def _move_replicas(self, new: Configuration, grace: float) -> Mapping[str, BaseException]:
+        """Change those of which there are several where they are, and return what failed."""
+        failed: dict[str, BaseException] = {}
+
+        async def move(replicas: ReplicaSet, settings: config.Backend) -> None:
+            try:
+                await replicas.move(settings, grace)
+            except SupervisionError as error:
+                failed[settings.name] = error
+
+        async with trio.open_nursery() as nursery:
+            for settings in new.backends:
+                replicas, spec = self._replicated.get(settings.name, (None, None))
+                if replicas is not None and self._specs.get(settings.name) is spec:
+                    nursery.start_soon(move, replicas, settings.running)
+        return failed
 
     def _prepare(self, configuration: Configuration) -> list[ChildSpec]:
         """Return the specs of all enabled backends, of required ones first.
@@ -92,13 +121,21 @@ class Backends:
         specs = {}
         for settings in configuration.backends:
             if settings.enabled:
-                spec = self._specs.get(settings.name)
-                if spec is None or spec.version != settings.running:
-                    spec = self._spec(settings.running)
-                specs[settings.name] = spec
+                running = settings.running
+                specs[settings.name] = self._kept(running) or self._spec(running)
         self._specs = specs
         required = {each.name for each in configuration.backends if each.required}
         return sorted(specs.values(), key=lambda spec: spec.id not in required)
+
+    def _kept(self, settings: config.Backend) -> ChildSpec | None:
+        """Return what runs a backend already; replicas go on, and are changed where they are."""
+        spec = self._specs.get(settings.name)
+        if settings.name in self._backends and settings.is_replicated:
+            replicas, of_replicas = self._replicated.get(settings.name, (None, None))
+            if replicas is not None and replicas is self.replicas(settings.name):
+                stays = replicas.supervisor.running or replicas.settings == settings
+                return of_replicas if stays else None
+        return spec if spec is not None and spec.version == settings else None
 
     def _spec(self, settings: config.Backend) -> ChildSpec:
         if settings.is_personal:
@@ -106,9 +143,13 @@ class Backends:
             if settings.name not in self._backends:
                 self._set_roster(roster)
             return self._builder.personal.spec(roster, self._take_over_users)
-        backend, supervisor = self._builder.build(settings)
+        replicas = self._builder.replicate(settings) if settings.is_replicated else None
+        if replicas is None:
+            backend, supervisor = self._builder.build(settings)
+        else:
+            backend, supervisor = replicas.backend, replicas.supervisor
         self._backends.setdefault(settings.name, backend)
-        return ChildSpec.for_supervisor(
+        spec = ChildSpec.for_supervisor(
             supervisor,
             version=settings,
             coexists=True,
@@ -117,6 +158,9 @@ class Backends:
             drain=backend.drain,
             drain_timeout=settings.timeouts.call,
         )
+        if replicas is not None:
+            self._replicated[settings.name] = replicas, spec
+        return spec
 
     def _set_roster(self, roster: Roster) -> None:
         self._backends[roster.name], self._rosters[roster.name] = roster.stand_in, roster

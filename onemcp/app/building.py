@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from onemcp import config
-from onemcp.backend import Backend, BackendObserver, Identity, StartQueue, redactor_for
+from onemcp.backend import (
+    Backend,
+    BackendObserver,
+    Identity,
+    Replica,
+    ReplicatedBackend,
+    StartQueue,
+    redactor_for,
+)
 from onemcp.pinning import Pins
 from onemcp.supervision import Supervisor
 
@@ -16,7 +26,11 @@ from .durable import LoginPlace
 from .front import EventHook
 from .logins import credentials_for
 from .personal import PersonalBackends
+from .replicas import ReplicaSet
 from .trees import runs_program, supervise
+
+if TYPE_CHECKING:
+    from onemcp.backend.oauth import Credentials
 
 
 @attrs.frozen
@@ -59,17 +73,47 @@ class Builder:
 
     def build(self, settings: config.Backend) -> tuple[Backend, Supervisor]:
         """Make a backend that all users share, and what runs it."""
-        credentials = credentials_for(settings, self.logins, self.on_event)
-        redact = redactor_for(settings.transport, credentials, self.connector.instance.environ)
+        credentials = self._credentials(settings)
         backend = Backend(
             settings,
-            connect=self.connector,
             observer=self.observer,
             identity=self.identity,
-            on_event=redact.passing_on(self.on_event),
-            credentials=credentials,
-            shutdown=stop_seconds(settings.timeouts),
-            starts=self.starts if runs_program(settings) else None,
-            pins=self.pins(settings.name),
+            **self._own(settings, credentials, self.on_event),
         )
         return backend, supervise(settings.name, backend, credentials)
+
+    def replicate(self, settings: config.Backend) -> ReplicaSet:
+        """Make a backend of which there are several, and what runs them."""
+        whole = ReplicatedBackend(
+            settings,
+            observer=self.observer,
+            identity=self.identity,
+            on_event=self.on_event,
+            pins=self.pins(settings.name),
+        )
+        return ReplicaSet(settings, whole, self._replica)
+
+    def _replica(
+        self, settings: config.Backend, key: str, whole: ReplicatedBackend
+    ) -> tuple[Replica, Supervisor]:
+        credentials = self._credentials(settings)
+        own = self._own(settings, credentials, partial(whole.told, key))
+        replica = Replica(settings, key=key, whole=whole, **own)
+        return replica, supervise(key, replica, credentials)
+
+    def _credentials(self, settings: config.Backend) -> Credentials | None:
+        return credentials_for(settings, self.logins, self.on_event)
+
+    def _own(
+        self, settings: config.Backend, credentials: Credentials | None, on_event: EventHook
+    ) -> dict[str, Any]:
+        """Return what every backend has for itself, replica or not."""
+        redact = redactor_for(settings.transport, credentials, self.connector.instance.environ)
+        return {
+            "connect": self.connector,
+            "on_event": redact.passing_on(on_event),
+            "credentials": credentials,
+            "shutdown": stop_seconds(settings.timeouts),
+            "starts": self.starts if runs_program(settings) else None,
+            "pins": self.pins(settings.name),
+        }

@@ -180,6 +180,7 @@ class Gateway:
             self._backends.supervisor,
             self._backends.__getitem__,
             lambda: self.configuration.server.shutdown_grace,
+            self._backends.replicas,
         )
         self.control = Control(self, journal, VERSION, path, on_event)
         endpoint = Endpoint(self.control)

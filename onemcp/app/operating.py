@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from onemcp.backend import Backend
 from onemcp.supervision import SupervisionError, Supervisor
+
+if TYPE_CHECKING:
+    from .replicas import ReplicaSet
 
 
 @attrs.frozen
@@ -19,11 +23,13 @@ class BackendOperator:
         supervisor: The supervisor of all backends.
         find: Returns the backend that has a name now.
         grace: Tells how long calls in flight get, in seconds.
+        replicas: Returns what runs the replicas of a backend of which there are several.
     """
 
     supervisor: Supervisor
     find: Callable[[str], Backend]
     grace: Callable[[], float]
+    replicas: Callable[[str], ReplicaSet | None] = lambda _: None
 
     async def stop(self, name: str) -> None:
         """Stop a backend, which stays down until it is started, or configured otherwise.
@@ -48,10 +54,16 @@ class BackendOperator:
     async def restart(self, name: str) -> None:
         """Stop a backend and start it at once. New calls wait for it meanwhile.
 
+        Where there are several of it, one is restarted after the other, and new calls go to those
+        that are up.
+
         Raises:
             SupervisionError: It can't be started now.
         """
-        backend = self.find(name)
+        backend, replicas = self.find(name), self.replicas(name)
+        if replicas is not None and backend.is_up:
+            await replicas.restart(self.grace)
+            return
         try:
             await backend.quiesce(self.grace(), stays_down=False)
             await self._begin(name)
@@ -61,7 +73,7 @@ class BackendOperator:
 
     async def reset(self, name: str) -> None:
         """Close the circuit breaker of a backend, and forget the failures that it has counted."""
-        self.find(name).breaker.reset()
+        self.find(name).reset()
         await trio.lowlevel.checkpoint()
 
     async def _begin(self, name: str) -> None:

@@ -65,7 +65,7 @@ async def ready(backend: Backend) -> None:
     Raises:
         BackendUnavailable: It isn't within its time, or has been given up.
     """
-    await backend.starter.wait_begun()
+    await backend.wait_begun()
     seconds = backend.config.timeouts.start
     with trio.move_on_after(seconds):
         await backend.wait_ready()

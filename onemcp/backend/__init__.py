@@ -26,6 +26,9 @@ from .events import (
     ListFailed,
     LoginNoticed,
     QuestionOfNobody,
+    ReplicaDown,
+    ReplicaReady,
+    ReplicasDiffer,
     SecretExposed,
     TokenNotRenewed,
     ToolWithheld,
@@ -35,6 +38,8 @@ from .events import (
 from .exchange import Answer, Exchange, Incoming
 from .personal import Member, PersonalBackend, Roster, check_login, user_of
 from .redaction import Redactor, redactor_for
+from .replica import Replica, replica_of
+from .replicas import ReplicatedBackend
 from .setup import BackendObserver, Identity, Setup
 from .standing import CONNECTION, STOPPED
 from .starting import StartQueue
@@ -73,6 +78,11 @@ __all__ = [
     "PersonalBackend",
     "QuestionOfNobody",
     "Redactor",
+    "Replica",
+    "ReplicaDown",
+    "ReplicaReady",
+    "ReplicasDiffer",
+    "ReplicatedBackend",
     "Roster",
     "SecretExposed",
     "ServerDescription",
@@ -86,5 +96,6 @@ __all__ = [
     "open_call",
     "open_call_nowait",
     "redactor_for",
+    "replica_of",
     "user_of",
 ]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -50,7 +49,7 @@ from .handshake import EraMemory
 from .keeping import Keeper
 from .pool import Pool
 from .probe import probe
-from .setup import BackendObserver, Connect, Identity, Setup
+from .setup import SHUTDOWN, BackendObserver, Connect, Identity, Setup
 from .standing import Standing, Stands
 from .starting import Starter, StartQueue, Turn
 from .throttle import Tally
@@ -58,9 +57,6 @@ from .upstream import Upstream
 
 if TYPE_CHECKING:
     from .oauth import Credentials
-
-SHUTDOWN: Final = 30.0
-"""How long an instance may take to stop, in seconds, where nothing else is said."""
 
 _ANNOUNCED: Final = frozenset({RESOURCE_UPDATED, TASK_CHANGED, TASK_STATUS, PROGRESS})
 
@@ -155,6 +151,10 @@ class Backend(Stands):
         """What the backend listed last."""
         return self._keeper.listings
 
+    def replica(self, key: str) -> Backend | None:
+        """Return the replica that has a key; without a key, it itself."""
+        return None if key else self
+
     def why_withheld(self, catalogue: Catalogue, name: str) -> str | None:
         """Tell why something that it lists is kept from clients; None for what isn't."""
         return self._keeper.why_withheld(catalogue, name)
@@ -204,7 +204,7 @@ class Backend(Stands):
         """
         pool = self.pool
         while True:
-            if not self._admits_now():
+            if not self._admits_now(call):
                 with self._wanted():
                     await self.standing.change()
                 continue
@@ -226,14 +226,14 @@ class Backend(Stands):
             trio.WouldBlock: Something has to be: the backend, an instance or a log level.
             ProtocolError: As for `open`.
         """
-        if not self._admits_now() or self.pool.is_to_lease(call):
+        if not self._admits_now(call) or self.pool.is_to_lease(call):
             raise trio.WouldBlock
         instance = self.pool.acquire_nowait(call, leases=False)
         if instance is None or not instance.is_live or instance.needs_level(call.caller):
             raise trio.WouldBlock
         return instance.open(call)
 
-    def _admits_now(self) -> bool:
+    def _admits_now(self, call: Call) -> bool:  # noqa: ARG002 - it may matter which one
         """Tell whether a call can be taken by now; False where the backend may come up yet.
 
         Raises:
@@ -251,10 +251,13 @@ class Backend(Stands):
 
     def give_up(self) -> None:
         """Take note that the supervisor has stopped trying: calls fail, names vanish."""
-        self._keeper.forget()
+        self._forget_lists()
         self.standing.give_up()
         self.pool.close(self.failure or "it was given up")
         self._observer.changed(self)
+
+    def _forget_lists(self) -> None:
+        self._keeper.forget()
 
     async def drain(self) -> None:
         """Take no new calls, and wait for those in flight on all instances."""
@@ -275,9 +278,13 @@ class Backend(Stands):
         with trio.move_on_after(grace):
             await self.pool.wait_unused()
 
+    def reset(self) -> None:
+        """Close its circuit breaker, and forget the failures that it has counted."""
+        self.breaker.reset()
+
     def renew(self) -> None:
         """Take note that an operator starts it anew: what became of it before is of no matter."""
-        self.breaker.reset()
+        self.reset()
         self.starter.forget()
         self.standing.renew()
 
@@ -314,9 +321,6 @@ class Backend(Stands):
     def task_status(self, owner: Hashable, params: Fields) -> None:
         """Tell the instance that has asked a client for a task what has become of it."""
         self.pool.task_status(owner, params)
-
-    def _wanted(self) -> AbstractContextManager[None]:
-        return self.starter.wanted()
 
     # --- one incarnation ---------------------------------------------------------------------
 

@@ -40,6 +40,57 @@ class BackendDown:
 
 
 @attrs.frozen
+class ReplicaReady:
+    """A replica of a backend has been connected to and has listed what it has.
+
+    Attributes:
+        backend: The backend's name.
+        replica: The replica's key.
+        revision: The revision agreed on.
+        seconds: How long it took from the start of the attempt.
+    """
+
+    backend: str
+    replica: str
+    revision: str
+    seconds: float
+
+
+@attrs.frozen
+class ReplicaDown:
+    """A connection to a replica of a backend ended, or could not be made.
+
+    Attributes:
+        backend: The backend's name.
+        replica: The replica's key.
+        reason: Why.
+        detail: More for the operator, such as a program's last words, or None.
+    """
+
+    backend: str
+    replica: str
+    reason: str
+    detail: str | None = None
+
+
+@attrs.frozen
+class ReplicasDiffer:
+    """Replicas of a backend don't list the same.
+
+    Attributes:
+        backend: The backend's name.
+        shown: The replica whose lists clients see.
+        others: Those that list something else.
+        lists: What of it differs.
+    """
+
+    backend: str
+    shown: str
+    others: tuple[str, ...]
+    lists: tuple[str, ...]
+
+
+@attrs.frozen
 class BackendStderr:
     """A backend's program wrote a line to stderr.
 
@@ -286,6 +337,9 @@ class UserDisconnected:
 BackendEvent: TypeAlias = (
     BackendReady
     | BackendDown
+    | ReplicaReady
+    | ReplicaDown
+    | ReplicasDiffer
     | BackendStderr
     | Fault
     | ListFailed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 from msgspec import Raw
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .backend import Backend
     from .oauth import Credentials
 from .throttle import Tally
+
+SHUTDOWN: Final = 30.0
+"""How long an instance may take to stop, in seconds, where nothing else is said."""
 
 
 @attrs.frozen

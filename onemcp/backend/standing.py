@@ -8,6 +8,7 @@ given up refuses calls at once; while one comes up, or is held by an operator, c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ import trio
 
 from onemcp.protocol.errors import BackendUnavailable, ShuttingDown
 
+from .starting import Starter
 from .succession import Replaced
 
 if TYPE_CHECKING:
@@ -61,6 +63,11 @@ class Standing:
         """Whether it is not known yet if the backend comes up at all."""
         is_over = self.has_been_up or self.is_given_up or self.is_draining
         return not is_over and self.failure is None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are taken while the backend is connected to."""
+        return not (self.is_draining or self._is_halted or self._is_held)
 
     def admits(self, *, is_up: bool) -> bool:
         """Tell whether calls are taken by now; False where they may be after a `change`.
@@ -148,6 +155,21 @@ class Standing:
         self.begin()
         self.signal()
 
+    def follow(self, others: Collection[Standing], *, is_up: bool) -> None:
+        """Stand as others do of which one is enough: it fails where all have failed.
+
+        Args:
+            others: How they stand.
+            is_up: Whether one of them is connected to.
+        """
+        self.has_been_up = self.has_been_up or is_up
+        self.is_given_up = all(each.is_given_up for each in others)
+        self.failure, self.needs_login = None, False
+        if not is_up and all(each.failure is not None for each in others):
+            first = next(iter(others))
+            self.failure, self.needs_login = first.failure, first.needs_login
+        self.signal()
+
     def give_way(self, successor: Backend) -> None:
         """Send calls that have not begun to another backend, once it is being removed."""
         self._successor = successor
@@ -162,9 +184,11 @@ class Stands(ABC):
 
     Attributes:
         standing: How it stands.
+        starter: Starts it.
     """
 
     standing: Standing
+    starter: Starter
 
     @property
     @abstractmethod
@@ -210,9 +234,13 @@ class Stands(ABC):
     def give_up(self) -> None:
         """Take note that the supervisor has stopped trying: calls fail, names vanish."""
 
-    @abstractmethod
     def _wanted(self) -> AbstractContextManager[None]:
         """Take note that somebody waits for it, as long as the block runs."""
+        return self.starter.wanted()
+
+    async def wait_begun(self) -> None:
+        """Wait until it was its turn to start for the first time."""
+        await self.starter.wait_begun()
 
     async def wait_ready(self) -> None:
         """Wait until it is up, unless the supervisor gives up before.

@@ -1,4 +1,4 @@
-"""A backend that takes the place of another of the same name, and the calls that wait meanwhile."""
+"""Where calls go that are another backend's to take: one that has replaced theirs, or a replica."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class Replaced(ShuttingDown):
-    """A call did not begin yet at a backend whose place another one has taken.
+    """A call did not begin yet, and is another backend's to take.
+
+    That one has replaced this one, is a replica of it, or has it for a replica that can't.
 
     Attributes:
         successor: The other backend.
@@ -29,7 +31,7 @@ class Replaced(ShuttingDown):
 
 
 async def open_call(backend: Backend, call: Call) -> tuple[Backend, Exchange]:
-    """Send a call to a backend, or to the one that takes its place while the call waits.
+    """Send a call to a backend, or to the one that is to take it instead.
 
     Returns:
         The backend that has got it, and the call in flight.
@@ -44,13 +46,16 @@ async def open_call(backend: Backend, call: Call) -> tuple[Backend, Exchange]:
             backend = replaced.successor
 
 
-def open_call_nowait(backend: Backend, call: Call) -> Exchange | None:
-    """Send a call to a backend that can take it at once, or return None.
+def open_call_nowait(backend: Backend, call: Call) -> tuple[Backend, Exchange] | None:
+    """Send a call to a backend that can take it at once, or return None; as for `open_call`.
 
     Raises:
         ProtocolError: As for `Backend.open`.
     """
-    try:
-        return backend.open_nowait(call)
-    except (trio.WouldBlock, Replaced):
-        return None
+    while True:
+        try:
+            return backend, backend.open_nowait(call)
+        except trio.WouldBlock:
+            return None
+        except Replaced as replaced:
+            backend = replaced.successor

@@ -88,26 +88,38 @@ class Upstream:
         self._change()
 
     async def add(self, uri: str) -> None:
-        """Want to hear of a resource.
+        """Want to hear of a resource, and wait until it is subscribed to if the backend is there.
 
         Raises:
             RemoteError: A legacy backend refuses the subscription.
         """
-        self._wanted[uri] += 1
-        if self._wanted[uri] == 1:
-            self._change()
+        self.want(uri)
         try:
-            while self._is_legacy():
-                attempt = self._attempts.get(uri)
-                if attempt is not None:
-                    await attempt.wait()
-                elif uri in self._subscribed:
-                    return
-                else:
-                    await self._subscribe(uri)
+            await self.confirm(uri)
         except BaseException:
             self.remove(uri)
             raise
+
+    def want(self, uri: str) -> None:
+        """Want to hear of a resource, on behalf of one client more."""
+        self._wanted[uri] += 1
+        if self._wanted[uri] == 1:
+            self._change()
+
+    async def confirm(self, uri: str) -> None:
+        """Wait until a resource that is wanted is subscribed to, if the backend is there.
+
+        Raises:
+            RemoteError: A legacy backend refuses the subscription.
+        """
+        while self._is_legacy():
+            attempt = self._attempts.get(uri)
+            if attempt is not None:
+                await attempt.wait()
+            elif uri in self._subscribed:
+                return
+            else:
+                await self._subscribe(uri)
 
     def remove(self, uri: str) -> None:
         """Want to hear of a resource no longer, on behalf of one client."""

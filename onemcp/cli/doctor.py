@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -79,7 +79,14 @@ def _wanted(configuration: Configuration, names: tuple[str, ...]) -> Iterator[co
             raise click.UsageError(f"There is no server {name!r}. {hint}")
     for settings in configuration.backends:
         if settings.name in names or (not names and settings.enabled):
-            yield settings
+            yield from _places(settings)
+
+
+def _places(settings: config.Backend) -> Iterable[config.Backend]:
+    """Return a backend at each address that it has; programs are all alike."""
+    if isinstance(settings.transport, config.HttpTransport) and settings.is_replicated:
+        return settings.of_replicas().values()
+    return (settings,)
 
 
 def _examine(settings: config.Backend, configuration: Configuration) -> Diagnosis:

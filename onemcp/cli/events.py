@@ -39,6 +39,9 @@ from onemcp.backend import (
     ListFailed,
     LoginNoticed,
     QuestionOfNobody,
+    ReplicaDown,
+    ReplicaReady,
+    ReplicasDiffer,
     SecretExposed,
     TokenNotRenewed,
     ToolWithheld,
@@ -138,6 +141,9 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
 def _register_backends(log: LogEvents) -> None:
     log.register(BackendReady, "info")
     log.register(BackendDown, "warning")
+    log.register(ReplicaReady, "info")
+    log.register(ReplicaDown, "warning")
+    log.register(ReplicasDiffer, "warning", "Replicas of a backend don't list the same")
     log.register(BackendStderr, "info")
     _register_lists(log)
     log.register(InstanceReady, "debug")

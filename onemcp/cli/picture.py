@@ -96,7 +96,9 @@ def _grow(branch: Tree, tree: Mapping[str, Any], backends: Mapping[str, Any]) ->
     for child in tree["children"]:
         backend = backends.get(child["id"]) if is_list and "role" not in child else None
         if backend is not None:
-            branch.add(backend_line(backend))
+            grown = branch.add(backend_line(backend))
+            for replica in backend.get("replicas", ()):
+                grown.add(backend_line(replica))
             continue
         grown = branch.add(_child_line(child))
         if "supervisor" in child:
@@ -108,7 +110,7 @@ def _grow(branch: Tree, tree: Mapping[str, Any], backends: Mapping[str, Any]) ->
 
 
 def backend_line(backend: Mapping[str, Any]) -> Text:
-    """Tell about one backend in one line."""
+    """Tell about one backend, or a replica of one, in one line."""
     state = backend["state"]
     line = Text.assemble((backend["name"], "bold"), "  ")
     line.append(WORDS.get(state, state), STYLES.get(state, ""))
@@ -124,7 +126,11 @@ def _facts(backend: Mapping[str, Any]) -> Iterator[str]:
     if "retryIn" in backend:
         yield f"again in {duration(backend['retryIn'])}"
     yield f"for {duration(backend['for'])}"
-    yield " ".join(filter(None, [backend["transport"], backend.get("revision")]))
+    spoken = " ".join(filter(None, [backend.get("transport"), backend.get("revision")]))
+    if spoken:
+        yield spoken
+    if replicas := backend.get("replicas"):
+        yield f"{sum(each['state'] == 'up' for each in replicas)} of {len(replicas)} replicas up"
     for name in COUNTED:
         if backend.get(name):
             yield f"{backend[name]} {name if backend[name] > 1 else name.removesuffix('s')}"

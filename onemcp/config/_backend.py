@@ -1,6 +1,8 @@
 """One backend as the configuration names it: what it is, and what it may do."""
 
-from typing import Literal, Self, TypeAlias, get_args
+from collections.abc import Mapping
+from typing import Final, Literal, Self, TypeAlias, get_args
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -11,6 +13,9 @@ from onemcp.config._recovery import Breaker, Retry
 from onemcp.config._rules import InvalidOption
 from onemcp.config._transport import HttpTransport, StdioTransport, Transport
 from onemcp.config._views import Patterns
+
+REPLICA_VARIABLE: Final = "ONEMCP_REPLICA"
+"""The environment variable that tells a program which replica it is."""
 
 Protocol: TypeAlias = Literal[
     "auto",
@@ -115,6 +120,8 @@ class Backend:
         paging: How much of a long result of a tool clients get at once.
         interactive: Whether its calls ask their clients something; None to find out.
         instances: How many instances there may be for those that do.
+        replicas: How many times a program is started.
+        sticky: Whether calls of a client's session go to the same replica while that is up.
         pin: What becomes of tools and prompts that don't look as they did when they were approved.
         tags: Words by which views select it.
         tools: Which of its tools clients see, by its own names.
@@ -139,6 +146,8 @@ class Backend:
     paging: Paging = attrs.field(factory=Paging)
     interactive: bool | None = None
     instances: Instances = attrs.field(factory=Instances)
+    replicas: int = attrs.field(default=1, validator=rules.at_least(1))
+    sticky: bool = True
     pin: Pin = attrs.field(default="report", validator=rules.one_of(get_args(Pin)))
     tags: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
     tools: Patterns = attrs.field(factory=Patterns)
@@ -150,6 +159,37 @@ class Backend:
         """Whether each user has it for themselves, with a login of their own."""
         auth = self.transport.auth if isinstance(self.transport, HttpTransport) else None
         return isinstance(auth, AuthorizationCodeLogin) and auth.per == "user"
+
+    @property
+    def is_replicated(self) -> bool:
+        """Whether there are several of it."""
+        others = isinstance(self.transport, HttpTransport) and bool(self.transport.others)
+        return others or self.replicas > 1
+
+    def of_replicas(self) -> Mapping[str, Self]:
+        """Return how each replica is configured, by its key.
+
+        That is the number of a program, from 1, and the host and port of a server that runs
+        elsewhere; where several have the same ones, its place in the list.
+        """
+        transport = self.transport
+        if isinstance(transport, HttpTransport):
+            hosts = [urlsplit(url).netloc.rpartition("@")[2] for url in transport.urls]
+            if len(set(hosts)) < len(hosts):
+                hosts = [str(number) for number in range(1, 1 + len(hosts))]
+            return {
+                host: self._replica(attrs.evolve(transport, url=url, others=()))
+                for host, url in zip(hosts, transport.urls, strict=True)
+            }
+        return {
+            key: self._replica(
+                attrs.evolve(transport, env={**transport.env, REPLICA_VARIABLE: key})
+            )
+            for key in map(str, range(1, 1 + self.replicas))
+        }
+
+    def _replica(self, transport: Transport) -> Self:
+        return attrs.evolve(self, transport=transport, replicas=1, sticky=True)
 
     @property
     def running(self) -> Self:
@@ -169,6 +209,12 @@ class Backend:
                 "limits",
                 f"{name} is for programs that onemcp starts, and this server runs elsewhere",
                 "Leave it out, and limit the server where it runs",
+            )
+        if self.replicas > 1 and isinstance(self.transport, HttpTransport):
+            raise InvalidOption(
+                "replicas",
+                "is for programs that onemcp starts, and this server runs elsewhere",
+                'Give "url" a list of the addresses of its replicas',
             )
         sse = isinstance(self.transport, HttpTransport) and self.transport.type == "sse"
         if sse and self.protocol in {"modern", "2026-07-28"}:

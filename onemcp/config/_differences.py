@@ -10,6 +10,7 @@ import attrs
 from onemcp.config._backend import Backend
 from onemcp.config._model import Configuration
 from onemcp.config._problems import Path, camel_case, render_path
+from onemcp.config._transport import HttpTransport, Transport
 from onemcp.config._views import View
 
 _NAMED: Final = frozenset({"backends", "views"})
@@ -63,7 +64,7 @@ def _parts(value: Any) -> Parts | None:
             return {**named, **rest}
         case Backend():
             own = {key: part for key, part in _fields(value).items() if key not in _KEYS}
-            return {**_fields(value.transport), **own}
+            return {**_of_transport(value.transport), **own}
         case View():
             return {key: part for key, part in _fields(value).items() if key != "name"}
         case Mapping():
@@ -72,6 +73,13 @@ def _parts(value: Any) -> Parts | None:
             return dict(enumerate(value))
         case _:
             return _fields(value) if attrs.has(type(value)) else None
+
+
+def _of_transport(transport: Transport) -> dict[str | int, Any]:
+    fields = _fields(transport)
+    if fields.pop("others", ()) and isinstance(transport, HttpTransport):
+        fields["url"] = transport.urls
+    return fields
 
 
 def _fields(value: Any) -> dict[str | int, Any]:

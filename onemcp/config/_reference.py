@@ -83,6 +83,8 @@ def _row(name: str, option: Schema, root: Schema, *, required: bool) -> str:
 def _value(option: Schema, root: Schema) -> str:
     if "enum" in option:
         return ", ".join(_code(value) for value in option["enum"])
+    if isinstance(option["type"], list):
+        return " or ".join(_value({**option, "type": kind}, root) for kind in option["type"])
     kind = str(option["type"])
     if kind == "array":
         return f"list of {_value(_resolve(option['items'], root), root)}s"

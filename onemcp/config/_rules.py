@@ -133,6 +133,12 @@ def url(_instance: object, attribute: Any, value: str) -> None:
         raise InvalidOption(attribute.name, fault, URL_REMEDY)
 
 
+def urls(_instance: object, attribute: Any, values: tuple[str, ...]) -> None:
+    """Require absolute HTTP URLs."""
+    for value in values:
+        url(_instance, attribute, value)
+
+
 def origin(_instance: object, attribute: Any, value: str) -> None:
     """Require the scheme, host and port of a URL, as clients write them (RFC 6454)."""
     url(_instance, attribute, value)

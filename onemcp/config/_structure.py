@@ -176,6 +176,8 @@ def _backend(converter: cattrs.Converter, name: str, entry: Object) -> Backend:
     given = {key: value for key, value in entry.items() if key in of_transport}
     if given.get("type") == "http":
         given["type"] = "streamable-http"
+    if isinstance(given.get("url"), list):
+        given["url"], *given["others"] = given["url"]
     own = {key: value for key, value in entry.items() if key not in of_transport}
     own["transport"] = converter.structure(given, kind)
     own["name"] = name

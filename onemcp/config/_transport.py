@@ -59,6 +59,7 @@ class HttpTransport:
 
     Attributes:
         url: Its MCP endpoint. `repr` shows the origin only.
+        others: The endpoints of its further replicas.
         headers: Sent with every request. Values hidden from `repr`.
         type: The transport it speaks; None when the configuration does not say.
         tls: How its certificate is verified.
@@ -68,6 +69,9 @@ class HttpTransport:
     """
 
     url: str = attrs.field(repr=rules.show_origin, validator=rules.url)
+    others: tuple[str, ...] = attrs.field(
+        default=(), converter=rules.strings, repr=rules.show_count, validator=rules.urls
+    )
     headers: Mapping[str, str] = attrs.field(
         factory=dict,
         converter=rules.read_only,
@@ -89,10 +93,25 @@ class HttpTransport:
             )
         if isinstance(self.auth, AuthorizationCodeLogin) and urlsplit(self.url).username:
             raise InvalidOption("auth", "contradicts the user in the URL", "Keep one of the two")
-        if self.tls.ca_file is not None and not self.url.lower().startswith("https:"):
+        if isinstance(self.auth, AuthorizationCodeLogin) and self.others:
+            raise InvalidOption(
+                "auth",
+                "one login with a browser does not serve several addresses",
+                'Keep one address in "url", or log in with a token or client credentials',
+            )
+        if self.tls.ca_file is not None and not all(map(_is_https, self.urls)):
             raise InvalidOption(
                 "tls", 'needs an "https://" URL, for others have no certificate', "Use https"
             )
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The endpoints of all replicas."""
+        return self.url, *self.others
+
+
+def _is_https(url: str) -> bool:
+    return url.lower().startswith("https:")
 
 
 Transport: TypeAlias = StdioTransport | HttpTransport

@@ -92,6 +92,9 @@ def _unknown(failure: _Failure) -> Iterator[Finding]:
 
 
 def _type(failure: _Failure) -> Iterator[Finding]:
+    if isinstance(failure.parameter, list):
+        yield from _types(failure)
+        return
     wanted = str(failure.parameter)
     remedy = ""
     if isinstance(failure.instance, str):
@@ -106,6 +109,11 @@ def _type(failure: _Failure) -> Iterator[Finding]:
     yield Finding(
         failure.path, f"must be {TYPES[wanted]}, not {_found(failure.instance, wanted)}", remedy
     )
+
+
+def _types(failure: _Failure) -> Iterator[Finding]:
+    wanted = " or ".join(TYPES[kind] for kind in failure.parameter)
+    yield Finding(failure.path, f"must be {wanted}, not {type_of(failure.instance)}")
 
 
 def _found(value: object, wanted: str) -> str:
@@ -179,6 +187,10 @@ def _empty(failure: _Failure) -> Iterator[Finding]:
     yield Finding(failure.path, "must not be empty")
 
 
+def _too_many(failure: _Failure) -> Iterator[Finding]:
+    yield Finding(failure.path, f"must not have more than {failure.parameter} entries")
+
+
 def _repeated(failure: _Failure) -> Iterator[Finding]:
     yield Finding(failure.path, "lists the same thing twice", "Remove one")
 
@@ -196,5 +208,7 @@ TRANSLATIONS: Mapping[str, Translation] = {
     "exclusiveMinimum": _bound("greater than"),
     "pattern": _pattern_missed,
     "minLength": _empty,
+    "minItems": _empty,
+    "maxItems": _too_many,
     "uniqueItems": _repeated,
 }

@@ -10,6 +10,7 @@ ALIASES: Final = {
     "mcp_servers": "mcpServers",
     "serverUrl": "url",
     "httpUrl": "url",
+    "urls": "url",
     "endpoint": "url",
     "environment": "env",
     "transport": "type",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from onemcp import config
 from onemcp.admission import Shedding
-from onemcp.backend import CONNECTION, Backend, BreakerState
-from onemcp.supervision import ChildSnapshot, ChildState, TreeSnapshot
+from onemcp.backend import CONNECTION, Backend, BreakerState, ReplicatedBackend
+from onemcp.supervision import ChildSnapshot, ChildState, TreeSnapshot, next_attempt
 from onemcp.telemetry import scrub
 
 BACKENDS: Final = "backends"
@@ -67,23 +67,35 @@ def backend_of(
     told: dict[str, Any] = {"name": settings.name, "transport": _transport(settings)}
     if backend is None or child is None:
         return told | {"state": "disabled"}
-    connection = child.child(CONNECTION)
-    restart = None if connection is None else connection.retry_in(at)
-    told |= {
-        "state": _state(backend, child, connection),
-        "for": round(max(0.0, at - (connection or child).since), 3),
-        "restarts": 0 if connection is None else connection.restarts,
-        "inFlight": backend.in_flight,
-        "instances": backend.instances,
-        "breaker": backend.breaker.state.value,
-        "retryIn": _rounded(backend.retry_in(restart)),
-        "failure": None if backend.trouble is None else scrub(backend.trouble),
-    }
+    told |= _standing(backend, child, at)
+    if isinstance(backend, ReplicatedBackend):
+        told["replicas"] = [
+            {"name": key, **_standing(replica, of_replica, at)}
+            for key, replica in backend.replicas.items()
+            if (of_replica := child.child(key)) is not None
+        ]
     if backend.pins is not None and backend.pins.changes:
         told["unapproved"] = len(backend.pins.changes)
     if backend.server is not None and backend.is_up:
         told["revision"] = backend.server.revision
         told |= {kind.key: len(listing.items) for kind, listing in backend.listings.items()}
+    return told
+
+
+def _standing(backend: Backend, child: ChildSnapshot, at: float) -> dict[str, Any]:
+    """Return what is told of a backend, and of a replica of one."""
+    connections = list(child.workers(CONNECTION))
+    since = connections[0].since if len(connections) == 1 else child.since
+    told = {
+        "state": _state(backend, child, connections),
+        "for": round(max(0.0, at - since), 3),
+        "restarts": sum(each.restarts for each in connections),
+        "inFlight": backend.in_flight,
+        "instances": backend.instances,
+        "breaker": backend.breaker.state.value,
+        "retryIn": _rounded(backend.retry_in(next_attempt(connections, at))),
+        "failure": None if backend.trouble is None else scrub(backend.trouble),
+    }
     return {name: value for name, value in told.items() if value is not None}
 
 
@@ -111,16 +123,16 @@ def _children(tree: TreeSnapshot) -> Iterator[ChildSnapshot]:
             yield from _children(child.subtree)
 
 
-def _state(backend: Backend, child: ChildSnapshot, connection: ChildSnapshot | None) -> str:
+def _state(backend: Backend, child: ChildSnapshot, connections: Collection[ChildSnapshot]) -> str:
     if child.halted:
         return "stopped"
     if backend.is_up:
         return _UP[backend.breaker.state]
     if backend.needs_login:
         return "needs-login"
-    if connection is not None and connection.state in {ChildState.PAUSED, ChildState.RESTARTING}:
-        return str(connection.state.value)
-    return "starting"
+    states = {each.state for each in connections}
+    waiting = ChildState.PAUSED if states == {ChildState.PAUSED} else ChildState.RESTARTING
+    return str(waiting.value) if waiting in states else "starting"
 
 
 def _transport(settings: config.Backend) -> str:

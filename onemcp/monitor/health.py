@@ -11,17 +11,17 @@ nor unready is *ok*.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, Protocol
 
 import attrs
 
 from onemcp.admission import Level
-from onemcp.backend import CONNECTION, Backend, BreakerState
+from onemcp.backend import CONNECTION, Backend, BreakerState, ReplicatedBackend
 from onemcp.config import Configuration, Reloader
 from onemcp.frontend import Sessions
 from onemcp.multiplexer import Multiplexer
-from onemcp.supervision import ChildSnapshot, ChildState, TreeSnapshot
+from onemcp.supervision import ChildSnapshot, ChildState, TreeSnapshot, next_attempt
 
 
 class Observed(Protocol):
@@ -159,6 +159,7 @@ class BackendHealth:
         retry_in: When it is started again, or called again, in seconds from now; None where that is
             not planned.
         unapproved: How many of its tools and prompts don't look as they did when approved.
+        replicas: How each replica is, by its key, where there are several.
     """
 
     name: str
@@ -176,6 +177,13 @@ class BackendHealth:
     seconds: float
     retry_in: float | None
     unapproved: int = 0
+    replicas: Mapping[str, BackendHealth] = attrs.field(factory=dict)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it is up, and all of its replicas are."""
+        all_well = all(each.is_well for each in self.replicas.values())
+        return all_well and self.state is BackendState.UP
 
 
 @attrs.frozen(kw_only=True)
@@ -239,7 +247,7 @@ class Health:
         """All of it in one word."""
         if not self.readiness.is_ready:
             return Status.UNAVAILABLE
-        has_trouble = any(each.state is not BackendState.UP for each in self.backends)
+        has_trouble = not all(each.is_well for each in self.backends)
         if has_trouble or self.problems or self.suspended or self.shedding:
             return Status.DEGRADED
         return Status.OK
@@ -252,17 +260,17 @@ def _backends(gateway: Observed) -> Iterator[BackendHealth]:
         backend = gateway.multiplexer.backends.get(settings.name)
         if settings.enabled and backend is not None:
             child = children.get(settings.name)
-            connection = None if child is None else child.child(CONNECTION)
-            yield _backend(backend, connection, tree.at, required=settings.required)
+            yield _backend(backend, child, tree.at, required=settings.required)
 
 
 def _backend(
-    backend: Backend, connection: ChildSnapshot | None, at: float, *, required: bool
+    backend: Backend, child: ChildSnapshot | None, at: float, *, required: bool
 ) -> BackendHealth:
-    restart = None if connection is None else connection.retry_in(at)
+    connections = [] if child is None else list(child.workers(CONNECTION))
+    replicas = backend.replicas if isinstance(backend, ReplicatedBackend) else {}
     return BackendHealth(
         name=backend.name,
-        state=_state(backend, connection),
+        state=_state(backend, connections),
         required=required,
         failure=None if backend.config.is_personal else backend.trouble,
         breaker=backend.breaker.state,
@@ -272,14 +280,18 @@ def _backend(
         dropped=backend.tally.dropped,
         coalesced=backend.tally.coalesced,
         instances=backend.instances,
-        restarts=0 if connection is None else connection.restarts,
-        seconds=0.0 if connection is None else at - connection.since,
+        restarts=sum(each.restarts for each in connections),
+        seconds=max((at - each.since for each in connections), default=0.0),
         unapproved=0 if backend.pins is None else len(backend.pins.changes),
-        retry_in=backend.retry_in(restart),
+        retry_in=backend.retry_in(next_attempt(connections, at)),
+        replicas={
+            key: _backend(replica, child and child.child(key), at, required=False)
+            for key, replica in replicas.items()
+        },
     )
 
 
-def _state(backend: Backend, connection: ChildSnapshot | None) -> BackendState:
+def _state(backend: Backend, connections: Collection[ChildSnapshot]) -> BackendState:
     if backend.is_up or backend.config.is_personal:
         # Of what each user has for themselves, each is another matter.
         return _UP[backend.breaker.state]
@@ -287,9 +299,7 @@ def _state(backend: Backend, connection: ChildSnapshot | None) -> BackendState:
         return BackendState.NEEDS_LOGIN
     if backend.is_starting:
         return BackendState.STARTING
-    match None if connection is None else connection.state:
-        case ChildState.PAUSED:
-            return BackendState.PAUSED
-        case ChildState.RESTARTING | ChildState.STARTING | ChildState.RUNNING:
-            return BackendState.RESTARTING
-    return BackendState.DOWN
+    states = {each.state for each in connections}
+    if states & {ChildState.RESTARTING, ChildState.STARTING, ChildState.RUNNING}:
+        return BackendState.RESTARTING
+    return BackendState.PAUSED if ChildState.PAUSED in states else BackendState.DOWN

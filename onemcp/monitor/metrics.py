@@ -7,7 +7,7 @@ its client libraries have.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -49,6 +49,7 @@ def families(health: Health, resources: Resources, version: str) -> Iterator[Fam
     yield from _of_configuration(health)
     yield from _of_connections(health)
     yield from _of_backends(health.backends)
+    yield from _of_replicas(health.backends)
     yield from _of_processes(resources)
 
 
@@ -168,6 +169,40 @@ def _of_states(
         for state in states
     ]
     return Family(name, about, "gauge", samples)
+
+
+def _of_replicas(backends: Sequence[BackendHealth]) -> Iterator[Family]:
+    def family(
+        name: str, about: str, value: Callable[[BackendHealth], float], *, is_counter: bool = False
+    ) -> Family:
+        samples = [
+            Sample(value(replica), {"backend": each.name, "replica": key})
+            for each in backends
+            for key, replica in each.replicas.items()
+        ]
+        return Family(name, about, "counter" if is_counter else "gauge", samples)
+
+    yield family(
+        "onemcp_backend_replica_up",
+        "1 if the replica is connected to.",
+        lambda each: each.state in CONNECTED,
+    )
+    yield family(
+        "onemcp_backend_replica_breaker_open",
+        "1 if the circuit breaker of the replica lets no call through, or just one.",
+        lambda each: each.breaker is not BreakerState.CLOSED,
+    )
+    yield family(
+        "onemcp_backend_replica_requests_in_flight",
+        "Calls that wait for an answer of the replica.",
+        lambda each: each.in_flight,
+    )
+    yield family(
+        "onemcp_backend_replica_restarts_total",
+        "Restarts of the replica, but for those that somebody has asked for.",
+        lambda each: each.restarts,
+        is_counter=True,
+    )
 
 
 def _of_notifications(name: str, about: str, counts: Mapping[str, Mapping[str, int]]) -> Family:

@@ -179,6 +179,7 @@ def check_method(scope: Scope) -> None:
 
 def _shown(backend: BackendHealth) -> Mapping[str, Any]:
     retry_in = backend.retry_in
+    replicas = {key: _shown(each) for key, each in backend.replicas.items()}
     return {
         "state": backend.state,
         "required": backend.required,
@@ -191,4 +192,5 @@ def _shown(backend: BackendHealth) -> Mapping[str, Any]:
         "restarts": backend.restarts,
         "seconds": round(backend.seconds, 3),
         "retryInSeconds": None if retry_in is None else round(retry_in, 3),
+        **({"replicas": replicas} if replicas else {}),
     }

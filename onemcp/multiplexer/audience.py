@@ -38,14 +38,15 @@ class Audience:
         self,
         current: Callable[[str], Backend | None],
         shown: Shown,
-        follower: Callable[[str, str], tuple[bytes, str] | None] = lambda *_: None,
+        follower: Callable[[str, str, str], tuple[bytes, str] | None] = lambda *_: None,
     ) -> None:
         """Begin with nobody.
 
         Args:
             current: Gives the backend that has a name just now.
             shown: Tells what of the backends is shown.
-            follower: Gives a digest of the session that has a task of a backend, and its id of it.
+            follower: Gives a digest of the session that has a task of a backend's replica, and its
+                id of it.
         """
         self._current = current
         self._shown = shown
@@ -62,8 +63,8 @@ class Audience:
     def join(self, subscriber: Subscriber) -> None:
         """Let a new subscriber hear of what it wants."""
         self._take(subscriber)
-        for name, task_id in subscriber.tasks:
-            backend = self._current(name)
+        for name, replica, task_id in subscriber.tasks:
+            backend = self._replica(name, replica)
             if backend is not None:
                 backend.upstream.add_task(task_id)
 
@@ -119,15 +120,16 @@ class Audience:
         for places in self._places.values():
             places.difference_update(names)
 
-    def tell(self, note: Notification, source: str | None = None) -> None:
+    def tell(self, note: Notification, source: str | None = None, replica: str = "") -> None:
         """Pass on a notification to those who want it.
 
         Args:
             note: A changed list, resource or task.
             source: The backend that says so, for a changed resource or task.
+            replica: Which one of it, for a changed task; "" where there is just one.
         """
         if note.method in _OF_TASKS:
-            self._tell_of_task(note, source or "")
+            self._tell_of_task(note, source or "", replica)
             return
         if note.method != RESOURCE_UPDATED:
             for subscriber in self._subscribers:
@@ -149,16 +151,20 @@ class Audience:
     def __repr__(self) -> str:
         return f"<Audience subscribers={len(self._subscribers)} resources={len(self._places)}>"
 
-    def _tell_of_task(self, note: Notification, source: str) -> None:
+    def _replica(self, name: str, replica: str) -> Backend | None:
+        backend = self._current(name)
+        return None if backend is None else backend.replica(replica)
+
+    def _tell_of_task(self, note: Notification, source: str, replica: str) -> None:
         of_progress = note.method == PROGRESS
         task_id = related_task(note.params) if of_progress else task_id_of(note.params)
         if task_id is None:
             return
-        session, of_session = self._follower(source, task_id) or (b"", "")
+        session, of_session = self._follower(source, replica, task_id) or (b"", "")
         for subscriber in self._subscribers:
             known = None
             if note.method == TASK_CHANGED:
-                known = subscriber.tasks.get((source, task_id))
+                known = subscriber.tasks.get((source, replica, task_id))
             elif session and digest_of(subscriber.owner) == session:
                 known = of_session
             if known is not None and self._shown.tells_of_task(known, subscriber.caller):
@@ -174,8 +180,8 @@ class Audience:
 
     def _leave(self, subscriber: Subscriber) -> None:
         self._subscribers.discard(subscriber)
-        for name, task_id in subscriber.tasks:
-            backend = self._current(name)
+        for name, replica, task_id in subscriber.tasks:
+            backend = self._replica(name, replica)
             if backend is not None:
                 backend.upstream.remove_task(task_id)
         uris, subscriber.uris = subscriber.uris, frozenset()

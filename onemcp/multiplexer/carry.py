@@ -151,9 +151,9 @@ def _deadline(candidates: Sequence[Backend]) -> float:
 
 
 async def _open(backend: Backend, call: Call, deadline: float) -> tuple[Backend, Exchange]:
-    exchange = open_call_nowait(backend, call)
-    if exchange is not None:
-        return backend, exchange
+    opened = open_call_nowait(backend, call)
+    if opened is not None:
+        return opened
     with trio.move_on_at(deadline):
         return await open_call(backend, call)
     if backend.is_up:

@@ -30,6 +30,7 @@ from .pager import pager_name
 from .selection import EVERYTHING, NOTHING, Candidate, Extent, Selection, intersection
 from .table import Route, RoutingTable, Source, build
 from .tasks import TaskRef
+from .tasks.finished import OWN
 
 if TYPE_CHECKING:
     from .multiplexer import Multiplexer
@@ -296,6 +297,13 @@ class Contents:
             and self.reads(uri, backend)
         ]
 
+    def keeper(self, ref: TaskRef) -> Backend | None:
+        """Return the backend that has a task, or its replica; None where that isn't there."""
+        backend = self.backend(ref.backend)
+        if backend is None or ref.instance == OWN:
+            return backend
+        return backend.replica(ref.instance)
+
     def has_task(self, ref: TaskRef) -> bool:
         """Tell whether the tool is shown whose call a task is."""
         return self.shows_tool(ref.backend, ref.tool)
@@ -312,11 +320,11 @@ class Contents:
             if item.identity == tool
         )
 
-    def follower(self, name: str, backends_id: str) -> tuple[bytes, str] | None:
-        """Tell who is told of a task of a backend; see `TaskIds.follower`."""
+    def follower(self, name: str, replica: str, backends_id: str) -> tuple[bytes, str] | None:
+        """Tell who is told of a task of a backend, or of a replica; see `TaskIds.follower`."""
         backend = self.backend(name)
         user = "" if backend is None else user_of(backend)
-        return self._multiplexer.tasks.follower(name, backends_id, user)
+        return self._multiplexer.tasks.follower(name, backends_id, user, replica)
 
     def tells_of_task(self, task_id: str, caller: Caller | None) -> bool:
         """Tell whether a caller who knows a task by an id may hear of it."""

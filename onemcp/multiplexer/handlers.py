@@ -85,7 +85,11 @@ async def _listen(view: View, origin: Origin, params: Fields, caller: Caller) ->
     if ids:
         check_declared(caller)
     found = {task_id: _find_task(view, task_id, caller) for task_id in sorted(ids)}
-    tasks = {(ref.backend, ref.id): task_id for task_id, ref in found.items() if ref is not None}
+    tasks = {
+        (ref.backend, ref.instance, ref.id): task_id
+        for task_id, ref in found.items()
+        if ref is not None
+    }
     subscriber = await view.subscribe(lists, uris, tasks, caller)
     return ListenReply(origin.id, subscriber, view.contents.server_info)
 
@@ -94,7 +98,7 @@ def _find_task(view: View, task_id: str, caller: Caller) -> TaskRef | None:
     """Return a task that can be heard of, None where it can't."""
     with contextlib.suppress(InvalidParams):
         ref = view.multiplexer.tasks.open(task_id, caller, view.name)
-        backend = view.contents.backend(ref.backend)
+        backend = view.contents.keeper(ref)
         server = None if backend is None else backend.server
         heard = server is not None and server.era is Era.MODERN and declares(server.capabilities)
         if heard and view.contents.has_task(ref):

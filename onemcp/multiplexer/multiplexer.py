@@ -14,7 +14,7 @@ import trio
 
 from onemcp.admission import Admission, BackendLimits, Limits
 from onemcp.auth import Scope
-from onemcp.backend import Backend, Caller, Roster, user_of
+from onemcp.backend import Backend, Caller, Roster, replica_of, user_of
 from onemcp.protocol.errors import Overloaded, ShuttingDown
 from onemcp.protocol.jsonrpc import Notification
 from onemcp.state import Keyring
@@ -343,7 +343,8 @@ class Multiplexer:
 
     def announced(self, backend: Backend, notification: Notification) -> None:
         """Tell subscribers what a backend has announced."""
-        is_common = self.backends.get(backend.name) is backend
+        common = self.backends.get(backend.name)
+        is_common = common is not None and common.replica(replica_of(backend)) is backend
         note = unaddressed(notification)
         for view in self._all_views() if is_common else self._views_of(backend):
             view.announced(note, backend)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_URIS: Final = 1000
 """How many resources one subscriber may subscribe to."""
 
-TaskFilter: TypeAlias = Mapping[tuple[str, str], str]
+TaskFilter: TypeAlias = Mapping[tuple[str, str, str], str]
 """Clients' ids of tasks, by the backend and its own id."""
 
 NO_TASKS: Final[TaskFilter] = MappingProxyType({})
@@ -45,7 +45,8 @@ class Subscriber:
     Attributes:
         lists: The notifications of changed lists that it wants.
         uris: The resources that it wants to hear of.
-        tasks: The tasks that it wants to hear of: its own ids of them, by backend and id there.
+        tasks: The tasks that it wants to hear of: its own ids of them, by backend, replica and id
+            there.
         caller: Who it is, or None where that can't matter.
         view: Where it has subscribed; with other rights it is moved to another one.
         on_close: Called once when it goes away.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from msgspec import Raw
 
-from onemcp.backend import Backend, Caller
+from onemcp.backend import Backend, Caller, replica_of
 from onemcp.protocol.errors import (
     DeadlineExceeded,
     InvalidParams,
@@ -318,7 +318,7 @@ class View:
             kinds = [kind for kind in CATALOGUES if kind.changed == note.method]
             is_shown = all(self.contents.extent(backend, kind) is Extent.ALL for kind in kinds)
         if is_shown:
-            self._audience.tell(note, backend.name)
+            self._audience.tell(note, backend.name, replica_of(backend))
 
     @property
     def subscribers(self) -> Sequence[Subscriber]:

@@ -31,7 +31,7 @@ from onemcp.supervision._intensity import Intensity, RestartWindow
 from onemcp.supervision._lifecycle import ChildState
 from onemcp.supervision._policy import AutoShutdown, Escalate, Pause, Policy
 from onemcp.supervision._reload import ReloadPlan, ReloadReport, plan_reload
-from onemcp.supervision._snapshot import ChildSnapshot, Counts, Role, TreeSnapshot
+from onemcp.supervision._snapshot import ChildSnapshot, Counts, Role, TreeSnapshot, next_attempt
 from onemcp.supervision._spec import ChildSpec, Kind, Restart, StartFunction, Subtree
 from onemcp.supervision._strategy import Strategy, affected
 from onemcp.supervision._supervisor import Supervisor
@@ -78,5 +78,6 @@ __all__ = [
     "UnknownChildError",
     "What",
     "affected",
+    "next_attempt",
     "plan_reload",
 ]

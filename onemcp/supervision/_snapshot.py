@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from onemcp.supervision._lifecycle import ChildState
     from onemcp.supervision._spec import Kind, Restart
@@ -81,6 +81,14 @@ class ChildSnapshot:
         except KeyError:
             return None
 
+    def workers(self, child: str) -> Iterator[ChildSnapshot]:
+        """Yield all workers of an id that are below it."""
+        for each in () if self.subtree is None else self.subtree.children:
+            if each.subtree is not None:
+                yield from each.workers(child)
+            elif each.id == child:
+                yield each
+
     def retry_in(self, at: float) -> float | None:
         """Return in how many seconds it is started again, if that is known.
 
@@ -103,6 +111,17 @@ class ChildSnapshot:
         if self.reason is not None:
             parts.append(f"reason: {self.reason!r}")
         return "  ".join(parts)
+
+
+def next_attempt(children: Iterable[ChildSnapshot], at: float) -> float | None:
+    """Return in how many seconds the first of several children is started again, if one is.
+
+    Args:
+        children: The children.
+        at: The moment to count from, in seconds of ``trio.current_time()``.
+    """
+    waits = (each.retry_in(at) for each in children)
+    return min((wait for wait in waits if wait is not None), default=None)
 
 
 @frozen(kw_only=True)

@@ -299,6 +299,41 @@ BAD = [
         one('{"command": "x", "tls": {}}'),
         ('f:1:39: mcpServers.a.tls: goes with "url", but this server has "command". Remove "tls"'),
     ),
+    # replicas
+    (
+        one('{"command": "x", "replicas": 65}'),
+        "f:1:51: mcpServers.a.replicas: must be at most 64.",
+    ),
+    (
+        one('{"url": "http://x", "replicas": 2}'),
+        (
+            "f:1:54: mcpServers.a.replicas: is for programs that onemcp starts, and this server "
+            'runs elsewhere. Give "url" a list of the addresses of its replicas'
+        ),
+    ),
+    (
+        one('{"url": []}'),
+        "f:1:30: mcpServers.a.url: must not be empty.",
+    ),
+    (
+        one('{"url": 1}'),
+        "f:1:30: mcpServers.a.url: must be a string or a list, not a number.",
+    ),
+    (
+        one('{"url": ["http://x", "y"]}'),
+        "f:1:43: mcpServers.a.url[1]: must be an http:// or https:// URL.",
+    ),
+    (
+        one('{"url": ["http://x", "http://x"]}'),
+        "f:1:30: mcpServers.a.url: lists the same thing twice. Remove one",
+    ),
+    (
+        one('{"url": ["https://x", "https://y"], "auth": {"per": "user"}}'),
+        (
+            "f:1:66: mcpServers.a.auth: one login with a browser does not serve several addresses. "
+            'Keep one address in "url", or log in with a token or client credentials'
+        ),
+    ),
     # the other sections
     (
         one('{"command": "x"}')[:-1] + ', "server": {"port": 65536}}',

@@ -398,7 +398,9 @@ async def test_tasks_of_tools_that_are_not_shown_are_as_those_that_never_were(wo
     server.calls.clear()
     hidden = await refusal(view, "tasks/get", caller, taskId=ids["b"])
     assert hidden == await refusal(view, "tasks/get", caller, taskId="never")
-    subscriber = await view.subscribe(frozenset(), tasks={("one", "t"): ids["b"]}, caller=caller)
+    subscriber = await view.subscribe(
+        frozenset(), tasks={("one", "", "t"): ids["b"]}, caller=caller
+    )
     server.announce("notifications/tasks", taskId="t", status="completed")
     await trio.testing.wait_all_tasks_blocked()
     assert not subscriber._pending

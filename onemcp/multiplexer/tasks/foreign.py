@@ -19,7 +19,7 @@ import attrs
 import trio
 from msgspec import Raw
 
-from onemcp.backend import user_of
+from onemcp.backend import replica_of, user_of
 from onemcp.multiplexer.inquiry import GATHER, Inquiry
 from onemcp.multiplexer.parkedcall import ParkedCall
 from onemcp.multiplexer.parking import Parking
@@ -79,7 +79,8 @@ class Foreign:
     def known(self) -> Known | None:
         """What is remembered of it."""
         backend = self.asker.backend
-        return self.register.find(source_of(backend.name, user_of(backend)), self.asker.task)
+        source = source_of(backend.name, user_of(backend), replica_of(backend))
+        return self.register.find(source, self.asker.task)
 
     def answered(self, result: Raw) -> Reply:
         """Answer the client's request."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from onemcp.backend import Backend, Call, Caller, user_of
+from onemcp.backend import Backend, Call, Caller, replica_of, user_of
 from onemcp.multiplexer.events import TaskEvent, TaskRefused
 from onemcp.protocol import tasks
 from onemcp.protocol.errors import (
@@ -132,12 +132,15 @@ class TaskIds:
             return None
         return ref if (ref.principal, ref.endpoint) == (principal, endpoint) else None
 
-    def follower(self, backend: str, backends_id: str, user: str = "") -> tuple[bytes, str] | None:
+    def follower(
+        self, backend: str, backends_id: str, user: str = "", replica: str = ""
+    ) -> tuple[bytes, str] | None:
         """Return a digest of the session that is told of a task's status, and its id of the task.
 
         None where nobody is. `user` is whose backend it is; "" where all have the same one.
+        `replica` is which one of the backend has it; "" where there is just one.
         """
-        known = self.register.find(source_of(backend, user), backends_id)
+        known = self.register.find(source_of(backend, user, replica), backends_id)
         return None if known is None or not known.session else (known.session, self.seal(known.ref))
 
     def gone(self, caller: Caller) -> InvalidParams:
@@ -226,7 +229,8 @@ class TaskNames:
             ref = self._ids.open(clients_id, self._caller, self._endpoint)
         except InvalidParams:
             return None
-        return ref.id if ref.backend == self._backend.name else None
+        here = self._backend.name, replica_of(self._backend)
+        return ref.id if (ref.backend, ref.instance) == here else None
 
     def _ref(self, backends_id: str) -> TaskRef:
         if len(backends_id) > MAX_ID:
@@ -238,7 +242,7 @@ class TaskNames:
             self._caller.principal,
             self._endpoint,
             self._backend.name,
-            "",
+            replica_of(self._backend),
             backends_id,
             self._tool,
             user_of(self._backend),

@@ -92,7 +92,7 @@ async def _look_up(view: View, origin: Origin, caller: Caller, known: Known) -> 
     """Ask a backend for one of its tasks; one that it doesn't know any more is forgotten."""
     register = view.multiplexer.tasks.register
     origin = attrs.evolve(origin, method=TASKS_GET)
-    backend = view.contents.backend(known.ref.backend)
+    backend = view.contents.keeper(known.ref)
     if backend is None or not backend.is_up:
         return
     try:

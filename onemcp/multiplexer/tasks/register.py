@@ -49,9 +49,15 @@ Key: TypeAlias = tuple[str, str]
 """A backend, and its own id of a task."""
 
 
-def source_of(backend: str, user: str) -> str:
-    """Return what tells a backend from all others, where each user may have one of their own."""
-    return f"{backend}\n{user}" if user else backend
+def source_of(backend: str, user: str, instance: str) -> str:
+    """Return what tells who has a task from all others.
+
+    Args:
+        backend: The backend.
+        user: The user whose backend it is, where each has one of their own.
+        instance: The replica, where there are several.
+    """
+    return f"{backend}\n{user}\n{instance}" if user or instance else backend
 
 
 class TaskRef(msgspec.Struct, frozen=True, array_like=True):
@@ -78,7 +84,7 @@ class TaskRef(msgspec.Struct, frozen=True, array_like=True):
     @property
     def key(self) -> Key:
         """What tells it from the tasks of all others."""
-        return source_of(self.backend, self.user), self.id
+        return source_of(self.backend, self.user, self.instance), self.id
 
 
 @attrs.define(eq=False)

@@ -81,8 +81,8 @@ async def reply_of(
     if ref.instance == OWN:
         await trio.lowlevel.checkpoint_if_cancelled()
         return _serve_finished(view, origin, ref, caller)
-    backend = view.contents.backend(ref.backend)
-    if backend is None:  # pragma: no cover - it is shown, as has been seen
+    backend = view.contents.keeper(ref)
+    if backend is None:
         raise view.multiplexer.tasks.gone(caller)
     await backend.wait_tried()
     if backend.server is None or backend.server.era is caller.era:

@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 import attrs
 import trio
 
-from onemcp.backend import BackendDown, BackendReady
+from onemcp.backend import BackendDown, BackendReady, ReplicaDown, ReplicaReady
 from onemcp.config import ConfigurationRejected, ConfigurationRepaired, ReloadSuspended
 from onemcp.control import OperatorActed
 from onemcp.monitor import BackendState, Health, Meter, Observed, Total
@@ -45,6 +45,8 @@ TELLING: Final = frozenset(
 _TOLD: Final = (
     BackendReady,
     BackendDown,
+    ReplicaReady,
+    ReplicaDown,
     OperatorActed,
     ConfigurationRejected,
     ConfigurationRepaired,

@@ -1,0 +1,169 @@
+"""What runs the replicas of a backend: each by itself, and changed one after the other.
+
+Theory of operation: each replica has a supervisor of its own, with its own allowance of restarts,
+under one supervisor for all of them. A restart that an operator asks for, and a reload, go through
+the replicas one by one, and wait for each to be up again before they touch the next one. So at any
+time all but one take calls; and where one doesn't come up, what would have felled all of them is
+noticed at the first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from onemcp import config
+from onemcp.backend import Replica, ReplicatedBackend
+from onemcp.protocol.errors import BackendUnavailable
+from onemcp.supervision import ChildSpec, NotReadyError, SupervisionError, Supervisor
+
+from .operating import BackendOperator
+from .trees import ready, see_off
+
+
+class Build(Protocol):
+    """Makes a replica, and what runs it."""
+
+    def __call__(
+        self, settings: config.Backend, key: str, whole: ReplicatedBackend
+    ) -> tuple[Replica, Supervisor]:
+        """Make one of a backend that has a key."""
+
+
+class ReplicaSet:
+    """The replicas of one backend, and what runs them.
+
+    Attributes:
+        settings: How the backend is configured.
+        backend: What stands for all of them.
+        supervisor: Runs them.
+    """
+
+    def __init__(self, settings: config.Backend, backend: ReplicatedBackend, build: Build) -> None:
+        """Describe those that are configured; nothing runs yet.
+
+        Args:
+            settings: How the backend is configured.
+            backend: What stands for all of them.
+            build: Makes one.
+        """
+        self.settings = settings
+        self.backend = backend
+        self._build = build
+        self._specs: dict[str, ChildSpec] = {}
+        for key, each in settings.of_replicas().items():
+            replica, self._specs[key] = self._make(key, each)
+            backend.add(replica)
+        self.supervisor = Supervisor(settings.name, self._specs.values())
+
+    async def move(self, settings: config.Backend, grace: float) -> None:
+        """Let other settings be in force: grow, change one after the other, shrink.
+
+        What doesn't come up is not put in place, and the rest stays as it is then.
+
+        Args:
+            settings: How the backend is configured from now on.
+            grace: How long calls in flight get at what is removed, in seconds.
+
+        Raises:
+            NotReadyError: A replica did not come up.
+            SupervisionError: They can't be changed now.
+        """
+        self.settings = self.backend.config = settings
+        wanted = settings.of_replicas()
+        for key, each in wanted.items():
+            if key not in self._specs:
+                await self._grow(key, each)
+        for key, each in wanted.items():
+            if self._specs[key].version != each:
+                await self._change(key, each)
+        gone = [key for key in self._specs if key not in wanted]
+        if gone:
+            self._specs = {key: self._specs[key] for key in wanted}
+            await see_off([self.backend.remove(key) for key in gone], grace)
+            await self._settle()
+
+    async def restart(self, grace: Callable[[], float]) -> None:
+        """Stop and start them one after the other.
+
+        Args:
+            grace: Tells how long calls in flight get, in seconds.
+
+        Raises:
+            NotReadyError: One did not come up, and the others were left as they are.
+            SupervisionError: They can't be restarted now.
+        """
+        operator = BackendOperator(self.supervisor, self.backend.replicas.__getitem__, grace)
+        for key, replica in list(self.backend.replicas.items()):
+            await operator.restart(key)
+            if not replica.is_up:
+                raise NotReadyError(
+                    f"replica {key!r} did not come up again: {replica.failure or 'it is starting'}"
+                    "; the others were left as they are"
+                )
+
+    async def _grow(self, key: str, settings: config.Backend) -> None:
+        """Add a replica, which takes calls once it is up.
+
+        Raises:
+            NotReadyError: It didn't come up, and is not there any more.
+        """
+        replica, self._specs[key] = self._make(key, settings)
+        self.backend.add(replica)
+        await self._settle()
+        failure = await _failure_of(replica)
+        if failure is not None:
+            del self._specs[key]
+            self.backend.remove(key)
+            await self._settle()
+            raise NotReadyError(f"replica {key!r} is not ready: {failure}") from failure
+
+    async def _change(self, key: str, settings: config.Backend) -> None:
+        """Let a replica take the place of the one with its key, once it is up.
+
+        Raises:
+            NotReadyError: It didn't come up, and the old one is kept.
+        """
+        old = self._specs[key]
+        _, self._specs[key] = self._make(key, settings)
+        try:
+            await self._settle()
+        except SupervisionError:
+            self._specs[key] = old
+            raise
+
+    async def _settle(self) -> None:
+        report = await self.supervisor.reconfigure(self._specs.values())
+        for key, error in report.failed.items():
+            raise NotReadyError(f"replica {key!r}: {error}") from error
+
+    def _make(self, key: str, settings: config.Backend) -> tuple[Replica, ChildSpec]:
+        replica, supervisor = self._build(settings, key, self.backend)
+        return replica, ChildSpec.for_supervisor(
+            supervisor,
+            version=settings,
+            coexists=True,
+            ready=partial(self._take_over, replica),
+            ready_timeout=math.inf,
+            drain=replica.drain,
+            drain_timeout=settings.timeouts.call,
+        )
+
+    async def _take_over(self, replica: Replica) -> None:
+        """Let a replica take the place of the one with its key, once it is up."""
+        await ready(replica)
+        self.backend.add(replica)
+
+    def __repr__(self) -> str:
+        return f"<ReplicaSet of {self.backend!r}>"
+
+
+async def _failure_of(replica: Replica) -> BackendUnavailable | None:
+    """Wait until a replica is up, and return why it isn't."""
+    try:
+        await ready(replica)
+    except BackendUnavailable as error:
+        return error
+    return None
