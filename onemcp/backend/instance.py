@@ -267,7 +267,8 @@ class Instance:
     def _on_end(self, exchange: Exchange) -> None:
         self._calls.discard(exchange)
         self._breaker.ended(exchange)
-        self.idle_since = trio.current_time()
+        if not self._calls:
+            self.idle_since = trio.current_time()
         self._release_if_over(exchange)
         self._observer.freed(self)
 

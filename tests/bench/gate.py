@@ -25,9 +25,9 @@ ROUNDS = 9
 CALLS = 300
 IN_FLIGHT = 16
 
-LIMITS = {"legacy": 5.6, "modern": 6.0, "HTTP backend": 8.4}
-"""How many times the baseline's processor time a call may take: what it took at most when this was
-written, and a tenth more."""
+LIMITS = {"legacy": 5.2, "modern": 5.4, "HTTP backend": 7.8}
+"""How many times the baseline's processor time a call may take: what it took when this was written,
+and about a quarter more."""
 
 
 @contextmanager
@@ -68,7 +68,8 @@ def main() -> int:
     failed = False
     for name, limit in LIMITS.items():
         pairs = zip(spent[name], spent["baseline"], strict=True)
-        ratio = statistics.median(ours / least for ours, least in pairs)
+        # What else the machine does makes the larger program dearer, and never cheaper.
+        ratio = statistics.quantiles((ours / least for ours, least in pairs), n=4)[0]
         failed |= ratio > limit
         print(f"{name}: {ratio:.2f} times the baseline's CPU for a call; the limit is {limit}")
     return int(failed)
