@@ -31,9 +31,9 @@ RESTART = {
 HASTY = {"timeouts": {"start": 2, "probe": 0.5, "call": 1, "stop": 0.4}, "restart": RESTART}
 """How backends are run that are not expected to come up."""
 BRISK = {"timeouts": {"call": 1, "stop": 0.4}, "restart": RESTART}
-"""How those are run that are."""
+"""How those are run of which a call isn't answered."""
 PATIENT = {"timeouts": {"stop": 0.4}, "restart": RESTART}
-"""How those are run that take their time."""
+"""How all others are run."""
 
 
 def paused(gateway: Gateway, *names: str) -> bool:
@@ -162,9 +162,11 @@ def test_nothing_but_the_bad_backends_is_complained_of(seen):
 
 
 @asynccontextmanager
-async def bench(folder: Path, *names: str) -> AsyncIterator[tuple[Gateway, Clients]]:
+async def bench(
+    folder: Path, *names: str, settings: dict[str, Any] = PATIENT
+) -> AsyncIterator[tuple[Gateway, Clients]]:
     """Run a gateway with some backends to misbehave, and a good one."""
-    backends = {name: program(**BRISK) for name in names} | {"good": program()}
+    backends = {name: program(**settings) for name in names} | {"good": program()}
     async with (
         running(folder / "onemcp.json", configuration(backends)) as gateway,
         clients(gateway.url) as session,
@@ -190,7 +192,7 @@ async def test_call_that_ends_its_backend_may_have_acted(tmp_path):
 
 
 async def test_call_that_is_not_answered_ends_with_its_deadline(tmp_path):
-    async with bench(tmp_path, "bad") as (_, session):
+    async with bench(tmp_path, "bad", settings=BRISK) as (_, session):
         modern, legacy = session.modern(), await session.legacy()
         ended: list[str] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 import pytest
@@ -59,8 +60,8 @@ async def test_calls_of_killed_programs_are_made_again_where_that_does_no_harm(t
 
 async def test_a_program_that_stops_answering_is_left_alone_until_it_is_well(tmp_path):
     settings = {
-        "timeouts": {"call": 0.5, "stop": 0.4},
-        "breaker": {"failures": 2, "cooldown": 1},
+        "timeouts": {"call": 1, "stop": 0.4},
+        "breaker": {"failures": 2, "cooldown": 2},
     }
     backends = {"bad": program(**settings), "good": program()}
     async with (
@@ -73,7 +74,7 @@ async def test_a_program_that_stops_answering_is_left_alone_until_it_is_well(tmp
             with pytest.raises(ToolError) as caught:
                 await caller.call("bad__ignore")
             assert caught.value.code == code
-        assert "it is tried again in 1 s" in caught.value.message
+        assert re.search("it is tried again in [12] s", caught.value.message)
         assert await caller.call("good__echo", message="meanwhile") == "meanwhile"
         await gateway.until(lambda: bool(gateway.lines("breaker_opened", backend="bad")))
         answer = None
