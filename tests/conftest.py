@@ -46,6 +46,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, where several processes run the tests."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        from tests.support.parallel import is_long  # noqa: PLC0415 - likewise
+        from tests.support.parallel import turn_of  # noqa: PLC0415 - likewise
 
-        items.sort(key=lambda item: not is_long(item.nodeid))
+        items.sort(key=lambda item: turn_of(item.nodeid))

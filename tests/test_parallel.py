@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.parallel import group_of, is_long
+from tests.support.npm import CHECKOUT
+from tests.support.parallel import LONGEST, group_of, turn_of
 
 THROUGH = "tests/conformance/test_through_onemcp.py"
 
@@ -25,5 +26,12 @@ def test_group_of_a_test(nodeid, group):
 
 
 def test_what_takes_longest_begins_first():
-    assert is_long("tests/soak/test_soak.py::test_gateway")
-    assert not is_long("tests/state/test_keys.py::test_a")
+    short = "tests/state/test_keys.py::test_a"
+    logins = "tests/conformance/test_logins.py::test_a"
+    turns = sorted([short, "tests/soak/test_soak.py::test_gateway", logins], key=turn_of)
+    assert turns == [logins, "tests/soak/test_soak.py::test_gateway", short]
+
+
+@pytest.mark.parametrize("name", LONGEST)
+def test_what_takes_longest_is_there(name):
+    assert (CHECKOUT / name).exists()

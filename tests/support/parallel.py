@@ -12,8 +12,15 @@ import re
 
 from xdist.scheduler import LoadScopeScheduling
 
-LONGEST = ("tests/soak/", "tests/conformance/test_as_client.py", "tests/interop/")
-"""How the names of those begin that take longest."""
+LONGEST = (
+    "tests/conformance/test_logins.py",
+    "tests/interop/",
+    "tests/conformance/test_as_client.py",
+    "tests/soak/",
+    # Not long, but everything else of the last folders is much shorter.
+    "tests/web/test_status_in_browser.py",
+)
+"""How the names of those begin that take longest, the longest first."""
 TOGETHER = re.compile("tests/interop/")
 """Folders of which all files share one gateway."""
 APART = re.compile(r"(tests/conformance/test_through_onemcp\.py)::\w+\[([\w-]+?-(?:stdio|http))\b")
@@ -35,6 +42,7 @@ def group_of(nodeid: str) -> str:
     return nodeid.partition("::")[0] if apart is None else " ".join(apart.groups())
 
 
-def is_long(nodeid: str) -> bool:
-    """Tell whether a test is one of those that begin first."""
-    return nodeid.startswith(LONGEST)
+def turn_of(nodeid: str) -> int:
+    """Tell when a test begins: those with the least number begin first."""
+    turns = (turn for turn, name in enumerate(LONGEST) if nodeid.startswith(name))
+    return next(turns, len(LONGEST))
