@@ -12,8 +12,9 @@ import trio
 
 from onemcp import app
 from onemcp.cli.events import new_log
-from onemcp.cli.failures import leaves
+from onemcp.cli.failures import Failure, leaves
 from onemcp.cli.run import failure_of
+from onemcp.cli.streams import leads_nowhere
 from onemcp.config import Configuration, InvalidOption, Log
 from onemcp.frontend import PATH
 from onemcp.telemetry import BackgroundWriter, configure_logging
@@ -71,6 +72,9 @@ def command(
     For clients that only launch programs. Logs go to stderr. Changes to the configuration file
     take effect at once; its address and its authentication mean nothing here.
     """
+    for name in ("stdin", "stdout"):
+        if leads_nowhere(name):
+            raise Failure(f"There is no {name}: it is closed, and the client would be there.")
     _check(url, token_file, config_path, view)
     options = app.StdioOptions(config_path, url, _token(token_file), view=view)
     if attach:

@@ -20,3 +20,12 @@ def fill_standard_streams() -> None:
             os.set_inheritable(stream.fileno(), True)  # noqa: FBT003
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
+
+
+def leads_nowhere(name: str) -> bool:
+    """Tell whether this process was started without one of its standard streams.
+
+    Args:
+        name: `stdin`, `stdout` or `stderr`.
+    """
+    return getattr(getattr(sys, name), "name", None) == os.devnull

@@ -248,12 +248,14 @@ def test_an_unknown_view_is_refused(onemcp, home):
     assert "--connect takes no --view" in result.stderr
 
 
-def test_without_stdin_it_says_so(onemcp, home):
-    script = f"exec {sys.executable} -m onemcp stdio <&- "
+@pytest.mark.parametrize(("closed", "name"), [("<&-", "stdin"), (">&-", "stdout")])
+def test_without_its_streams_it_says_so(home, closed, name):
+    script = f"exec {sys.executable} -m onemcp stdio {closed}"
     result = subprocess.run(
         ["/bin/sh", "-c", script], cwd=home, capture_output=True, text=True, check=False, timeout=30
     )
     assert (result.returncode, result.stdout) == (1, "")
+    assert f"There is no {name}" in result.stderr
 
 
 def test_a_file_will_do_for_both_streams(home, environment):
