@@ -29,7 +29,6 @@ from onemcp.protocol.errors import (
     InvalidRequest,
     LocalError,
 )
-from onemcp.protocol.httpheaders import Headers
 from onemcp.protocol.jsonrpc import Message, Request
 from onemcp.protocol.methods import DISCOVER, INITIALIZE
 from onemcp.protocol.revisions import LEGACY_REVISIONS
@@ -340,7 +339,7 @@ class Application:
         content = await read_content(http)
         http.check_scope(content, http.view)
         if isinstance(content, Request):
-            content = http.wire.request = _traced(content, http.headers)
+            content = http.wire.request = _traced(content, http.arrival)
         if isinstance(content, list):
             await self.legacy.post_batch(content, http)
         elif is_modern(content, http.arrival):
@@ -349,10 +348,12 @@ class Application:
             await self.legacy.post(content, http)
 
 
-def _traced(request: Request, headers: Headers) -> Request:
+def _traced(request: Request, arrival: Arrival) -> Request:
     """Return a request with the context of the trace that its HTTP headers name."""
+    if not arrival.is_traced:
+        return request
     with suppress(InvalidParams):  # which is answered later, as what it is
-        params = tracecontext.adopt(request.params, headers)
+        params = tracecontext.adopt(request.params, arrival.headers)
         if params is not request.params:
             return Request(request.id, request.method, params)
     return request

@@ -21,8 +21,9 @@ from onemcp.multiplexer import View
 from onemcp.protocol import headers as mcp_headers
 from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import Overloaded
-from onemcp.protocol.httpheaders import Headers, IndexedHeaders
+from onemcp.protocol.httpheaders import Headers, IndexedHeaders, values_of
 from onemcp.protocol.jsonrpc import RequestId
+from onemcp.protocol.tracecontext import TRACEPARENT
 
 from . import cors
 from .asgi import (
@@ -124,6 +125,11 @@ class Arrival:
             HeaderMismatch: There are several.
         """
         return _text(mcp_headers.single(self.headers, mcp_headers.SESSION_ID))
+
+    @cached_property
+    def is_traced(self) -> bool:
+        """Whether its headers may bring the context of a trace."""
+        return bool(values_of(self.headers, TRACEPARENT.encode()))
 
     @cached_property
     def is_at_endpoint(self) -> bool:
