@@ -36,6 +36,7 @@ from onemcp.backend.process._stderr import StderrLimits, StderrLog
 from onemcp.backend.process._tree import Tree, wait_exited
 
 _CHUNK = 65536  # bytes read at once
+_GATHERED = 0.005  # seconds for which what a program says on stderr gathers in the pipe
 _DRAIN = 1.0  # seconds to read what an ended process has left in its pipes
 _CLOSE = 1.0  # seconds to close pipes, which does not block
 _DEFAULT_STOP = StopPolicy()
@@ -184,6 +185,8 @@ class Process:
                 if data == b"":
                     return
                 self._report(self._log.feed(data or b"", trio.current_time()))
+                # Read as soon as it is written, a storm would take half of a processor.
+                await trio.sleep(_GATHERED)
         finally:
             self._stderr_read.set()
 

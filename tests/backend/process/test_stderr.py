@@ -8,7 +8,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onemcp.backend.process import StderrLimits, StopPolicy
+from onemcp.backend.process import StderrLimits, StopPolicy, _process
 from onemcp.backend.process._stderr import StderrLog
 from tests.support.process_tree import alive
 
@@ -95,7 +95,7 @@ async def test_a_flood_costs_bounded_memory_and_does_not_stall_the_program(pytho
     program = f"""
 import os
 chunk = (b"x" * 99 + b"{ending}") * 1000
-for _ in range(1000):
+for _ in range(200):
     view = memoryview(chunk)
     while view: view = view[os.write(2, view):]
 os.write(2, b"\\nlast")
@@ -107,9 +107,24 @@ os.write(2, b"\\nlast")
     assert process.stderr_tail[-1] == "last"
     assert len(lines) < 10_000
     if ending:
-        assert sum(int(line[1:].split()[0]) for line in lines if "dropped" in line) > 900_000
+        assert sum(int(line[1:].split()[0]) for line in lines if "dropped" in line) > 180_000
     else:
         assert lines[0].endswith("x [truncated]")
+
+
+async def test_a_flood_is_read_so_many_times_a_second_and_no_more(python, monkeypatch):
+    reads, feed = [], StderrLog.feed
+
+    def count(log: StderrLog, data: bytes, now: float) -> list[str]:
+        reads.append(now)
+        return feed(log, data, now)
+
+    monkeypatch.setattr(StderrLog, "feed", count)
+    async with python("import os\nfor _ in range(20): os.write(2, b'x\\n' * 32768)") as process:
+        assert await process.wait() == 0
+    assert len(reads) >= 20
+    # Reading waits in between, however slow the machine is.
+    assert all(later - read >= _process._GATHERED for read, later in pairwise(reads))
 
 
 async def test_what_was_dropped_is_told_without_further_output(python):
