@@ -13,7 +13,7 @@ from onemcp.backend.starting import PATIENCE, STABLE, Rank, Starter, StartQueue,
 ALL = 100
 DEAD = 20
 LIMIT = 8
-START = 0.5
+START = 0.2
 """How long a start takes, in seconds of the test's clock."""
 
 
