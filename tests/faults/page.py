@@ -16,6 +16,9 @@ What clients notice when things break around onemcp. `nox -s faults` breaks them
 page; `python -m tests.faults --gateway 'COMMAND with {{config}} and {{port}}'` does the same to any
 other gateway that reads `mcpServers` from a JSON file and serves streamable HTTP.
 
+What parsers make of hostile bytes is looked into further by `nox -s fuzz`, and what a day leaves
+behind by tests with a clock that jumps (`test_a_day*.py`, `test_days_of_tokens.py`).
+
 Backends are small Python programs over stdio; calls come over HTTP, with authentication, in
 sessions of 2025-11-25, and every answer is checked. Load, gateway and backends share the machine.
 

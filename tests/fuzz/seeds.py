@@ -15,6 +15,8 @@ REQUESTS = (
     b"\4POST /" + HOST + b"Upgrade: h2c\r\nConnection: upgrade\r\nContent-Length: 1\r\n\r\nx",
     b"\5GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     b"\6CONNECT here:1" + HOST + b"\r\n",
+    b"\0" + (b"GET /mcp" + HOST + b"\r\n") * 3,
+    b"\0" + (b"POST /mcp" + HOST + b"X: y\r\nContent-Length: 3\r\n\r\nabc") * 3,
 )
 RESPONSES = (
     b"\0HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -31,6 +32,9 @@ from tests.backend.core.fakes import Duplex, call
 
 LIMIT = 4096
 """The bound that parts are given, small enough for a fuzzer to exceed."""
+
+START = re.compile(rb"(?=(?:GET|POST) /)")
+"""Where a request may begin."""
 
 MIRRORED = (
     headers.MirroredParameter(("city",), "City"),
@@ -61,15 +65,17 @@ def split_seed(data: bytes) -> tuple[int, bytes]:
 def requests(data: bytes) -> None:
     """The parser of the frontend."""
     seed, data = split_seed(data)
-    whole, cut = RequestParser(LIMIT), RequestParser(LIMIT)
+    whole = RequestParser(LIMIT)
     whole.feed(memoryview(data))
-    for piece in pieces(data, seed):
-        cut.feed(memoryview(piece))
-        assert cut.error is not None or cut._pending <= LIMIT
     taken = [_request(each) for each in whole.requests if each.complete]
-    if len(data) <= LIMIT:  # beyond it, how much comes at once may count
-        assert taken == [_request(each) for each in cut.requests if each.complete]
-        assert whole.error == cut.error
+    for parts in (pieces(data, seed), START.split(data)):  # as they come, and one by one
+        cut = RequestParser(LIMIT)
+        for part in parts:
+            cut.feed(memoryview(part))
+            assert cut.error is not None or cut._pending <= LIMIT
+        if len(data) <= LIMIT:  # beyond it, how much comes at once may count
+            assert taken == [_request(each) for each in cut.requests if each.complete]
+            assert whole.error == cut.error
 
 
 def _request(request: Any) -> tuple[Any, ...]:
