@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import re
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +24,7 @@ from tests.support.running import command, configuration, write
 from tests.support.sdk import on_asyncio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TESTS = Path(__file__).parents[1]
 EVERYTHING = TESTS / "reference" / "everything.py"
@@ -29,25 +32,43 @@ CLIENT = TESTS / "frontend" / "programs" / "sdk_client.cjs"
 PATIENCE = 60
 
 
-@pytest.fixture(params=["modern", "legacy"])
-def config(request, home: Path) -> Path:
-    """A configuration with one backend, of either era."""
-    path = home / f"{request.param}.json"
+def configured(folder: Path, era: str) -> Path:
+    """Write a configuration with one backend, of either era."""
+    path = folder / f"{era}.json"
     args = [str(EVERYTHING), "--stdio"]
-    backend = {"command": sys.executable, "args": args, "protocol": request.param}
+    backend = {"command": sys.executable, "args": args, "protocol": era}
     write(path, configuration({"all": backend}))
     return path
 
 
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Start the instance that bridges lead to, one with a backend of each era; return its URL."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def url(era: str) -> str:
+            home = tmp_path_factory.mktemp(era)
+            environment = {**os.environ, "HOME": str(home)}
+            running = serving(command(configured(home, era)), environment=environment)
+            server = stack.enter_context(running)
+            server.wait_said("backend_ready")  # or the first list may come before
+            return server.url
+
+        yield url
+
+
+@pytest.fixture(params=["modern", "legacy"])
+def era(request) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(params=["inside", "bridge"])
-def arguments(request, config: Path, environment: dict[str, str]) -> Iterator[list[str]]:
+def arguments(request, era: str, home: Path, instance: Callable[[str], str]) -> list[str]:
     """How onemcp is launched: with the backend inside, or as a bridge to where it is."""
     if request.param == "inside":
-        yield ["-m", "onemcp", "stdio", "--config", str(config)]
-        return
-    with serving(command(config), environment=environment) as instance:
-        instance.wait_said("backend_ready")  # or the first list may come before
-        yield ["-m", "onemcp", "stdio", "--connect", instance.url]
+        return ["-m", "onemcp", "stdio", "--config", str(configured(home, era))]
+    return ["-m", "onemcp", "stdio", "--connect", instance(era)]
 
 
 async def _sample(*_: Any) -> types.CreateMessageResult:
