@@ -8,7 +8,7 @@ the new one beside the old one, and clients see the new one from the moment that
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 import trio
@@ -92,17 +92,21 @@ class Backends:
         self._show()
         await see_off(leaving, grace)
         report = await self.supervisor.reconfigure(specs)
-        failed = await self._move_replicas(new, grace)
+        report = await self._move_replicas(new, grace, report)
         self._show()
-        return attrs.evolve(report, failed={**report.failed, **failed})
+        return report
 
-    async def _move_replicas(self, new: Configuration, grace: float) -> Mapping[str, BaseException]:
-        """Change those of which there are several where they are, and return what failed."""
+    async def _move_replicas(
+        self, new: Configuration, grace: float, report: ReloadReport
+    ) -> ReloadReport:
+        """Change those of which there are several where they are, and report that as well."""
+        replaced: list[str] = []
         failed: dict[str, BaseException] = {}
 
         async def move(replicas: ReplicaSet, settings: config.Backend) -> None:
             try:
-                await replicas.move(settings, grace)
+                if await replicas.move(settings, grace):
+                    replaced.append(settings.name)
             except SupervisionError as error:
                 failed[settings.name] = error
 
@@ -111,7 +115,13 @@ class Backends:
                 replicas, spec = self._replicated.get(settings.name, (None, None))
                 if replicas is not None and self._specs.get(settings.name) is spec:
                     nursery.start_soon(move, replicas, settings.running)
-        return failed
+        touched = {*replaced, *failed}
+        return attrs.evolve(
+            report,
+            replaced=(*report.replaced, *replaced),
+            kept=tuple(name for name in report.kept if name not in touched),
+            failed={**report.failed, **failed},
+        )
 
     def _prepare(self, configuration: Configuration) -> list[ChildSpec]:
         """Return the specs of all enabled backends, of required ones first.

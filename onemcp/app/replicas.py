@@ -58,7 +58,7 @@ class ReplicaSet:
             backend.add(replica)
         self.supervisor = Supervisor(settings.name, self._specs.values())
 
-    async def move(self, settings: config.Backend, grace: float) -> None:
+    async def move(self, settings: config.Backend, grace: float) -> bool:
         """Let other settings be in force: grow, change one after the other, shrink.
 
         What doesn't come up is not put in place, and the rest stays as it is then.
@@ -67,12 +67,15 @@ class ReplicaSet:
             settings: How the backend is configured from now on.
             grace: How long calls in flight get at what is removed, in seconds.
 
+        Returns:
+            Whether any replica was added, changed or removed.
+
         Raises:
             NotReadyError: A replica did not come up.
             SupervisionError: They can't be changed now.
         """
         self.settings = self.backend.config = settings
-        wanted = settings.of_replicas()
+        wanted, before = settings.of_replicas(), dict(self._specs)
         for key, each in wanted.items():
             if key not in self._specs:
                 await self._grow(key, each)
@@ -84,6 +87,7 @@ class ReplicaSet:
             self._specs = {key: self._specs[key] for key in wanted}
             await see_off([self.backend.remove(key) for key in gone], grace)
             await self._settle()
+        return self._specs != before
 
     async def restart(self, grace: Callable[[], float]) -> None:
         """Stop and start them one after the other.

@@ -38,7 +38,7 @@ from .events import (
 from .exchange import Answer, Exchange, Incoming
 from .personal import Member, PersonalBackend, Roster, check_login, user_of
 from .redaction import Redactor, redactor_for
-from .replica import Replica, replica_of
+from .replica import Replica, keep_state, replica_of
 from .replicas import ReplicatedBackend
 from .setup import BackendObserver, Identity, Setup
 from .standing import CONNECTION, STOPPED
@@ -93,6 +93,7 @@ __all__ = [
     "UserConnected",
     "UserDisconnected",
     "check_login",
+    "keep_state",
     "open_call",
     "open_call_nowait",
     "redactor_for",

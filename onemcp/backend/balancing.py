@@ -52,11 +52,19 @@ class Balancer:
             return self._least_busy(able)
         key = self._sessions.get(session)
         chosen = next((each for each in able if each.key == key), None) or self._least_busy(able)
-        self._sessions[session] = chosen.key
+        self.keep(session, chosen.key)
+        return chosen
+
+    def keep(self, session: Hashable, key: str) -> None:
+        """Remember which one a session keeps to."""
+        self._sessions[session] = key
         self._sessions.move_to_end(session)
         if len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
-        return chosen
+
+    def knows(self, session: Hashable) -> bool:
+        """Tell whether a session is remembered."""
+        return session in self._sessions
 
     def _least_busy(self, able: Sequence[W]) -> W:
         first = next(self._turns) % len(able)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Raw
 
 from onemcp import config
 from onemcp.protocol import tasks
-from onemcp.protocol.fields import value_of
+from onemcp.protocol.fields import Fields, split, value_of
 from onemcp.protocol.methods import PROMPTS, PROMPTS_GET, TOOLS, TOOLS_CALL
+from onemcp.protocol.questions import REQUEST_STATE
 
 from .backend import Backend
 from .call import Call
@@ -61,6 +66,22 @@ class Replica(Backend):
 
     def __repr__(self) -> str:
         return f"<Replica {self.key!r} of {self.whole!r}>"
+
+
+def state_of(fields: Fields) -> Hashable | None:
+    """Return what tells the state in a result or a retry from others; None where there is none."""
+    state = value_of(fields, REQUEST_STATE, str)
+    return None if state is None else hashlib.blake2b(state.encode(), digest_size=16).digest()
+
+
+def keep_state(backend: Backend, result: Raw) -> None:
+    """Take note of the state in a result that wants input, for its retry to find its replica.
+
+    Implements 2026-07-28, Multi Round-Trip Requests, for servers that keep the key of their states
+    to themselves, as such do that are written for one process.
+    """
+    if isinstance(backend, Replica) and (state := state_of(split(result))) is not None:
+        backend.whole.keep_state(state, backend)
 
 
 def replica_of(backend: Backend) -> str:

@@ -10,8 +10,9 @@ that is at another one.
 
 The replica with the fewest calls in flight takes a call. Some calls belong to one: what a legacy
 client does in a session goes to the same legacy replica for as long as that is up, and what is
-asked about a task goes to the replica that has it, whatever it takes. Everything that is part of a
-call in flight (questions, leases, parked calls) is at its replica anyhow.
+asked about a task goes to the replica that has it, whatever it takes. A retry with a state that a
+replica has issued goes there as long as that is up, for another one may have another key. All that
+is part of a call in flight (questions, leases, parked calls) is at its replica anyhow.
 
 To clients all of them are one: the *leader*, which is the first one that is up, says what is
 listed, and goes on leading until it is down. What changes is heard of all of them.
@@ -25,6 +26,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Final, NoReturn
 
+import attrs
 import trio
 
 from onemcp import config
@@ -50,13 +52,15 @@ from .events import (
     BackendDown,
     BackendEvent,
     BackendReady,
+    BackendStderr,
+    BreakerOpened,
     ReplicaDown,
     ReplicaReady,
     ReplicasDiffer,
 )
 from .everywhere import Everywhere
 from .exchange import Exchange
-from .replica import Replica
+from .replica import Replica, state_of
 from .setup import BackendObserver, Identity, Setup
 from .standing import Standing
 from .succession import Replaced
@@ -229,6 +233,10 @@ class ReplicatedBackend(Backend):
             return None
         return self._balancer.choose(able, self._session_of(call))
 
+    def keep_state(self, state: Hashable, replica: Replica) -> None:
+        """Take note of which replica has issued a state: others may not be able to read it."""
+        self._balancer.keep(state, replica.key)
+
     def _check(self) -> None:
         """Make sure that some replica may be able to take a call later.
 
@@ -242,7 +250,9 @@ class ReplicatedBackend(Backend):
             self.breaker.check()
 
     def _session_of(self, call: Call) -> Hashable | None:
-        """Return the session that ties a call to others; None for one that stands for itself."""
+        """Return what ties a call to others; None for one that stands for itself."""
+        if (state := state_of(call.params)) is not None and self._balancer.knows(state):
+            return state
         server = self.server
         if not self.config.sticky or server is None or server.era is Era.MODERN:
             return None
@@ -361,6 +371,10 @@ class ReplicatedBackend(Backend):
                     self._is_told_up = False
                     self._on_event(event)
                 event = ReplicaDown(event.backend, key, event.reason, event.detail)
+            case BackendStderr():
+                event = attrs.evolve(event, line=f"[{key}] {event.line}")
+            case BreakerOpened():
+                event = attrs.evolve(event, reason=f"replica {key}: {event.reason}")
         self._on_event(event)
 
     def _find_leader(self) -> Replica:

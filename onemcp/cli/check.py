@@ -88,7 +88,9 @@ def _summary(path: Path, configuration: config.Configuration, unreadable: Mappin
         kind = "HTTP" if isinstance(backend.transport, config.HttpTransport) else "stdio"
         pin = "" if backend.pin == "report" else f", pin {backend.pin}"
         disabled = "" if backend.enabled else ", disabled"
-        lines.append(f"  backend {backend.name}: {kind}{pin}{disabled}")
+        count = len(backend.of_replicas())
+        replicas = f", {count} replicas" if backend.is_replicated else ""
+        lines.append(f"  backend {backend.name}: {kind}{replicas}{pin}{disabled}")
         if backend.name in unreadable:
             lines.append(f"    what was approved is not known: {unreadable[backend.name]}")
     return "\n".join(lines)

@@ -84,9 +84,10 @@ def _wanted(configuration: Configuration, names: tuple[str, ...]) -> Iterator[co
 
 def _places(settings: config.Backend) -> Iterable[config.Backend]:
     """Return a backend at each address that it has; programs are all alike."""
-    if isinstance(settings.transport, config.HttpTransport) and settings.is_replicated:
-        return settings.of_replicas().values()
-    return (settings,)
+    if not settings.is_replicated:
+        return [settings]
+    places = list(settings.of_replicas().values())
+    return places if isinstance(settings.transport, config.HttpTransport) else places[:1]
 
 
 def _examine(settings: config.Backend, configuration: Configuration) -> Diagnosis:

@@ -19,7 +19,7 @@ import attrs
 import trio
 from msgspec import Raw
 
-from onemcp.backend import Answer, Backend, Call, Exchange, Incoming, open_call
+from onemcp.backend import Answer, Backend, Call, Exchange, Incoming, keep_state, open_call
 from onemcp.protocol import tasks, translation
 from onemcp.protocol.errors import (
     BackendProtocolError,
@@ -292,6 +292,7 @@ class RoutedCall:
                 self._begin_round(result)
                 return None
             check_declared(result, caller)
+            keep_state(self._backend, result)
         if self._call.task is not None and tasks.is_handle(self._call.method, result, source):
             self.handle = result
             return self._end(Response(self._origin.id, result))

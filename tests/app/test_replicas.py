@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from onemcp.app import Gateway
+from onemcp.app import Gateway, ReloadApplied
 from onemcp.backend import ReplicatedBackend
 from onemcp.cli.picture import backend_line
 from onemcp.control import Control
@@ -82,6 +82,7 @@ async def test_neither_a_killed_replica_nor_a_reload_fails_a_call(tmp_path: Path
             await load.more(20)
             await eventually(lambda: not before & set(gateway.processes), "all are replaced")
             assert len(gateway.processes) == 3
+            assert ("demo",) in [each.report.replaced for each in world.of(ReloadApplied)]
 
             write(world, timeouts={"call": 60}, replicas=2)
             await world.reload()

@@ -26,6 +26,7 @@ from onemcp.protocol.methods import LIST_CHANGED, RESOURCE_UPDATED, SUBSCRIBE
 from onemcp.protocol.revisions import LATEST_LEGACY
 from onemcp.supervision import NotReadyError
 from tests.multiplexer.fakes import (
+    ANSWERING,
     Server,
     World,
     ask,
@@ -346,6 +347,25 @@ async def test_a_task_of_a_replica_that_is_gone_is_gone(world: World, autojump_c
     fleet.whole.remove("2")
     with pytest.raises(InvalidParams):
         await send(view, "tasks/get", {"taskId": made["2"]}, clients[0])
+
+
+async def test_a_retry_goes_to_the_replica_that_has_issued_its_state(autojump_clock, fleet: Fleet):
+    view = await fleet.start()
+    asking = modern(capabilities=ANSWERING)
+    for key, each in fleet.servers.items():
+        wanted = {"resultType": "input_required", "requestState": f"of {key}"}
+        each.handlers["tools/call"] = result(wanted)
+    states = [(await ask(view, "tools/call", CALL, asking))["requestState"] for _ in range(3)]
+    assert sorted(states) == ["of 1", "of 2", "of 3"]
+    for key, each in fleet.servers.items():
+        each.handlers["tools/call"] = result({"said": key}, era_fields=True)
+    for state in [*states, *states]:
+        answer = await ask(view, "tools/call", {**CALL, "requestState": state}, modern())
+        assert f"of {answer['said']}" == state
+    fleet.server(1).crash()
+    await settled()
+    answer = await ask(view, "tools/call", {**CALL, "requestState": "of 1"}, modern())
+    assert answer["said"] in {"2", "3"}  # which is to judge it
 
 
 async def test_resources_are_subscribed_to_at_all_replicas(autojump_clock, old_fleet: Fleet):
