@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 MODES = {"legacy": "2025-11-25", "auto": "2026-07-28"}
-PATIENCE = 20
+PATIENCE = 60
 """Seconds that a whole test may take."""
 MODERN = {
     "_meta": {

@@ -11,7 +11,7 @@ from tests.interop.jobs import CLIENTS
 
 pytestmark = pytest.mark.interop
 
-PATIENCE = 10
+PATIENCE = 60
 """Seconds until a change or a cancellation must have arrived."""
 OWN = [backend for backend in BACKENDS if backend.fixture == "own"]
 REFERENCE = [backend for backend in BACKENDS if backend.fixture == "reference"]

@@ -8,7 +8,7 @@ import trio
 
 POLL = 0.02
 """Seconds between two looks."""
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds until it must have come true."""
 
 
