@@ -238,5 +238,7 @@ def fuzz(session: nox.Session) -> None:
     listed = "from tests.fuzz.targets import TARGETS; print(*TARGETS)"
     for target in session.posargs or str(session.run("python", "-c", listed, silent=True)).split():
         corpus = ROOT / ".cache" / "fuzz" / target
+        corpus.parent.mkdir(parents=True, exist_ok=True)
         bounds = [f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048"]
-        session.run("python", "-m", "tests.fuzz", target, str(corpus), *bounds)
+        found = f"-artifact_prefix={corpus}-"
+        session.run("python", "-m", "tests.fuzz", target, str(corpus), *bounds, found)
