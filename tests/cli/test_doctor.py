@@ -79,3 +79,19 @@ def test_a_wrong_name_and_a_wrong_file_are_told_apart(config: Path, capsys):
     assert "Did you mean 'demo'?" in capsys.readouterr().err
     config.write_text("{")
     assert main(["doctor", "--config", str(config)]) == 78
+
+
+def test_each_address_of_a_server_is_examined(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    config = tmp_path / "onemcp.json"
+    away = {"url": ["http://127.0.0.1:9/mcp", "http://127.0.0.1:10/mcp"]}
+    gone = {"command": "no-such-program", "replicas": 2}
+    config.write_text(json.dumps({"mcpServers": {"away": away, "gone": gone}}))
+    assert main(["check", str(config)]) == 0
+    said = capsys.readouterr().out
+    assert "backend away: HTTP, 2 replicas" in said
+    assert "backend gone: stdio, 2 replicas" in said
+    code, out = doctor(config, capsys, "--json")
+    assert code == 1
+    found = [(each["backend"], each["facts"].get("address")) for each in json.loads(out)]
+    addresses = ("http://127.0.0.1:9", "http://127.0.0.1:10")
+    assert found == [*(("away", each) for each in addresses), ("gone", None)]
