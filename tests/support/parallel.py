@@ -17,6 +17,7 @@ LONGEST = (
     "tests/interop/",
     "tests/conformance/test_as_client.py",
     "tests/soak/",
+    "tests/crossfire/",
     # Not long, but everything else of the last folders is much shorter.
     "tests/web/test_status_in_browser.py",
 )
