@@ -127,6 +127,26 @@ async def test_a_flood_is_read_so_many_times_a_second_and_no_more(python, monkey
     assert all(later - read >= _process._GATHERED for read, later in pairwise(reads))
 
 
+async def test_others_have_their_turn_while_a_flood_is_reported(python):
+    turns, seen = 0, []
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        program = "import os; os.write(2, b'x\\n' * 150)"  # less than what is dropped
+        async with python(program, on_stderr=lambda _: seen.append(turns)) as process:
+            assert await process.wait() == 0
+        nursery.cancel_scope.cancel()
+    assert len(seen) == 150
+    # Trio shuffles who goes first: at worst twice in a row.
+    assert max(seen.count(turn) for turn in seen) <= 2 * _process._AT_ONCE
+
+
 async def test_what_was_dropped_is_told_without_further_output(python):
     send, receive = trio.open_memory_channel[str](10)
     program = "import sys; print('a\\nb\\nc', file=sys.stderr, flush=True); sys.stdin.read()"
