@@ -288,7 +288,7 @@ class Model(RuleBasedStateMachine):
 
 
 def test_places_are_counted_rightly_whatever_comes_and_goes():
-    run_state_machine_as_test(Model, settings=settings(max_examples=30, deadline=None))
+    run_state_machine_as_test(Model, settings=settings(max_examples=30))
 
 
 async def test_nobody_who_could_have_a_place_waits_however_they_come_and_go(nursery: trio.Nursery):

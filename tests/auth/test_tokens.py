@@ -7,7 +7,7 @@ import time
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from onemcp.auth import (
@@ -328,7 +328,6 @@ def check_fuzzed(verifier: TokenVerifier, token: str, now: float) -> None:
         pytest.fail("a made-up token let somebody in")
 
 
-@settings(deadline=None)
 @given(token=st.text() | st.from_regex(r"\A[A-Za-z0-9_-]{0,9}(\.[A-Za-z0-9_-]{0,9}){0,3}\Z"))
 def test_any_text_is_refused_in_the_one_way(forge, token):
     check_fuzzed(TokenVerifier(forge.keys), token, forge.now)
@@ -341,7 +340,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(header=st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "b64", "zip"]), JSON))
 def test_any_header_is_refused_in_the_one_way(forge, header):
     verifier = TokenVerifier(forge.keys)
@@ -349,7 +347,6 @@ def test_any_header_is_refused_in_the_one_way(forge, header):
     check_fuzzed(verifier, forge.sign(forge.header() | {"y": 1} | header), forge.now)
 
 
-@settings(deadline=None)
 @given(name=st.sampled_from(["iss", "aud", "exp", "nbf", "iat", "scope"]), value=JSON)
 def test_any_claim_is_taken_or_refused_in_the_one_way(forge, name, value):
     verifier = TokenVerifier(forge.keys)
@@ -362,14 +359,12 @@ def test_any_claim_is_taken_or_refused_in_the_one_way(forge, name, value):
     assert name in {"exp", "nbf", "iat", "scope"}
 
 
-@settings(deadline=None)
 @given(payload=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_payload_is_refused_in_the_one_way(forge, payload):
     verifier = TokenVerifier(forge.keys)
     check_fuzzed(verifier, forge.sign(claims=payload), forge.now)
 
 
-@settings(deadline=None)
 @given(position=st.integers(0, 10_000), character=st.characters(codec="ascii"))
 def test_a_token_changed_anywhere_is_refused(forge, position, character):
     token = forge.sign()

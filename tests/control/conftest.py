@@ -27,7 +27,11 @@ BROKEN = {
     "url": "http://127.0.0.1:9/mcp",
     "restart": {"intensity": 0, "cooldown": 3600},
 }
-SERVERS = {"demo": DEMO, "broken": BROKEN, "off": {**DEMO, "enabled": False}}
+PATIENT = {
+    **DEMO,
+    "breaker": {"cooldown": 3600},
+}  # an open breaker stays open while it is looked at
+SERVERS = {"demo": PATIENT, "broken": BROKEN, "off": {**DEMO, "enabled": False}}
 
 
 @attrs.define

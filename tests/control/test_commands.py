@@ -59,7 +59,7 @@ async def test_an_operator_sees_an_open_breaker_and_resets_it(shell: Shell):
         breaker.began(exchange)
         exchange.fail(BackendLost("it exited"))
         breaker.ended(exchange)
-    assert "demo  breaker open  again in 0." in (await shell.run("status"))[1]
+    assert "demo  breaker open  again in " in (await shell.run("status"))[1]
     (told, *_) = (await shell.json("status"))["backends"]
     assert (told["state"], told["breaker"]) == ("breaker-open", "open")
     assert told["failure"] == "it exited"

@@ -205,7 +205,7 @@ def catalogue(draw: st.DataObject, name: str) -> Server:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_whatever_is_not_selected_is_out_of_reach(data: st.DataObject):
     trio.run(_check_reach, data, clock=trio.testing.MockClock(autojump_threshold=0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import Raw
 
@@ -64,7 +64,6 @@ CANDIDATES = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(SELECTIONS, SELECTIONS, CANDIDATES)
 def test_selections_are_sets(one: Selection, two: Selection, item: Candidate):
     both, either = intersection([one, two]), union([one, two])
@@ -75,7 +74,6 @@ def test_selections_are_sets(one: Selection, two: Selection, item: Candidate):
     assert union([one, EVERYTHING]) == EVERYTHING
 
 
-@settings(deadline=None)
 @given(SELECTIONS, CANDIDATES)
 @example(
     Rule(resources=Filter(deny=(Pattern("*", "one"),))),
@@ -89,7 +87,6 @@ def test_the_extent_tells_what_every_item_would(selection: Selection, item: Cand
         assert selection.covers(item)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), max_size=4))
 def test_equal_selections_are_one_key(order: list[int]):
     def build() -> Selection:

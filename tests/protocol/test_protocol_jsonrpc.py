@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
@@ -26,7 +26,6 @@ from onemcp.protocol.jsonrpc import (
     peek_id,
 )
 
-FUZZ = settings(deadline=None)
 DEEP = b"[" * 100_000 + b"]" * 100_000
 JSON = st.recursive(
     st.none()
@@ -276,14 +275,12 @@ def test_white_space_around_a_payload_is_no_part_of_it():
 
 
 @pytest.mark.requirement("basic/transports/index#messages-1")
-@FUZZ
 @given(MESSAGES)
 def test_what_was_encoded_decodes_to_the_same(message):
     assert decode(encode(message)) == message
 
 
 @pytest.mark.requirement("basic/transports/stdio#introduction-1")
-@FUZZ
 @given(IDS, st.text(), OBJECTS)
 def test_pretty_printed_payloads_become_one_line_of_the_same_content(request_id, method, value):
     for encoded, name in (
@@ -302,7 +299,6 @@ def test_pretty_printed_payloads_become_one_line_of_the_same_content(request_id,
         assert content.get("id") in {request_id, None}
 
 
-@FUZZ
 @given(st.binary())
 def test_arbitrary_bytes_raise_nothing_but_the_documented_errors(data):
     for form in (data, bytearray(data), Raw(data)):
@@ -312,7 +308,6 @@ def test_arbitrary_bytes_raise_nothing_but_the_documented_errors(data):
             continue
 
 
-@FUZZ
 @given(
     MESSAGES, st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 9), st.binary(max_size=4)))
 )
@@ -329,7 +324,6 @@ def test_damaged_messages_raise_nothing_but_the_documented_errors(message, damag
     assert decode(encode(again)) == again
 
 
-@FUZZ
 @given(
     st.dictionaries(
         st.sampled_from(["jsonrpc", "id", "method", "params", "result", "error", "x"]),

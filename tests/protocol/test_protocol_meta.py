@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
@@ -151,7 +151,6 @@ def test_a_meta_that_becomes_empty_is_removed(source):
     assert m.set_meta(split(source), {"a": None}) == {}
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(st.text(), JSON, max_size=4),
     st.dictionaries(st.sampled_from("abcdef"), JSON, max_size=4),

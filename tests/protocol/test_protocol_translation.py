@@ -7,7 +7,7 @@ import json
 
 import mcp_types.methods as official
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 from pydantic import ValidationError
@@ -33,7 +33,6 @@ from onemcp.protocol.translation import (
     union_capabilities,
 )
 
-FUZZ = settings(deadline=None)
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 RESULTS = {
@@ -430,7 +429,6 @@ def test_what_one_server_can_all_together_can(declared, union):
     assert union_capabilities(declared) == union
 
 
-@FUZZ
 @given(st.lists(CAPABILITIES, max_size=4))
 def test_the_union_never_changes_its_inputs_and_shares_nothing_with_them(declared):
     before = copy.deepcopy(declared)
@@ -452,7 +450,6 @@ def scribble(value):
         value.append("scribbled")
 
 
-@FUZZ
 @given(CAPABILITIES, CAPABILITIES, CAPABILITIES)
 def test_the_union_of_disjoint_capabilities_is_associative(first, second, third):
     a = {f"a{key}": value for key, value in first.items()}
@@ -464,7 +461,6 @@ def test_the_union_of_disjoint_capabilities_is_associative(first, second, third)
     assert left == {**a, **b, **c}
 
 
-@FUZZ
 @given(CAPABILITIES)
 def test_the_union_with_itself_or_nothing_changes_nothing(capabilities):
     assert union_capabilities([capabilities, capabilities]) == capabilities

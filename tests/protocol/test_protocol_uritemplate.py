@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from onemcp.protocol import uritemplate
@@ -146,7 +146,6 @@ def test_hostile_templates_come_to_an_end(template, unit):
 OPERATORS = {"": "/?#", "+": "", "#": "", ".": "/?#", "/": "?#", ";": "/?#", "?": "#", "&": "#"}
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(sorted(OPERATORS)),
     st.text("ab/?#.;&\n", max_size=20),
@@ -179,13 +178,11 @@ def test_repr_shows_the_template():
     assert repr(UriTemplate("a{b}")) == "UriTemplate('a{b}')"
 
 
-@settings(deadline=None)
 @given(st.text("{}+#./;?&a,*:", max_size=40), st.text("{}+#./;?&a,", max_size=40))
 def test_arbitrary_templates_match_or_not(template, uri):
     assert UriTemplate(template).matches(uri) in {True, False}
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

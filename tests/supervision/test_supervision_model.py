@@ -333,7 +333,6 @@ class SupervisorMachine(RuleBasedStateMachine):
 QUICK = settings(
     max_examples=60,
     stateful_step_count=25,
-    deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -154,9 +154,7 @@ async def ask_all(requests: list[tuple[dict[str, Any], bytes]]) -> None:
             assert [each for each in site.events if "Failed" in type(each).__name__] == []
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(st.lists(REQUESTS, min_size=10, max_size=20))
 def test_whatever_is_sent_is_answered_and_never_by_a_bug(
     requests: list[tuple[dict[str, Any], bytes]],

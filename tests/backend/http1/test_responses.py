@@ -109,7 +109,7 @@ def agrees(found: Any, expected: Any) -> bool:
     return expected is not None and found[0] == expected[0] and found[1] <= expected[1]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(answers, st.sampled_from([0, 1, 7]))
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc", 0)
 @example(b"HTTP/1.1 204 No\r\nContent-Length: 3\r\n\r\nabc", 0)
@@ -120,14 +120,14 @@ def test_what_is_taken_is_what_h11_takes(data: bytes, size: int):
     assert agrees(ours(data, size), theirs(data))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), st.sampled_from([FIXED, CHUNKED, UNTIL_CLOSE, EMPTY, EARLY]))
 def test_a_changed_byte_is_understood_as_h11_does(data: st.DataObject, sound: bytes):
     mutated = changed(data, sound)
     assert agrees(ours(mutated), theirs(mutated))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(answers, st.integers(1, 50))
 def test_it_does_not_matter_in_which_pieces_bytes_come(data: bytes, size: int):
     whole, pieces = ours(data), ours(data, size)

@@ -112,7 +112,7 @@ message = st.one_of(
 conversations = st.lists(message, min_size=1, max_size=3).map(b"".join)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(conversations, st.sampled_from([0, 1, 7]))
 @example(
     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc", 0
@@ -123,7 +123,7 @@ def test_what_is_taken_is_what_h11_takes(data: bytes, size: int):
     assert found == theirs(data)[: len(found)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), st.sampled_from([GET, POST, CHUNKED, POST + GET]))
 def test_a_changed_byte_is_understood_as_h11_does(data: st.DataObject, sound: bytes):
     mutated = changed(data, sound)
@@ -131,7 +131,7 @@ def test_a_changed_byte_is_understood_as_h11_does(data: st.DataObject, sound: by
     assert found == theirs(mutated)[: len(found)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(conversations, st.integers(1, 50))
 def test_it_does_not_matter_in_which_pieces_bytes_come(data: bytes, size: int):
     assert ours(data, size) == ours(data)
@@ -169,7 +169,7 @@ def byte_by_byte(*pieces: bytes) -> list[Any]:
     return in_turn(*(bytes([byte]) for piece in pieces for byte in piece))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.data(), st.sampled_from(KNOWN))
 def test_a_head_that_nearly_comes_again_is_understood_as_it_is(data: st.DataObject, known: bytes):
     where = data.draw(st.integers(0, len(known)))
@@ -184,7 +184,7 @@ def test_a_head_that_nearly_comes_again_is_understood_as_it_is(data: st.DataObje
     assert in_turn(known, pieces[1][:cut], pieces[1][cut:]) == whole
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(message, min_size=1, max_size=3), st.lists(st.integers(0, 2), max_size=6))
 def test_what_came_before_changes_no_meaning(messages: list[bytes], order: list[int]):
     pieces = [*messages, *(messages[index % len(messages)] for index in order)]
