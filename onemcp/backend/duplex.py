@@ -44,6 +44,9 @@ Ts = TypeVarTuple("Ts")
 MAX_NONSENSE: Final = 1000
 """How many lines in a row may be something other than MCP before the backend is given up."""
 
+IN_A_ROW: Final = 16
+"""How many lines are taken before others have their turn: a flood must not hold them up."""
+
 MAX_BATCH: Final = 1000
 """How many messages one line may hold, in the one revision that has batches."""
 
@@ -242,11 +245,13 @@ class DuplexConnection:
 
     async def _read(self, channel: Channel) -> None:
         while lines := await channel.receive():
-            for line in lines:
+            for number, line in enumerate(lines, 1):
                 if isinstance(line, Oversized):
                     self._on_oversized(line)
                 else:
                     self._on_line(line)
+                if number % IN_A_ROW == 0:  # what has come is taken, though the connection ends
+                    await trio.lowlevel.cancel_shielded_checkpoint()
         raise ConnectionLost("it closed its output")
 
     # --- sending -----------------------------------------------------------------------------

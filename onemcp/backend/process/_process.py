@@ -36,7 +36,6 @@ from onemcp.backend.process._stderr import StderrLimits, StderrLog
 from onemcp.backend.process._tree import Tree, wait_exited
 
 _CHUNK = 65536  # bytes read at once
-_AT_ONCE = 8  # lines of stderr reported before others have their turn
 _GATHERED = 0.005  # seconds for which what a program says on stderr gathers in the pipe
 _DRAIN = 1.0  # seconds to read what an ended process has left in its pipes
 _CLOSE = 1.0  # seconds to close pipes, which does not block
@@ -186,9 +185,9 @@ class Process:
                 if data == b"":
                     return
                 lines = self._log.feed(data or b"", trio.current_time())
-                for few in range(0, len(lines), _AT_ONCE):
-                    self._report(lines[few : few + _AT_ONCE])
-                    await trio.lowlevel.checkpoint()
+                for line in lines:
+                    self._on_stderr(line)
+                    await trio.lowlevel.checkpoint()  # others wait for one line, and not for 200
                 # Read as soon as it is written, a storm would take half of a processor.
                 await trio.sleep(_GATHERED)
         finally:

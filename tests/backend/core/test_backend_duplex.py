@@ -771,3 +771,46 @@ async def test_a_great_many_answers_in_one_read_all_arrive(autojump_clock, legac
     )
     for exchange in exchanges:
         assert int(bytes((await exchange.receive()).result)) == exchange.id
+
+
+async def test_others_have_their_turn_while_a_flood_is_taken(autojump_clock, legacy, monkeypatch):
+    turns, seen, take = 0, [], legacy.connection._on_line
+    monkeypatch.setattr(
+        legacy.connection, "_on_line", lambda line: (seen.append(turns), take(line))
+    )
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        legacy.peer.say(*[{"method": "notifications/tools/list_changed"}] * 500)
+        while len(seen) < 500:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    # Trio shuffles who goes first: at worst twice in a row.
+    assert max(seen.count(turn) for turn in seen) <= 2 * module.IN_A_ROW
+
+
+async def test_what_has_come_is_taken_though_the_connection_is_stopped(autojump_clock):
+    duplex = Duplex("legacy")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(duplex.run)
+        await duplex.peer.initialized()
+        await duplex.wait_up()
+        exchanges = [duplex.connection.open(call()) for _ in range(100)]
+        await settle()
+        taken, take = [], duplex.connection._on_line
+
+        def stop(line: bytes) -> None:
+            take(line)
+            taken.append(line)
+            nursery.cancel_scope.cancel()
+
+        duplex.connection._on_line = stop
+        duplex.peer.say(*({"id": each.id, "result": {}} for each in exchanges))
+    assert len(taken) == 100
+    assert all(isinstance(unread(each)[-1], Response) for each in exchanges)
