@@ -4,14 +4,19 @@ Theory of operation: a connection that can't be accepted for want of a descripto
 in the socket's queue. Nothing ends for that: connections that are there go on, and as they end,
 those that wait are accepted. Somebody is told once when that begins, and once when it has been over
 for a while, however often it comes and goes in between.
+
+Those that come at the same time are accepted one right after the other, without waiting for a turn
+of the event loop each: else the last of a crowd waits for as many turns as came before it, and each
+turn serves all of these.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Awaitable, Callable
-from typing import Final, NoReturn
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NoReturn, Protocol
 
 import attrs
 import trio
@@ -22,7 +27,18 @@ PAUSE: Final = 0.1
 CALM: Final = 5.0
 """How long nothing must have failed before that is said to be over, in seconds."""
 
+MOST_AT_ONCE: Final = 64
+"""How many connections are accepted before others have their turn."""
+
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_OF_ONE: Final = frozenset(
+    {
+        *(errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENOPROTOOPT, errno.EOPNOTSUPP),
+        *(errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+    }
+)
+"""What is wrong with the connection that would have been accepted, not with the listener; see
+accept(2)."""
 
 
 @attrs.frozen
@@ -47,8 +63,46 @@ class AcceptResumed:
     seconds: float
 
 
+class Listener(Protocol):
+    """What connections are accepted from."""
+
+    async def accept(self) -> Sequence[trio.SocketStream]:
+        """Wait for connections, and accept those that there are.
+
+        Raises:
+            OSError: They can't be accepted, or the listener is broken.
+        """
+
+
+class SocketListener:
+    """Accepts connections from a socket."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        """Accept from a socket that listens, and that others must not wait for."""
+        listening.setblocking(False)  # noqa: FBT003  (the standard library's)
+        self._listening = listening
+
+    async def accept(self) -> Sequence[trio.SocketStream]:
+        """Wait for connections, and accept those that there are; see `Listener`."""
+        await trio.lowlevel.wait_readable(self._listening)
+        accepted: list[trio.SocketStream] = []
+        while len(accepted) < MOST_AT_ONCE:
+            try:
+                connection, _ = self._listening.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in _OF_ONE:
+                    continue
+                if accepted:
+                    break  # it is raised the next time
+                raise
+            accepted.append(trio.SocketStream(trio.socket.from_stdlib_socket(connection)))
+        return accepted
+
+
 async def accept_all(
-    listener: trio.abc.Listener[trio.SocketStream],
+    listener: Listener,
     handle: Callable[[trio.SocketStream], Awaitable[object]],
     nursery: trio.Nursery,
     on_event: Callable[[AcceptPaused | AcceptResumed], object],
@@ -67,7 +121,7 @@ async def accept_all(
     failing_since, failed_at = None, 0.0
     while True:
         try:
-            stream = await listener.accept()
+            accepted = await listener.accept()
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
@@ -77,7 +131,8 @@ async def accept_all(
                 on_event(AcceptPaused(os.strerror(error.errno)))
             await trio.sleep(PAUSE)
             continue
-        nursery.start_soon(_serve, handle, stream)
+        for stream in accepted:
+            nursery.start_soon(_serve, handle, stream)
         now = trio.current_time()
         if failing_since is not None and now - failed_at >= CALM:
             on_event(AcceptResumed(now - failing_since))

@@ -23,7 +23,7 @@ from hypercorn.logging import Logger
 
 from onemcp.frontend.http1 import Connections, Http1Server, ServerContext
 
-from .accepting import AcceptPaused, AcceptResumed, accept_all
+from .accepting import AcceptPaused, AcceptResumed, SocketListener, accept_all
 
 BACKLOG: Final = 1024
 KEEP_ALIVE_SECONDS: Final = 75.0
@@ -149,11 +149,10 @@ async def serve(
         settings = _settings(on_event)
         async with trio.open_nursery() as nursery:
             held = await nursery.start(hold_connections)
-            acceptor = trio.SocketListener(trio.socket.from_stdlib_socket(listener.dup()))
             task_status.started(url_of(listener, ""))
             try:
-                async with acceptor:
-                    await accept_all(acceptor, handle, held, on_event)
+                with listener.dup() as own:
+                    await accept_all(SocketListener(own), handle, held, on_event)
             finally:
                 stopping.set()
                 with trio.move_on_after(grace, shield=True):
