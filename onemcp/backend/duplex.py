@@ -44,7 +44,7 @@ Ts = TypeVarTuple("Ts")
 MAX_NONSENSE: Final = 1000
 """How many lines in a row may be something other than MCP before the backend is given up."""
 
-IN_A_ROW: Final = 16
+IN_A_ROW: Final = 4
 """How many lines are taken before others have their turn: a flood must not hold them up."""
 
 MAX_BATCH: Final = 1000
