@@ -207,7 +207,7 @@ def _kinds(backend: list[str]) -> Iterator[list[tuple[Subject, int]]]:
             return {"bench": one, **{f"bench{n}": one for n in range(2, count + 1)}}
 
         def row(
-            name: str, running: Running, work: Work, *, sessions: int = 0, calls: int = 1000
+            name: str, running: Running, work: Work, *, sessions: int = 0, calls: int = 3000
         ) -> tuple[Subject, int]:
             opened = [initialize(running.address) for _ in range(sessions)]
             load = partial(proxied, running.address, work, sessions=opened)
@@ -257,7 +257,7 @@ def measure_kinds(
 def main() -> None:
     """Measure everything, print it, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=500, help="calls of each run")
+    parser.add_argument("--calls", type=int, default=3000, help="calls of each run")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median")
     parser.add_argument("--cache", type=Path, default=Path(".bench"), help="where peers are kept")
     parser.add_argument("--note", default="", help="what is to be said of this run")

@@ -11,8 +11,9 @@ from tests.faults.gateways import Gateway, Kind, backend, running
 from tests.faults.wire import Connection, notifications
 from tests.support.process_tree import memory
 
-IDLE = 3.0
-"""Seconds after which onemcp may end a session that nobody uses, where that is measured."""
+IDLE = 1.0
+"""Seconds after which onemcp may end a session that nobody uses, where that is measured: about as
+many live at once, then, as its default limits allow."""
 AT_ONCE = 32
 RESERVE = 200
 """Descriptors that aren't needed for streams."""
