@@ -72,16 +72,14 @@ def test_a_reader_that_does_not_read_stops_nobody_and_is_told_what_is_missing(pi
     for _ in range(1000):
         writer.write(line)  # far more than the pipe and the writer hold
     assert not dropped
-    seen = 0
-    while not told.is_set():
-        seen += pipe.read().count("\n")
-    reader = threading.Thread(target=lambda: seen_at_end.append(pipe_rest(pipe)))
-    seen_at_end: list[int] = []
+    seen: list[int] = []
+    reader = threading.Thread(target=lambda: seen.append(pipe_rest(pipe)))
     reader.start()
+    assert told.wait(PATIENCE)
     writer.close(PATIENCE)
     pipe.stream.close()
     reader.join(PATIENCE)
-    assert seen + seen_at_end[0] + dropped[0] == 1000
+    assert seen[0] + dropped[0] == 1000
     assert dropped[0] > 500
 
 
