@@ -22,7 +22,7 @@ from typing import Final, Self
 
 import trio
 
-PATIENCE: Final = 0.25
+PATIENCE: Final = 0.1
 """How long a start may hold up others, however fast they are, in seconds."""
 
 MOST_PATIENCE: Final = 10.0
