@@ -7,8 +7,8 @@ the new one beside the old one, and clients see the new one from the moment that
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import attrs
 import trio
@@ -21,7 +21,7 @@ from onemcp.supervision import ChildSpec, ReloadReport, SupervisionError, Superv
 
 from .building import Builder
 from .replicas import ReplicaSet
-from .trees import ready, see_off
+from .trees import replaceable, see_off
 
 
 class Backends:
@@ -139,12 +139,11 @@ class Backends:
 
     def _kept(self, settings: config.Backend) -> ChildSpec | None:
         """Return what runs a backend already; replicas go on, and are changed where they are."""
+        replicas = self.replicas(settings.name)
+        if settings.is_replicated and replicas is not None:
+            stays = replicas.supervisor.running or replicas.settings == settings
+            return self._replicated[settings.name][1] if stays else None
         spec = self._specs.get(settings.name)
-        if settings.name in self._backends and settings.is_replicated:
-            replicas, of_replicas = self._replicated.get(settings.name, (None, None))
-            if replicas is not None and replicas is self.replicas(settings.name):
-                stays = replicas.supervisor.running or replicas.settings == settings
-                return of_replicas if stays else None
         return spec if spec is not None and spec.version == settings else None
 
     def _spec(self, settings: config.Backend) -> ChildSpec:
@@ -159,15 +158,7 @@ class Backends:
         else:
             backend, supervisor = replicas.backend, replicas.supervisor
         self._backends.setdefault(settings.name, backend)
-        spec = ChildSpec.for_supervisor(
-            supervisor,
-            version=settings,
-            coexists=True,
-            ready=lambda: self._take_over(backend),
-            ready_timeout=math.inf,
-            drain=backend.drain,
-            drain_timeout=settings.timeouts.call,
-        )
+        spec = replaceable(supervisor, backend, partial(self._take_over, backend))
         if replicas is not None:
             self._replicated[settings.name] = replicas, spec
         return spec
@@ -181,9 +172,8 @@ class Backends:
         self._show()
         await trio.lowlevel.checkpoint()
 
-    async def _take_over(self, backend: Backend) -> None:
-        """Let a new backend take the place of the one of the same name, once it is up."""
-        await ready(backend)
+    def _take_over(self, backend: Backend) -> None:
+        """Let a new backend take the place of the one of the same name."""
         self._backends[backend.name] = backend
         self._show()
 

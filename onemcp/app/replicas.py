@@ -9,7 +9,6 @@ noticed at the first.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -20,7 +19,7 @@ from onemcp.protocol.errors import BackendUnavailable
 from onemcp.supervision import ChildSpec, NotReadyError, SupervisionError, Supervisor
 
 from .operating import BackendOperator
-from .trees import ready, see_off
+from .trees import ready, replaceable, see_off
 
 
 class Build(Protocol):
@@ -145,20 +144,7 @@ class ReplicaSet:
 
     def _make(self, key: str, settings: config.Backend) -> tuple[Replica, ChildSpec]:
         replica, supervisor = self._build(settings, key, self.backend)
-        return replica, ChildSpec.for_supervisor(
-            supervisor,
-            version=settings,
-            coexists=True,
-            ready=partial(self._take_over, replica),
-            ready_timeout=math.inf,
-            drain=replica.drain,
-            drain_timeout=settings.timeouts.call,
-        )
-
-    async def _take_over(self, replica: Replica) -> None:
-        """Let a replica take the place of the one with its key, once it is up."""
-        await ready(replica)
-        self.backend.add(replica)
+        return replica, replaceable(supervisor, replica, partial(self.backend.add, replica))
 
     def __repr__(self) -> str:
         return f"<ReplicaSet of {self.backend!r}>"

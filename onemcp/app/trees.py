@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,32 @@ def supervise(name: str, backend: Backend, credentials: Credentials | None) -> S
         on_exhaustion=Pause(restart.cooldown),
         # Not found by its name, which a backend shares with the one that is to replace it.
         on_event=partial(_give_up_when_paused, backend),
+    )
+
+
+def replaceable(
+    supervisor: Supervisor, backend: Backend, take_over: Callable[[], object]
+) -> ChildSpec:
+    """Return what runs a backend as a child whose place another one takes once that is up.
+
+    Args:
+        supervisor: Runs the backend.
+        backend: The backend, configured as it is now: that is the version of the child.
+        take_over: Puts the backend in the place of the one before it, which is drained then.
+    """
+
+    async def is_ready() -> None:
+        await ready(backend)
+        take_over()
+
+    return ChildSpec.for_supervisor(
+        supervisor,
+        version=backend.config,
+        coexists=True,
+        ready=is_ready,
+        ready_timeout=math.inf,
+        drain=backend.drain,
+        drain_timeout=backend.config.timeouts.call,
     )
 
 

@@ -44,9 +44,7 @@ class Replica(Backend):
     @property
     def is_open(self) -> bool:
         """Whether it takes calls just now."""
-        breaker = self.breaker
-        may_pass = breaker.is_closed or breaker.retry_in is None
-        return may_pass and self.is_up and self.standing.is_open
+        return self.is_up and self.standing.is_open and self.breaker.retry_in is None
 
     def offers(self, call: Call) -> bool:
         """Tell whether it lists what a call names."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Final, NoReturn
 
@@ -264,14 +264,11 @@ class ReplicatedBackend(Backend):
         return min((wait for wait in waits if wait is not None), default=math.inf)
 
     @contextmanager
-    def _all_wanted(self) -> Iterator[None]:
+    def _wanted(self) -> Iterator[None]:
         with ExitStack() as stack:
             for each in self.replicas.values():
                 stack.enter_context(each.starter.wanted())
             yield
-
-    def _wanted(self) -> AbstractContextManager[None]:
-        return self._all_wanted()
 
     # --- what happens to all -----------------------------------------------------------------
 
