@@ -60,26 +60,12 @@ class Builder:
     @property
     def personal(self) -> PersonalBackends:
         """What makes backends that each user has for themselves."""
-        return PersonalBackends(
-            self.connector,
-            self.observer,
-            self.identity,
-            self.logins,
-            self.pins,
-            self.connector.instance.environ,
-            self.login_url,
-            self.on_event,
-        )
+        return PersonalBackends(self)
 
     def build(self, settings: config.Backend) -> tuple[Backend, Supervisor]:
         """Make a backend that all users share, and what runs it."""
         credentials = self._credentials(settings)
-        backend = Backend(
-            settings,
-            observer=self.observer,
-            identity=self.identity,
-            **self._own(settings, credentials, self.on_event),
-        )
+        backend = Backend(settings, **self.parts(settings, credentials, self.on_event))
         return backend, supervise(settings.name, backend, credentials)
 
     def replicate(self, settings: config.Backend) -> ReplicaSet:
@@ -103,6 +89,19 @@ class Builder:
 
     def _credentials(self, settings: config.Backend) -> Credentials | None:
         return credentials_for(settings, self.logins, self.on_event)
+
+    def parts(
+        self, settings: config.Backend, credentials: Credentials | None, on_event: EventHook
+    ) -> dict[str, Any]:
+        """Return what a backend is made of, whoever has it; see `Backend`.
+
+        Args:
+            settings: How it is configured.
+            credentials: How onemcp logs in at it, if it does.
+            on_event: Takes what happens; secrets are taken out before.
+        """
+        own = self._own(settings, credentials, on_event)
+        return {"observer": self.observer, "identity": self.identity, **own}
 
     def _own(
         self, settings: config.Backend, credentials: Credentials | None, on_event: EventHook

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
@@ -13,23 +13,19 @@ from onemcp import config
 from onemcp.backend import (
     Backend,
     BackendDown,
-    BackendObserver,
     BackendReady,
-    Identity,
     PersonalBackend,
     Roster,
     UserConnected,
     UserDisconnected,
-    redactor_for,
 )
-from onemcp.backend.setup import Connect
-from onemcp.pinning import Pins
 from onemcp.supervision import ChildSpec, Strategy, Supervisor
 
-from .connecting import stop_seconds
-from .durable import LoginPlace
 from .logins import login_of_user
 from .trees import supervise
+
+if TYPE_CHECKING:
+    from .building import Builder
 
 Hook: TypeAlias = Callable[[Any], object]
 
@@ -39,24 +35,10 @@ class PersonalBackends:
     """Makes backends that each user has for themselves.
 
     Attributes:
-        connect: Makes connections.
-        observer: Whom to tell of changes.
-        identity: Who onemcp is towards backends.
-        logins: Where the logins of users are, or None where there is nowhere to keep them.
-        pins: Returns what was approved of a backend.
-        environ: The environment, with the secrets in it.
-        login_url: Tells where users can log in at a backend, if there is a page for it.
-        on_event: Takes what happens.
+        builder: Knows what all backends are made of.
     """
 
-    connect: Connect
-    observer: BackendObserver
-    identity: Identity
-    logins: LoginPlace | None
-    pins: Callable[[str], Pins]
-    environ: Mapping[str, str] = attrs.field(repr=False)
-    login_url: Callable[[str], str | None]
-    on_event: Hook
+    builder: Builder
 
     def roster(self, settings: config.Backend) -> Roster:
         """Return the users of a backend: nobody yet."""
@@ -65,7 +47,7 @@ class PersonalBackends:
         login = auth if isinstance(auth, config.AuthorizationCodeLogin) else None
         login = login or config.AuthorizationCodeLogin()
         return Roster(
-            Backend(settings, **self._common(settings, self.on_event)),
+            Backend(settings, **self.builder.parts(settings, None, self.builder.on_event)),
             partial(self._of_user, settings, itertools.count(1)),
             most=login.max_users,
             idle=login.user_idle,
@@ -96,30 +78,14 @@ class PersonalBackends:
     def _of_user(
         self, settings: config.Backend, numbers: itertools.count[int], user: str
     ) -> tuple[PersonalBackend, ChildSpec]:
-        on_event = partial(_tell, self.on_event, user)
-        url = self.login_url(settings.name)
-        credentials = login_of_user(settings, user, self.logins, url, on_event)
-        redact = redactor_for(settings.transport, credentials, self.environ)
-        backend = PersonalBackend(
-            settings,
-            user=user,
-            login_url=url,
-            credentials=credentials,
-            **self._common(settings, redact.passing_on(on_event)),
-        )
+        on_event = partial(_tell, self.builder.on_event, user)
+        url = self.builder.login_url(settings.name)
+        credentials = login_of_user(settings, user, self.builder.logins, url, on_event)
+        parts = self.builder.parts(settings, credentials, on_event)
+        backend = PersonalBackend(settings, user=user, login_url=url, **parts)
         # Names of users may be anything, so what runs is called by a number.
         supervisor = supervise(f"user-{next(numbers)}", backend, credentials)
         return backend, ChildSpec.for_supervisor(supervisor)
-
-    def _common(self, settings: config.Backend, on_event: Hook) -> dict[str, Any]:
-        return {
-            "connect": self.connect,
-            "observer": self.observer,
-            "identity": self.identity,
-            "on_event": on_event,
-            "shutdown": stop_seconds(settings.timeouts),
-            "pins": self.pins(settings.name),
-        }
 
 
 def _tell(on_event: Hook, user: str, event: object) -> None:
