@@ -28,6 +28,7 @@ from tests.backend.core.fakes import (
     error_of,
     unread,
 )
+from tests.support.turns import counting_turns
 
 ANN = caller("ann", capabilities=EVERYTHING, log_level="debug")
 BOB = caller("bob", capabilities=EVERYTHING, log_level="debug")
@@ -774,24 +775,14 @@ async def test_a_great_many_answers_in_one_read_all_arrive(autojump_clock, legac
 
 
 async def test_others_have_their_turn_while_a_flood_is_taken(autojump_clock, legacy, monkeypatch):
-    turns, seen, take = 0, [], legacy.connection._on_line
-    monkeypatch.setattr(
-        legacy.connection, "_on_line", lambda line: (seen.append(turns), take(line))
-    )
-
-    async def take_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await trio.lowlevel.checkpoint()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(take_turns)
+    seen, take = [], legacy.connection._on_line
+    async with counting_turns() as turns:
+        monkeypatch.setattr(
+            legacy.connection, "_on_line", lambda line: (seen.append(turns()), take(line))
+        )
         legacy.peer.say(*[{"method": "notifications/tools/list_changed"}] * 500)
         while len(seen) < 500:
             await trio.lowlevel.checkpoint()
-        nursery.cancel_scope.cancel()
-    # Trio shuffles who goes first: at worst twice in a row.
     assert max(seen.count(turn) for turn in seen) <= 2 * module.IN_A_ROW
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from onemcp.backend.process import StderrLimits, StopPolicy, _process
 from onemcp.backend.process._stderr import StderrLog
 from tests.support.process_tree import alive
+from tests.support.turns import counting_turns
 
 LIMITS = StderrLimits(line=8, rate=3, window=1.0, tail=4)
 
@@ -128,22 +129,12 @@ async def test_a_flood_is_read_so_many_times_a_second_and_no_more(python, monkey
 
 
 async def test_others_have_their_turn_while_a_flood_is_reported(python):
-    turns, seen = 0, []
-
-    async def take_turns() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await trio.lowlevel.checkpoint()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(take_turns)
+    seen = []
+    async with counting_turns() as turns:
         program = "import os; os.write(2, b'x\\n' * 150)"  # less than what is dropped
-        async with python(program, on_stderr=lambda _: seen.append(turns)) as process:
+        async with python(program, on_stderr=lambda _: seen.append(turns())) as process:
             assert await process.wait() == 0
-        nursery.cancel_scope.cancel()
     assert len(seen) == 150
-    # Trio shuffles who goes first: at worst twice in a row.
     assert max(seen.count(turn) for turn in seen) <= 2
 
 
