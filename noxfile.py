@@ -33,8 +33,12 @@ ASYNC_RULES = (
     "--extend-ignore=ASYNC114,ASYNC127,ASYNC128",
 )
 
-PARALLEL = ("-n", "3")
-"""CI has two cores, a quarter of which was idle with two: most tests wait for processes."""
+PARALLEL = ("-n", "3", "--max-worker-restart=0")
+"""CI has two cores, a quarter of which was idle with two: most tests wait for processes.
+
+A process that ends before its time ends the run. Were it replaced, xdist would begin the test that
+ended it anew, and where that was not the first of its file's, wait for nothing for ever.
+"""
 
 ROOMS_HELD_TO_95 = ("supervision", "protocol", "multiplexer")
 
@@ -148,7 +152,9 @@ def soak(session: nox.Session) -> None:
     """Kill backends at random under load, for ONEMCP_SOAK_SECONDS (an hour by default)."""
     install(session, "test")
     seconds = os.environ.get("ONEMCP_SOAK_SECONDS", "3600")
-    session.run("pytest", "-m", "soak", *session.posargs, env={"ONEMCP_SOAK_SECONDS": seconds})
+    unlimited = ("--timeout=0", "-o", "faulthandler_timeout=0")
+    run = ("pytest", "-m", "soak", *unlimited, *session.posargs)
+    session.run(*run, env={"ONEMCP_SOAK_SECONDS": seconds})
 
 
 @nox.session

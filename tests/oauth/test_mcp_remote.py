@@ -25,9 +25,14 @@ HANDSHAKE = {
 
 
 class Remote:
-    """A program that speaks stdio, behind which `mcp-remote` speaks HTTP."""
+    """A program that speaks stdio, behind which `mcp-remote` speaks HTTP.
+
+    Attributes:
+        said: What it has said on stderr.
+    """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.said: list[str] = []
         self._process = process
         self._id = 0
 
@@ -40,11 +45,27 @@ class Remote:
             message = json.loads(line)
             if message.get("id") == self._id:
                 return message["result"]
-        raise AssertionError("it ended")
+        raise AssertionError(f"it ended: {''.join(self.said)}")
 
     def initialize(self) -> None:
         self.ask("initialize", **HANDSHAKE)
         self._send({"method": "notifications/initialized"})
+
+    def let_in(self, browser: Browser) -> None:
+        """Read what it says until it ends, and let it in where it asks for that.
+
+        Where that fails it is ended, so that nobody waits for its answer.
+        """
+        assert self._process.stderr is not None
+        try:
+            for line in self._process.stderr:
+                self.said.append(line)
+                if "/oauth/authorize?" in line:
+                    address = line[line.index("http") :].strip()
+                    [callback] = parse_qs(urlsplit(address).query)["redirect_uri"]
+                    browser.let_in(address, callback)
+        finally:
+            self._process.kill()
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -62,16 +83,6 @@ def mcp_remote(url: str, browser: Browser, folder: Path) -> Iterator[Remote]:
         folder: Where it keeps its tokens.
     """
     node = npm.installed()
-    said: list[str] = []
-
-    def see_to(errors: Any) -> None:
-        for line in errors:
-            said.append(line)
-            if "/oauth/authorize?" in line:
-                address = line[line.index("http") :].strip()
-                [callback] = parse_qs(urlsplit(address).query)["redirect_uri"]
-                browser.let_in(address, callback)
-
     with subprocess.Popen(
         node.command("mcp-remote", url, "--transport", "http-only"),
         stdin=subprocess.PIPE,
@@ -81,13 +92,11 @@ def mcp_remote(url: str, browser: Browser, folder: Path) -> Iterator[Remote]:
         # The browser that it would open does nothing: the address is on stderr, too.
         env={**node.environment(), "MCP_REMOTE_CONFIG_DIR": str(folder), "BROWSER": "true"},
     ) as process:
-        reader = threading.Thread(target=see_to, args=(process.stderr,))
+        remote = Remote(process)
+        reader = threading.Thread(target=remote.let_in, args=(browser,))
         reader.start()
         try:
-            yield Remote(process)
-        except BaseException:
-            print("".join(said))
-            raise
+            yield remote
         finally:
             process.terminate()
             process.wait(PATIENCE)
