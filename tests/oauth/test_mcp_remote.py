@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -44,6 +46,7 @@ class Remote:
         for line in self._process.stdout:
             message = json.loads(line)
             if message.get("id") == self._id:
+                assert "result" in message, (message, self.said)
                 return message["result"]
         raise AssertionError(f"it ended: {''.join(self.said)}")
 
@@ -57,13 +60,18 @@ class Remote:
         Where that fails it is ended, so that nobody waits for its answer.
         """
         assert self._process.stderr is not None
+        address, listening = "", False
         try:
             for line in self._process.stderr:
                 self.said.append(line)
+                # Which comes first depends on whether it had tokens; a browser may be quicker.
+                listening = listening or "callback server running" in line
                 if "/oauth/authorize?" in line:
                     address = line[line.index("http") :].strip()
+                if address and listening:
                     [callback] = parse_qs(urlsplit(address).query)["redirect_uri"]
                     browser.let_in(address, callback)
+                    address = ""
         finally:
             self._process.kill()
 
@@ -74,17 +82,18 @@ class Remote:
 
 
 @contextmanager
-def mcp_remote(url: str, browser: Browser, folder: Path) -> Iterator[Remote]:
+def mcp_remote(url: str, port: int, browser: Browser, folder: Path) -> Iterator[Remote]:
     """Run it, and let it in where it asks for that.
 
     Args:
         url: The endpoint.
+        port: Where it listens for the browser: it registers anew, and asks again, for another one.
         browser: Who lets it in.
         folder: Where it keeps its tokens.
     """
     node = npm.installed()
     with subprocess.Popen(
-        node.command("mcp-remote", url, "--transport", "http-only"),
+        node.command("mcp-remote", url, str(port), "--transport", "http-only"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -103,9 +112,23 @@ def mcp_remote(url: str, browser: Browser, folder: Path) -> Iterator[Remote]:
             reader.join(PATIENCE)
 
 
-def test_mcp_remote_logs_in_calls_and_refreshes(url: str, browser: Browser, tmp_path: Path) -> None:
+@pytest.fixture
+def port() -> int:
+    """A free port that no other program is given by chance in the meantime."""
+    while True:
+        with socket.socket() as candidate:
+            try:
+                candidate.bind(("127.0.0.1", 20_000 + secrets.randbelow(10_000)))
+            except OSError:
+                continue
+            return candidate.getsockname()[1]
+
+
+def test_mcp_remote_logs_in_calls_and_refreshes(
+    url: str, port: int, browser: Browser, tmp_path: Path
+) -> None:
     browser.name = "bob"
-    with mcp_remote(url, browser, tmp_path) as remote:
+    with mcp_remote(url, port, browser, tmp_path) as remote:
         remote.initialize()
         names = [tool["name"] for tool in remote.ask("tools/list")["tools"]]
         assert "demo__add" in names
@@ -115,8 +138,8 @@ def test_mcp_remote_logs_in_calls_and_refreshes(url: str, browser: Browser, tmp_
     before = json.loads(kept.read_text())
     assert before["scope"] == "backend:demo"
     kept.write_text(json.dumps({**before, "access_token": "expired"}))
-    with mcp_remote(url, browser, tmp_path) as remote:
+    with mcp_remote(url, port, browser, tmp_path) as remote:
         remote.initialize()
         assert [tool["name"] for tool in remote.ask("tools/list")["tools"]] == names
     assert json.loads(kept.read_text())["refresh_token"] != before["refresh_token"]
-    assert len(browser.asked) == 1, "nobody is asked for a refresh"
+    assert len(browser.asked) == 1, f"nobody is asked for a refresh: {''.join(remote.said)}"
