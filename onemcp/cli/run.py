@@ -31,10 +31,6 @@ from onemcp.supervision import SupervisionError
 from onemcp.systemd import ActivationError
 from onemcp.telemetry import BackgroundWriter, configure_logging
 
-GARBAGE_THRESHOLD: Final = 10_000
-"""How many objects more than before make the garbage collector look at the new ones; Python's own
-threshold is 700, which some calls in flight reach all the time."""
-
 
 @click.command()
 @click.option(
@@ -86,7 +82,7 @@ def command(
             on_event=log,
             on_configuration=configured,
         )
-        _spare_garbage_collector()
+        gc.freeze()  # what is there before anything is served is never garbage
         try:
             trio.run(serve)
         except (Exception, BaseExceptionGroup) as error:
@@ -95,15 +91,6 @@ def command(
                 if failure is not None:
                     raise failure from error
             raise
-
-
-def _spare_garbage_collector() -> None:
-    """Have it look seldom, and never at what is there before anything is served.
-
-    Hardly anything that a call leaves behind is a cycle; looking for some was a tenth of its cost.
-    """
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 def _show_code(code: str) -> None:
