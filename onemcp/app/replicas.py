@@ -4,14 +4,17 @@ Theory of operation: each replica has a supervisor of its own, with its own allo
 under one supervisor for all of them. A restart that an operator asks for, and a reload, go through
 the replicas one by one, and wait for each to be up again before they touch the next one. So at any
 time all but one take calls; and where one doesn't come up, what would have felled all of them is
-noticed at the first.
+noticed at the first. What is only added fells nobody: it is not waited for, and is tried as any
+backend is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Protocol
+
+import trio
 
 from onemcp import config
 from onemcp.backend import Replica, ReplicatedBackend
@@ -60,7 +63,7 @@ class ReplicaSet:
     async def move(self, settings: config.Backend, grace: float) -> bool:
         """Let other settings be in force: grow, change one after the other, shrink.
 
-        What doesn't come up is not put in place, and the rest stays as it is then.
+        What doesn't come up takes nobody's place, and the rest stays as it is then.
 
         Args:
             settings: How the backend is configured from now on.
@@ -70,18 +73,20 @@ class ReplicaSet:
             Whether any replica was added, changed or removed.
 
         Raises:
-            NotReadyError: A replica did not come up.
+            NotReadyError: A replica did not come up that was to take the place of another one.
             SupervisionError: They can't be changed now.
         """
         self.settings = self.backend.config = settings
         wanted, before = settings.of_replicas(), dict(self._specs)
-        for key, each in wanted.items():
-            if key not in self._specs:
-                await self._grow(key, each)
+        gone = [key for key in before if key not in wanted]
+        added = {key: each for key, each in wanted.items() if key not in before}
+        if added:
+            await self._grow(added)
+        if added and gone:
+            await self._make_sure_of(added)
         for key, each in wanted.items():
             if self._specs[key].version != each:
                 await self._change(key, each)
-        gone = [key for key in self._specs if key not in wanted]
         if gone:
             self._specs = {key: self._specs[key] for key in wanted}
             await see_off([self.backend.remove(key) for key in gone], grace)
@@ -107,21 +112,38 @@ class ReplicaSet:
                     "; the others were left as they are"
                 )
 
-    async def _grow(self, key: str, settings: config.Backend) -> None:
-        """Add a replica, which takes calls once it is up.
+    async def _grow(self, added: Mapping[str, config.Backend]) -> None:
+        """Add replicas, each of which takes calls as soon as it is up, whenever that is."""
+        for key, settings in added.items():
+            replica, self._specs[key] = self._make(key, settings)
+            self.backend.add(replica)
+        await self._settle()
+
+    async def _make_sure_of(self, added: Iterable[str]) -> None:
+        """Wait until replicas are up that are to take the place of others.
 
         Raises:
-            NotReadyError: It didn't come up, and is not there any more.
+            NotReadyError: Some didn't come up, and are not there any more.
         """
-        replica, self._specs[key] = self._make(key, settings)
-        self.backend.add(replica)
-        await self._settle()
-        failure = await _failure_of(replica)
-        if failure is not None:
+        failures: dict[str, BackendUnavailable] = {}
+
+        async def wait_for(key: str) -> None:
+            try:
+                await ready(self.backend.replicas[key])
+            except BackendUnavailable as error:
+                failures[key] = error
+
+        async with trio.open_nursery() as nursery:
+            for key in added:
+                nursery.start_soon(wait_for, key)
+        if not failures:
+            return
+        for key in failures:
             del self._specs[key]
             self.backend.remove(key)
-            await self._settle()
-            raise NotReadyError(f"replica {key!r} is not ready: {failure}") from failure
+        await self._settle()
+        reasons = (f"replica {key!r}: {failure}" for key, failure in sorted(failures.items()))
+        raise NotReadyError("; ".join(reasons))
 
     async def _change(self, key: str, settings: config.Backend) -> None:
         """Let a replica take the place of the one with its key, once it is up.
@@ -148,12 +170,3 @@ class ReplicaSet:
 
     def __repr__(self) -> str:
         return f"<ReplicaSet of {self.backend!r}>"
-
-
-async def _failure_of(replica: Replica) -> BackendUnavailable | None:
-    """Wait until a replica is up, and return why it isn't."""
-    try:
-        await ready(replica)
-    except BackendUnavailable as error:
-        return error
-    return None

@@ -526,22 +526,81 @@ async def test_there_may_be_more_replicas_or_fewer(autojump_clock, fleet: Fleet)
         assert isinstance(answer, Response)
 
 
-async def test_a_replica_that_is_added_and_does_not_come_up_is_left_out(
+def stuck(key: str, settings: config.Backend) -> Server:
+    """Make a server that doesn't get ready."""
+    made = server(key, settings)
+    made.gate = trio.Event()
+    return made
+
+
+async def test_a_replica_that_is_added_is_tried_until_it_comes_up(autojump_clock, fleet: Fleet):
+    timeouts = config.Timeouts(start=5.0)
+    view = await fleet.start(replicas=2, timeouts=timeouts)
+    fleet.make = stuck
+    before = trio.current_time()
+    assert await fleet.replicas.move(fleet.settings(replicas=3, timeouts=timeouts), 1.0)
+    assert trio.current_time() == before  # the reload doesn't wait for it
+    assert {await said(view) for _ in range(4)} == {"1", "2"}
+    await trio.sleep(12)
+    added = fleet.whole.replicas["3"]
+    assert added.failure is not None
+    assert len([event for event in fleet.of(ReplicaDown) if event.replica == "3"]) == 2
+    assert not await fleet.replicas.move(fleet.settings(replicas=3, timeouts=timeouts), 1.0)
+    fleet.server(3).gate.set()
+    await trio.sleep(5)
+    assert {await said(view) for _ in range(3)} == {"1", "2", "3"}
+    assert fleet.made == ["1", "2", "3"]
+
+
+async def test_a_replica_that_is_added_and_given_up_is_tried_again_later(
     autojump_clock, fleet: Fleet
 ):
-    view = await fleet.start(replicas=2, timeouts=config.Timeouts(start=5.0))
+    restart = config.Restart(intensity=1, period=60.0, cooldown=300.0)
+    timeouts = config.Timeouts(start=5.0)
+    view = await fleet.start(replicas=2, timeouts=timeouts, restart=restart)
+    fleet.make = stuck
+    changed = fleet.settings(replicas=3, timeouts=timeouts, restart=restart)
+    await fleet.replicas.move(changed, 1.0)
+    await trio.sleep(60)
+    assert fleet.whole.replicas["3"].standing.is_given_up
+    fleet.server(3).gate.set()
+    await trio.sleep(300)
+    assert {await said(view) for _ in range(3)} == {"1", "2", "3"}
 
-    def broken(key: str, settings: config.Backend) -> Server:
-        made = server(key, settings)
-        made.gate = trio.Event()
-        return made
 
-    fleet.make = broken
-    changed = fleet.settings(replicas=3, timeouts=config.Timeouts(start=5.0))
-    with pytest.raises(NotReadyError, match="replica '3' is not ready"):
-        await fleet.replicas.move(changed, 1.0)
-    assert set(fleet.whole.replicas) == {"1", "2"}
-    assert {await said(view) for _ in range(4)} == {"1", "2"}
+def at(*hosts: str) -> dict[str, Any]:
+    """Return what says that a server is at these hosts."""
+    first, *others = (f"http://{host}/mcp" for host in hosts)
+    timeouts = config.Timeouts(start=5.0)
+    transport = config.HttpTransport(url=first, others=tuple(others))
+    return {"transport": transport, "timeouts": timeouts, "replicas": 1}
+
+
+async def test_what_is_replaced_by_another_address_goes_once_that_is_up(
+    autojump_clock, fleet: Fleet, nursery
+):
+    view = await fleet.start(**at("a", "b"))
+    fleet.make = stuck
+    nursery.start_soon(fleet.replicas.move, fleet.settings(**at("a", "c", "d")), 1.0)
+    await trio.sleep(1)
+    fleet.servers["c"].gate.set()
+    await trio.sleep(1)
+    assert {await said(view) for _ in range(3)} == {"a", "b", "c"}
+    fleet.servers["d"].gate.set()
+    await trio.sleep(1)
+    assert {await said(view) for _ in range(3)} == {"a", "c", "d"}
+
+
+async def test_what_is_replaced_by_an_address_that_does_not_come_up_stays(
+    autojump_clock, fleet: Fleet
+):
+    view = await fleet.start(**at("a", "b"))
+    fleet.make = stuck
+    with pytest.raises(NotReadyError, match=r"replica 'c': .*; replica 'd': .*"):
+        await fleet.replicas.move(fleet.settings(**at("a", "c", "d")), 1.0)
+    assert set(fleet.whole.replicas) == {"a", "b"}
+    assert [child.id for child in fleet.replicas.supervisor.which_children()] == ["a", "b"]
+    assert {await said(view) for _ in range(4)} == {"a", "b"}
 
 
 async def test_an_operator_stops_and_starts_all_of_them(autojump_clock, fleet: Fleet):
