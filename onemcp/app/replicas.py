@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 
@@ -23,6 +23,9 @@ from onemcp.supervision import ChildSpec, NotReadyError, SupervisionError, Super
 
 from .operating import BackendOperator
 from .trees import ready, replaceable, see_off
+
+UPDATES: Final = "resource updates"
+"""The child that tells of changed resources; no replica is called so, for no host can be."""
 
 
 class Build(Protocol):
@@ -58,7 +61,8 @@ class ReplicaSet:
         for key, each in settings.of_replicas().items():
             replica, self._specs[key] = self._make(key, each)
             backend.add(replica)
-        self.supervisor = Supervisor(settings.name, self._specs.values())
+        self._updates = ChildSpec(id=UPDATES, start=backend.updates.run)
+        self.supervisor = Supervisor(settings.name, self._children())
 
     async def move(self, settings: config.Backend, grace: float) -> bool:
         """Let other settings be in force: grow, change one after the other, shrink.
@@ -160,9 +164,12 @@ class ReplicaSet:
             raise
 
     async def _settle(self) -> None:
-        report = await self.supervisor.reconfigure(self._specs.values())
+        report = await self.supervisor.reconfigure(self._children())
         for key, error in report.failed.items():
             raise NotReadyError(f"replica {key!r}: {error}") from error
+
+    def _children(self) -> list[ChildSpec]:
+        return [self._updates, *self._specs.values()]
 
     def _make(self, key: str, settings: config.Backend) -> tuple[Replica, ChildSpec]:
         replica, supervisor = self._build(settings, key, self.backend)

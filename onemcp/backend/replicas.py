@@ -15,7 +15,8 @@ replica has issued goes there as long as that is up, for another one may have an
 is part of a call in flight (questions, leases, parked calls) is at its replica anyhow.
 
 To clients all of them are one: the *leader*, which is the first one that is up, says what is
-listed, and goes on leading until it is down. What changes is heard of all of them.
+listed, and goes on leading until it is down. A list has changed where what it says is another one
+than before, whatever is announced; what is announced of resources is heard of all, and told once.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from .balancing import Balancer
 from .breaker import Breaker
 from .call import Call
 from .catalogue import Listings
+from .coalescing import Coalescer
 from .events import (
     BackendDown,
     BackendEvent,
@@ -60,7 +62,7 @@ from .events import (
 )
 from .everywhere import Everywhere
 from .exchange import Exchange
-from .replica import Replica, state_of
+from .replica import Replica, replica_of, state_of
 from .setup import BackendObserver, Identity, Setup
 from .standing import Standing
 from .succession import Replaced
@@ -75,6 +77,7 @@ class ReplicatedBackend(Backend):
     Attributes:
         replicas: The replicas, by their keys.
         identity: Who onemcp is towards them.
+        updates: The updates of resources that they have announced, on their way to clients.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class ReplicatedBackend(Backend):
             lambda: [each.upstream for each in self.replicas.values()],
             lambda: self.leader.upstream,
         )
+        self.updates = Coalescer(partial(observer.announced, self))
         self._leader: Replica | None = None
         self._balancer = Balancer()
         self._differing: tuple[str, ...] = ()
@@ -349,11 +353,13 @@ class ReplicatedBackend(Backend):
         self._observer.changed(self)
 
     def announced(self, backend: Backend, notification: Notification) -> None:
-        """Take note of a changed list, resource or task of a replica."""
+        """Take note of a changed resource or task of a replica; lists are seen to by `changed`."""
         if notification.method in _OF_TASKS:
             self._observer.announced(backend, notification)
-        elif notification.method == RESOURCE_UPDATED or backend is self._leader:
-            self._observer.announced(self, notification)
+        elif notification.method == RESOURCE_UPDATED:
+            up = {key for key, each in self.replicas.items() if each.is_up}
+            if self.updates.add(notification, replica_of(backend), up):
+                backend.tally.coalesce(notification.method)
 
     def told(self, key: str, event: BackendEvent) -> None:
         """Take an event of a replica: the backend is up with the first, down with the last one."""

@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from onemcp import config
 from onemcp.app.operating import BackendOperator
-from onemcp.app.replicas import ReplicaSet
+from onemcp.app.replicas import UPDATES, ReplicaSet
 from onemcp.app.trees import supervise
 from onemcp.backend import Identity, Replica, ReplicatedBackend
 from onemcp.multiplexer import View
@@ -50,6 +50,12 @@ class Fleet:
     def calls(self) -> dict[str, int]:
         """How many calls each has got."""
         return {key: len(server.calls) for key, server in self.servers.items()}
+
+    @property
+    def running(self) -> list[str]:
+        """The keys of all that are supervised."""
+        children = self.replicas.supervisor.which_children()
+        return [child.id for child in children if child.id != UPDATES]
 
     def server(self, number: int) -> Server:
         return self.servers[str(number)]

@@ -17,6 +17,7 @@ from onemcp.backend import (
     ReplicaReady,
     ReplicasDiffer,
 )
+from onemcp.backend.coalescing import GATHER
 from onemcp.multiplexer import CallRepeated, Reply, View
 from onemcp.multiplexer.subscriptions import ALL_LISTS
 from onemcp.protocol.errors import BackendUnavailable, CircuitOpen, InvalidParams, RemoteError
@@ -374,8 +375,6 @@ async def test_resources_are_subscribed_to_at_all_replicas(autojump_clock, old_f
     await settled()
     assert subscriber.uris == {"r://1"}
     assert all(each.subscribed == {"r://1"} for each in old_fleet.servers.values())
-    old_fleet.server(3).announce(RESOURCE_UPDATED, uri="r://1")
-    assert (await subscriber.receive()).method == RESOURCE_UPDATED
     old_fleet.server(1).crash(comes_back=True)
     old_fleet.server(1).subscribed.clear()
     await trio.sleep(60)
@@ -410,6 +409,52 @@ async def test_a_list_that_changes_at_all_replicas_is_told_of_once(
     assert (await subscriber.receive()).method in LIST_CHANGED
     with pytest.raises(trio.TooSlowError), trio.fail_after(10):
         await subscriber.receive()
+
+
+async def test_a_list_that_is_as_it_was_is_not_told_of(autojump_clock, old_fleet: Fleet):
+    view = await old_fleet.start()
+    subscriber = await view.subscribe(ALL_LISTS)
+    for each in old_fleet.servers.values():
+        each.announce("notifications/tools/list_changed")
+    old_fleet.server(2).change()  # clients see the list of the first
+    with pytest.raises(trio.TooSlowError), trio.fail_after(10):
+        await subscriber.receive()
+    old_fleet.server(1).crash()  # from now on that of the second
+    with trio.fail_after(10):
+        assert (await subscriber.receive()).method == "notifications/tools/list_changed"
+
+
+async def test_a_resource_that_changes_at_all_replicas_is_told_of_once(
+    autojump_clock, old_fleet: Fleet
+):
+    view = await old_fleet.start()
+    subscriber = await view.subscribe(frozenset(), frozenset({"r://1"}))
+    await settled()
+    begun = trio.current_time()
+    for each in old_fleet.servers.values():
+        await trio.sleep(GATHER / 4)
+        each.announce(RESOURCE_UPDATED, uri="r://1")
+    assert (await subscriber.receive()).method == RESOURCE_UPDATED
+    assert trio.current_time() == begun + GATHER * 3 / 4  # not before the last, and not later
+    with pytest.raises(trio.TooSlowError), trio.fail_after(10):
+        await subscriber.receive()
+    assert old_fleet.whole.tally.coalesced[RESOURCE_UPDATED] == 2
+
+
+async def test_a_resource_that_changes_at_one_replica_is_told_of_a_little_later(
+    autojump_clock, old_fleet: Fleet
+):
+    view = await old_fleet.start()
+    subscriber = await view.subscribe(frozenset(), frozenset({"r://1"}))
+    await settled()
+    for seconds in (GATHER, 0.0):
+        begun = trio.current_time()
+        old_fleet.server(3).announce(RESOURCE_UPDATED, uri="r://1")
+        assert (await subscriber.receive()).method == RESOURCE_UPDATED
+        assert trio.current_time() == begun + seconds
+        for number in (1, 2):  # then there is nobody to wait for
+            old_fleet.server(number).crash()
+        await settled()
 
 
 # --- restart and reload ----------------------------------------------------------------------
@@ -520,7 +565,7 @@ async def test_there_may_be_more_replicas_or_fewer(autojump_clock, fleet: Fleet)
             for exchange in fleet.server(number).calls:
                 exchange.finish(Response(exchange.id, raw({"resultType": "complete"})))
     assert set(fleet.whole.replicas) == {"1", "2"}
-    assert [child.id for child in fleet.replicas.supervisor.which_children()] == ["1", "2"]
+    assert fleet.running == ["1", "2"]
     for reply in replies:
         answer = (await receive_all(reply))[-1]
         assert isinstance(answer, Response)
@@ -599,7 +644,7 @@ async def test_what_is_replaced_by_an_address_that_does_not_come_up_stays(
     with pytest.raises(NotReadyError, match=r"replica 'c': .*; replica 'd': .*"):
         await fleet.replicas.move(fleet.settings(**at("a", "c", "d")), 1.0)
     assert set(fleet.whole.replicas) == {"a", "b"}
-    assert [child.id for child in fleet.replicas.supervisor.which_children()] == ["a", "b"]
+    assert fleet.running == ["a", "b"]
     assert {await said(view) for _ in range(4)} == {"a", "b"}
 
 
