@@ -11,12 +11,11 @@ import attrs
 
 from onemcp.auth._errors import InvalidToken, Reason
 from onemcp.auth._jwks import Keys, TrustedKey
-from onemcp.auth._keys import KeyStore
+from onemcp.auth._keys import KeyStore, SigningKey
 from onemcp.auth._principal import ISSUER, Principal
 from onemcp.auth._resource import Resource, canonical
 from onemcp.auth._scopes import ADMIN
 
-ALGORITHM: Final = "EdDSA"
 TOKEN_TYPE: Final = "at+jwt"  # noqa: S105  (a media type)
 AUDIENCE: Final = "onemcp"
 """What tokens made with `onemcp token` are good for: everything here, whatever its address."""
@@ -69,7 +68,7 @@ class OwnIssuer:
 
     def check_header(self, header: Mapping[str, Any]) -> TrustedKey:
         """Tell which key must have signed; see `Issuer`."""
-        if header.get("alg") != ALGORITHM:
+        if header.get("alg") != SigningKey.ALGORITHM:
             raise InvalidToken(Reason.ALGORITHM)
         if header.get("typ") != TOKEN_TYPE:
             raise InvalidToken(Reason.TYPE)
@@ -80,7 +79,7 @@ class OwnIssuer:
         key = self.keys.find(key_id)
         if key is None:
             raise InvalidToken(Reason.KEY)
-        return TrustedKey(key_id, ALGORITHM, key.public)
+        return TrustedKey(key_id, key.ALGORITHM, key.verifies)
 
     def read(self, claims: Claims) -> Principal:
         """Tell whom a token is for; see `Issuer`."""

@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import attrs
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from onemcp.state import to_base64url
@@ -24,12 +25,14 @@ class SigningKey:
     """One Ed25519 key pair.
 
     Attributes:
+        ALGORITHM: What its signatures are called (RFC 8037, section 3.1).
         key_id: The `kid` that tokens name it by.
         created: When it was made, in seconds since the epoch.
         private: What signs.
         public: What verifies.
     """
 
+    ALGORITHM: ClassVar = "EdDSA"
     key_id: str
     created: int
     private: Ed25519PrivateKey = attrs.field(repr=False)
@@ -38,6 +41,14 @@ class SigningKey:
     @public.default
     def _derive_public(self) -> Ed25519PublicKey:
         return self.private.public_key()
+
+    def verifies(self, signed: bytes, signature: bytes) -> bool:
+        """Tell whether a signature was made with this key."""
+        try:
+            self.public.verify(signature, signed)
+        except InvalidSignature:
+            return False
+        return True
 
     @classmethod
     def generate(cls, created: int) -> SigningKey:
@@ -106,7 +117,7 @@ def public_jwk(key: SigningKey) -> dict[str, Any]:
     return {
         "kty": "OKP",
         "crv": "Ed25519",
-        "alg": "EdDSA",
+        "alg": key.ALGORITHM,
         "use": "sig",
         "kid": key.key_id,
         "x": public_member(key.private),

@@ -7,9 +7,8 @@ import secrets
 import time
 from typing import Final
 
-import jwt
-
-from onemcp.auth._issuers import ALGORITHM, AUDIENCE, SCOPE, TOKEN_TYPE
+from onemcp.auth._issuers import AUDIENCE, SCOPE, TOKEN_TYPE
+from onemcp.auth._jws import sign
 from onemcp.auth._keys import KeyStore
 from onemcp.auth._principal import ISSUER
 from onemcp.auth._verifier import MAX_TOKEN_BYTES
@@ -68,9 +67,7 @@ def issue_token(
     }
     if grant_id:
         claims["grant"] = grant_id
-    key = keys.signer(now)
-    headers = {"typ": TOKEN_TYPE, "kid": key.key_id}
-    token = jwt.encode(claims, key.private, algorithm=ALGORITHM, headers=headers)
+    token = sign(claims, keys.signer(now), typ=TOKEN_TYPE)
     if len(token) > MAX_TOKEN_BYTES:
         raise ValueError(f"the token would be longer than {MAX_TOKEN_BYTES} bytes")
     return token

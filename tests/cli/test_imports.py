@@ -37,18 +37,19 @@ HTTP_2: Final = {"h2", "hpack", "wsproto", "h11", "hypercorn.trio"}
 HTTP_CLIENT: Final = {"httpx", "httpcore", "certifi"}
 LOGINS: Final = {"onemcp.backend.oauth", "onemcp.backend.http", "onemcp.outbound.fetching"}
 DRAWING: Final = {"rich", "pygments", "markdown_it"}
-TOKENS: Final = {"cryptography", "jwt"}
+TOKENS: Final = {"cryptography"}
+KEYS_OF_OTHERS: Final = {"jwt", "cryptography.x509"}
 TELEMETRY: Final = {"opentelemetry", "google.protobuf", "grpc"}
 GATEWAY: Final = {"trio", "hypercorn", "structlog", "onemcp.multiplexer", "onemcp.frontend"}
 
-NO_GATEWAY: Final = GATEWAY - {"trio"} | PAGES | HTTP_2 | TELEMETRY | LOGINS
+NO_GATEWAY: Final = GATEWAY - {"trio"} | PAGES | HTTP_2 | TELEMETRY | LOGINS | KEYS_OF_OTHERS
 NOTHING: Final = NO_GATEWAY | GATEWAY | HTTP_CLIENT | DRAWING | TOKENS | {"attr", "jsonschema"}
 
 COMMANDS: Final[Mapping[str, set[str]]] = {
     "--version": NOTHING | {"onemcp.config"},
     "--help": NOTHING | {"onemcp.config"},
     "schema": NOTHING - {"onemcp.config"},
-    "check": NO_GATEWAY | HTTP_CLIENT | DRAWING | {"jwt"},
+    "check": NO_GATEWAY | HTTP_CLIENT | DRAWING,
     "user --help": NO_GATEWAY | HTTP_CLIENT | DRAWING | {"jsonschema"},
     "token": NO_GATEWAY | HTTP_CLIENT | DRAWING | {"jsonschema"},
     "install cursor": NO_GATEWAY | HTTP_CLIENT | DRAWING | TOKENS | {"jsonschema"},
@@ -58,7 +59,7 @@ COMMANDS: Final[Mapping[str, set[str]]] = {
 }
 """What is not imported by which command line."""
 
-RUN: Final = PAGES | HTTP_2 | HTTP_CLIENT | LOGINS | DRAWING | TELEMETRY
+RUN: Final = PAGES | HTTP_2 | HTTP_CLIENT | LOGINS | DRAWING | TELEMETRY | KEYS_OF_OTHERS
 """What is not imported to serve programs to clients with tokens."""
 
 
