@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import gc
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -88,8 +89,39 @@ Exit codes:
 """
 
 
+class _PipeClosed(Exception):
+    """Nobody reads any more what is printed. Of the error itself click would make exit code 1.
+
+    Attributes:
+        error: The error.
+    """
+
+    def __init__(self, error: BrokenPipeError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def _past_click() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _PipeClosed(error) from error
+
+
 class _Commands(click.Group):
     """Commands that are imported when they are asked for, so that the others start fast."""
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Read the command line; some options print something."""
+        with _past_click():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        with _past_click():
+            result: object = super().invoke(ctx)
+        return result
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's)
         return list(COMMANDS)
@@ -177,6 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
     except OSError as error:
         return _output_failed(error)
+    except _PipeClosed as closed:
+        return _output_failed(closed.error)
     return code if isinstance(code, int) else ExitCode.OK
 
 
