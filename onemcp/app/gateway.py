@@ -67,7 +67,7 @@ from .connecting import Connector
 from .door import Operating
 from .durable import Durable
 from .events import ReloadApplied
-from .front import EventHook, OpenFront, tell_all
+from .front import EventHook, OpenFront
 from .http import HttpFront
 from .identity import NAME, VERSION
 from .limits import admission_limits, describe, parking_limits, start_limit
@@ -122,9 +122,9 @@ class Gateway:
         durable = durable or Durable.ephemeral()
         self.configuration = configuration
         self.monitor = Monitor(self, VERSION)
-        journal, history, on_body = Journal(), History(self, self.monitor.meter), on_event
-        on_event = partial(tell_all, (self.monitor.meter.happened, journal, history, on_event))
-        self._observing = Observing(self, self.monitor, on_event, on_body)
+        journal, history = Journal(), History(self, self.monitor.meter)
+        self._observing = Observing(self, self.monitor, (journal, history, on_event), on_event)
+        on_event = self._observing.tell
         self._access = access
         self._on_event = on_event
         identity = Identity(raw({"name": NAME, "version": VERSION}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from onemcp.config import Configuration
@@ -12,7 +12,7 @@ from onemcp.otlp import Exporter
 from onemcp.supervision import Backoff, ChildSpec, Intensity, Pause, Supervisor
 from onemcp.telemetry import BodyScrubber
 
-from .front import EventHook
+from .front import EventHook, tell_all
 from .identity import VERSION
 from .shedding import Shedder
 from .transcript import BodiesLogged, BodyLog
@@ -32,22 +32,26 @@ class Observing:
     """
 
     def __init__(
-        self, gateway: Observed, monitor: Monitor, on_event: EventHook, on_body: EventHook
+        self, gateway: Observed, monitor: Monitor, others: Iterable[EventHook], on_body: EventHook
     ) -> None:
         """Look at nothing yet; see `reconfigure`.
 
         Args:
             gateway: The gateway, which need not be complete yet.
             monitor: Tells how the gateway is.
-            on_event: Takes what happens.
+            others: Take what happens, too.
             on_body: Takes what clients say, which nobody else may.
         """
-        self.exporter = Exporter(monitor.look, VERSION, on_event)
+        self.exporter = Exporter(monitor.look, VERSION, self.tell)
         monitor.sources.append(self.exporter.families)
         self._monitor = monitor
-        self._shedder = Shedder(gateway, monitor.meter, on_event)
-        self._on_event = on_event
+        self._shedder = Shedder(gateway, monitor.meter, self.tell)
+        self._listeners = (monitor.meter.happened, self.exporter.happened, *others)
         self._on_body = on_body
+
+    def tell(self, event: object) -> None:
+        """Take what happens, and tell everybody who wants to know."""
+        tell_all(self._listeners, event)
 
     def reconfigure(self, configuration: Configuration, multiplexer: Multiplexer) -> None:
         """Look at what the configuration asks for."""
@@ -60,7 +64,7 @@ class Observing:
     def _transcript(self, configuration: Configuration) -> BodyLog | None:
         if not configuration.log.bodies:
             return None
-        self._on_event(BodiesLogged())
+        self.tell(BodiesLogged())
         return BodyLog(self._on_body, BodyScrubber.of(configuration.log.redact))
 
     def children(self) -> Sequence[ChildSpec]:

@@ -14,7 +14,7 @@ import trio
 from onemcp.admission import PlaceLimits
 from onemcp.auth.server import OPERATOR
 from onemcp.config import Configuration
-from onemcp.frontend import Deadlines, Operate, Sessions, StdioFrontend
+from onemcp.frontend import OVER_PIPES, Deadlines, Operate, Sessions, StdioFrontend
 from onemcp.multiplexer import Multiplexer
 from onemcp.supervision import ChildSpec, Restart
 
@@ -91,7 +91,9 @@ class StdioFront:
         Raises:
             ValueError: There is no such view.
         """
-        self.sessions = Sessions(PlaceLimits(1, 1), Deadlines(math.inf, math.inf))
+        self.sessions = Sessions(
+            PlaceLimits(1, 1), Deadlines(math.inf, math.inf), way=OVER_PIPES, on_event=on_event
+        )
         self.stopping = False
         self._multiplexer = multiplexer
         self._streams = streams

@@ -47,6 +47,7 @@ from .events import BackendDown, BackendEvent, BackendReady
 from .exchange import Exchange
 from .handshake import EraMemory
 from .keeping import Keeper
+from .lasting import run_measured
 from .pool import Pool
 from .probe import probe
 from .setup import SHUTDOWN, BackendObserver, Connect, Identity, Setup
@@ -366,7 +367,7 @@ class Backend(Stands):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(turn.expire)
             with trio.move_on_after(self.config.timeouts.start) as patience:
-                server = await nursery.start(connection.run)
+                server = await nursery.start(run_measured, connection, self.config, self._on_event)
                 self.server = server
                 await nursery.start(self.upstream.keep, connection, server)
                 await self._keeper.fetch(connection, server)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import attrs
+
+from onemcp.telemetry import OfSession, SpanKind
 
 
 @attrs.frozen
@@ -37,6 +39,19 @@ class BackendDown:
     backend: str
     reason: str
     detail: str | None = None
+
+
+@attrs.frozen
+class BackendSessionEnded(OfSession):
+    """A session of onemcp at a legacy backend is over, and so is the connection that carried it.
+
+    Attributes:
+        backend: The backend's name.
+    """
+
+    side: ClassVar[SpanKind] = "client"
+
+    backend: str
 
 
 @attrs.frozen
@@ -337,6 +352,7 @@ class UserDisconnected:
 BackendEvent: TypeAlias = (
     BackendReady
     | BackendDown
+    | BackendSessionEnded
     | ReplicaReady
     | ReplicaDown
     | ReplicasDiffer

@@ -25,6 +25,7 @@ from .call import Caller
 from .connection import Connection, ConnectionLost, HandshakeFailed, first_loss
 from .events import BackendEvent, InstanceLost, InstanceReady, InstanceRetired
 from .instance import Instance, InstanceObserver
+from .lasting import run_measured
 from .starting import Rank, StartQueue, Turn
 
 START: Final = 5.0
@@ -178,7 +179,7 @@ class Spares:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(turn.expire)
             with trio.move_on_after(settings.timeouts.start) as patience:
-                server = await nursery.start(connection.run)
+                server = await nursery.start(run_measured, connection, settings, self._on_event)
             if patience.cancelled_caught:
                 raise HandshakeFailed.too_slow(connection, settings.timeouts.start)
             if server.revision != self.revision:

@@ -27,6 +27,7 @@ from onemcp.app import (
 from onemcp.backend import (
     BackendDown,
     BackendReady,
+    BackendSessionEnded,
     BackendStderr,
     BreakerClosed,
     BreakerOpened,
@@ -53,6 +54,7 @@ from onemcp.control import OperatorActed, PeerRefused
 from onemcp.frontend import (
     RequestDenied,
     RequestFailed,
+    SessionEnded,
     SessionNotNoted,
     SessionTakenOver,
     SessionUnknown,
@@ -110,6 +112,7 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
     log.register(KeysRotated, "info", "The keys before go on to verify; nobody is logged out")
     log.register(KeysNotRotated, "error", "Tokens are signed with the old key until then")
     log.register(KeysUnreadable, "error", "The keys that are known stay in use")
+    log.register(SessionEnded, "debug")
     log.register(SessionTakenOver, "debug")
     log.register(SessionUnknown, "info")
     log.register(
@@ -141,6 +144,7 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
 def _register_backends(log: LogEvents) -> None:
     log.register(BackendReady, "info")
     log.register(BackendDown, "warning")
+    log.register(BackendSessionEnded, "debug")
     log.register(ReplicaReady, "info")
     log.register(ReplicaDown, "warning")
     log.register(ReplicasDiffer, "warning", "Replicas of a backend don't list the same")

@@ -21,6 +21,7 @@ from .asgi import (
 from .events import (
     RequestDenied,
     RequestFailed,
+    SessionEnded,
     SessionNotNoted,
     SessionTakenOver,
     SessionUnknown,
@@ -29,11 +30,12 @@ from .events import (
 from .forwarded import TrustedProxies
 from .legacy import LegacyFrontend
 from .oauth import OAuth
-from .session import Deadlines, Passports, SessionMemory, Sessions
+from .session import OVER_PIPES, Deadlines, Passports, SessionMemory, Sessions
 from .stdio import StdioFrontend
 from .wellknown import PATH, STATUS
 
 __all__ = [
+    "OVER_PIPES",
     "OWNER",
     "PATH",
     "STATUS",
@@ -50,6 +52,7 @@ __all__ = [
     "RequestFailed",
     "Route",
     "Scope",
+    "SessionEnded",
     "SessionMemory",
     "SessionNotNoted",
     "SessionTakenOver",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attrs
 
 from onemcp.auth import Principal
-from onemcp.telemetry import OfRequest
+from onemcp.telemetry import OfRequest, OfSession, SpanKind
 
 
 @attrs.frozen
@@ -71,6 +73,21 @@ class SessionTakenOver:
 
     principal: str
     revision: str
+    session: str | None = attrs.field(default=None, eq=False)
+
+
+@attrs.frozen
+class SessionEnded(OfSession):
+    """A session has ended for good, rather than with the process alone.
+
+    Attributes:
+        principal: Whose it was.
+        session: What it was called.
+    """
+
+    side: ClassVar[SpanKind] = "server"
+
+    principal: str
     session: str | None = attrs.field(default=None, eq=False)
 
 

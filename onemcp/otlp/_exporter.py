@@ -17,10 +17,11 @@ import attrs
 import trio
 
 from onemcp.config import Otlp, Signal
-from onemcp.telemetry import Family, Sample, Tracer
+from onemcp.telemetry import Family, OfSession, Sample, Tracer
 
 from ._operations import Operations
 from ._queue import SpanQueue
+from ._sessions import Sessions
 from .events import SpansLost, TelemetryDelivered, TelemetryUndelivered
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Exporter:
         on_event: Takes what happens.
         queue: What waits to be sent.
         operations: How long requests took, while metrics are sent.
+        sessions: How long sessions lasted.
         tally: What has become of what was sent.
         instance: What tells this run of the gateway from others.
         begun: Since when everything is counted, in nanoseconds since the epoch.
@@ -79,6 +81,7 @@ class Exporter:
         self.on_event = on_event
         self.queue = SpanQueue(0)
         self.operations = Operations()
+        self.sessions = Sessions()
         self.tally = Tally()
         self.instance = str(uuid.uuid4())
         self.begun = time.time_ns()
@@ -109,6 +112,11 @@ class Exporter:
             self.tracer.ratio, self.queue.most = settings.sampling, settings.queue
         self._changed.set()
         self._changed = trio.Event()
+
+    def happened(self, event: object) -> None:
+        """Take note of a typed event."""
+        if isinstance(event, OfSession):
+            self.sessions.over(event)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> NoReturn:
         """Send what is to be sent, until cancelled."""

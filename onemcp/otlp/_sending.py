@@ -133,13 +133,14 @@ class Sending:
 
     async def _export_metrics(self, until: float) -> None:
         metrics = []
-        looked = await self._exporter.look()
-        families = [*looked, *self._exporter.operations.families()]
+        exporter = self._exporter
+        looked = await exporter.look()
+        families = [*looked, *exporter.operations.families(), *exporter.sessions.families()]
         now = time.time_ns()
         for number, family in enumerate(families):
             if number % AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
-            metrics.append(encode_family(family, self._exporter.begun, now))
+            metrics.append(encode_family(family, exporter.begun, now))
         await self._export("metrics", self._sent.metrics(metrics), until)
 
     # --- both --------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from onemcp.telemetry._metrics import CONTENT_TYPE, Family, Histogram, Sample, e
 from onemcp.telemetry._questions import Questioned
 from onemcp.telemetry._requests import OfRequest, trace_of
 from onemcp.telemetry._scrub import Scrubbed, scrub, scrub_text
+from onemcp.telemetry._sessions import OfSession
 from onemcp.telemetry._spans import (
     LONGEST_ID,
     OTHER,
@@ -48,6 +49,7 @@ __all__ = [
     "Histogram",
     "LogEvents",
     "OfRequest",
+    "OfSession",
     "OwnUsage",
     "Questioned",
     "Sample",

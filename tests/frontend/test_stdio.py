@@ -15,7 +15,15 @@ from msgspec import Raw
 from trio.testing import MemorySendStream, memory_stream_pair
 
 from onemcp.admission import PlaceLimits
-from onemcp.frontend import Deadlines, RequestFailed, Sessions, StdioFrontend, stdio
+from onemcp.frontend import (
+    OVER_PIPES,
+    Deadlines,
+    RequestFailed,
+    SessionEnded,
+    Sessions,
+    StdioFrontend,
+    stdio,
+)
 from onemcp.frontend.session import session as session_module
 from onemcp.multiplexer import View
 from onemcp.protocol import meta
@@ -87,7 +95,9 @@ async def open_line(
     async with trio.open_nursery() as nursery:
         world = World(nursery)
         await world.show(server)
-        kept = Sessions(PlaceLimits(1, 1), Deadlines(math.inf, math.inf))
+        kept = Sessions(
+            PlaceLimits(1, 1), Deadlines(math.inf, math.inf), way=OVER_PIPES, on_event=events.append
+        )
         await nursery.start(kept.supervisor.run)
         settled = trio.Event()
         if is_settled:
@@ -568,3 +578,11 @@ async def test_a_broken_input_is_its_end(line: Line):
     there.receive_some = broken  # type: ignore[method-assign, assignment]
     await again.run(there, there)
     assert again.ended.is_set()
+
+
+async def test_a_session_ends_with_what_carries_it():
+    async with open_line() as line:
+        await line.begin("2025-06-18")
+    [ended] = line.events
+    assert isinstance(ended, SessionEnded)
+    assert (ended.revision, ended.way) == ("2025-06-18", {"network.transport": "pipe"})

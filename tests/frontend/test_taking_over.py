@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from onemcp.auth import KeyStore, SigningKey
-from onemcp.frontend import Deadlines, Passports, SessionTakenOver, SessionUnknown
+from onemcp.frontend import Deadlines, Passports, SessionEnded, SessionTakenOver, SessionUnknown
 from onemcp.frontend.session import registry
 from onemcp.frontend.session.passport import MAX_ID
 from onemcp.frontend.session.streams import LOST, MAX_NAMED
@@ -152,6 +152,35 @@ async def test_a_session_that_was_idle_for_too_long_does_not_come_back(
         assert await is_gone(session)
     async with place.instance() as site:
         assert await is_gone(at(site, session))
+
+
+async def test_a_session_lasts_from_its_opening_to_its_end_wherever_that_is(
+    place: Place, autojump_clock: trio.abc.Clock
+):
+    async with place.instance() as site:
+        session = await site.open("2025-06-18")
+        await trio.sleep(10)
+        assert not of(site, SessionEnded)
+    assert not of(site, SessionEnded)  # it goes on, though not here
+    place.now += 3600
+    async with place.instance() as site:
+        await at(site, session).post(request("ping"))
+        await trio.sleep(5)
+        await at(site, session).delete()
+        [ended] = of(site, SessionEnded)
+    assert (ended.principal, ended.revision, ended.failure) == ("anonymous", "2025-06-18", None)
+    assert 3605 <= ended.seconds < 3606
+    assert ended.way == {"network.transport": "tcp", "network.protocol.name": "http"}
+
+
+async def test_a_session_that_was_idle_for_too_long_has_ended_too(
+    place: Place, autojump_clock: trio.abc.Clock
+):
+    async with place.instance(deadlines=Deadlines(100.0, 1000.0)) as site:
+        await site.open()
+        await trio.sleep(102)
+        [ended] = of(site, SessionEnded)
+    assert 100 <= ended.seconds < 102
 
 
 async def test_a_session_that_made_room_does_not_come_back(

@@ -17,9 +17,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from trio.testing import MockClock
 
+from onemcp.backend import BackendSessionEnded
 from onemcp.config import Otlp
+from onemcp.frontend import SessionEnded
 from onemcp.otlp import Exporter, SpansLost, TelemetryDelivered, TelemetryUndelivered
-from onemcp.otlp._operations import MOST as OPERATIONS
+from onemcp.otlp._durations import MOST as OPERATIONS
 from onemcp.otlp._queue import BATCH
 from onemcp.otlp._sender import LONGEST_PAUSE, Sender
 from onemcp.otlp._sending import LINGER, PATIENCE, Sending
@@ -157,6 +159,59 @@ async def test_requests_are_measured_by_their_spans(autojump_clock: MockClock):
         ({"mcp.method.name": "tools/call"}, 5),
         ({"mcp.method.name": "tools/call", "error.type": "_OTHER"}, 5),
     ]
+
+
+def client_session(seconds: float = 1.0, **about: Any) -> SessionEnded:
+    way = {"network.transport": "tcp", "network.protocol.name": "http"}
+    return SessionEnded("ann", "s", revision="2025-06-18", seconds=seconds, way=way, **about)
+
+
+def backend_session(backend: str = "b", **about: Any) -> BackendSessionEnded:
+    way = {"network.transport": "pipe", "onemcp.backend": backend}
+    return BackendSessionEnded(backend, revision="2025-11-25", seconds=0.1, way=way, **about)
+
+
+async def test_sessions_are_measured_by_their_ends(autojump_clock: MockClock):
+    world, there = World(), FakeCollector()
+    async with sending(world, METRICS, there):
+        await trio.sleep(METRICS.interval + 1)
+        assert not any("session" in name for name in there.metrics)
+        world.exporter.happened("anything else")
+        for seconds in (0.5, 3600.0):
+            world.exporter.happened(client_session(seconds))
+        world.exporter.happened(backend_session(failure="connection_lost"))
+        await trio.sleep(METRICS.interval)
+    served, asked = (there.metrics[f"mcp.{kind}.session.duration"] for kind in KINDS)
+    assert (served.unit, asked.unit) == ("s", "s")
+    [point] = served.histogram.data_points
+    assert plain(point.attributes) == {
+        "mcp.protocol.version": "2025-06-18",
+        "network.transport": "tcp",
+        "network.protocol.name": "http",
+    }
+    assert (point.count, point.sum, point.bucket_counts[-1]) == (2, 3600.5, 1)
+    [point] = asked.histogram.data_points
+    assert plain(point.attributes) == {
+        "mcp.protocol.version": "2025-11-25",
+        "network.transport": "pipe",
+        "onemcp.backend": "b",
+        "error.type": "connection_lost",
+    }
+
+
+def test_sessions_of_ever_new_backends_are_put_together():
+    exporter = World().exporter
+    for number in range(OPERATIONS + 5):
+        exporter.happened(backend_session(f"b{number}"))
+    [family] = exporter.sessions.families()
+    *_, last = family.samples
+    assert dict(last.labels) == {
+        "mcp.protocol.version": "2025-11-25",
+        "network.transport": "pipe",
+    }
+    assert isinstance(last.value, Histogram)
+    assert sum(last.value.counts) == 5
+    assert repr(exporter.sessions) == f"<Sessions series={OPERATIONS + 1}>"
 
 
 async def test_a_collector_that_is_away_costs_no_more_than_the_queue(autojump_clock: MockClock):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 import trio
 from mcp import Client
@@ -14,7 +15,7 @@ from opentelemetry import trace
 
 from onemcp.config import ConfigurationRejected
 from onemcp.otlp import TelemetryUndelivered
-from tests.app.test_reload import DEMO, IN_FORCE, SERVER, serving
+from tests.app.test_reload import DEMO, HANDSHAKE, HEADERS, IN_FORCE, SERVER, serving
 from tests.otlp.collector import RealCollector, collector, plain
 from tests.support.eventually import eventually
 from tests.support.processes import serving as started
@@ -113,6 +114,13 @@ async def test_spans_of_clients_gateways_and_backends_make_one_trace(
     assert SECRET.encode() not in sent
 
 
+async def open_and_end_session(url: str) -> None:
+    async with httpx.AsyncClient(headers=HEADERS) as client:
+        opened = await client.post(url, json=HANDSHAKE)
+        session = {"mcp-session-id": opened.headers["mcp-session-id"]}
+        assert (await client.delete(url, headers=session)).status_code == 204
+
+
 async def test_export_is_switched_on_and_off_while_the_gateway_runs(tmp_path):
     with collector() as there:
         async with serving(tmp_path, auth=NONE) as world:
@@ -124,6 +132,9 @@ async def test_export_is_switched_on_and_off_while_the_gateway_runs(tmp_path):
             assert world.gateway.multiplexer.watcher is not None
             await eventually(lambda: "onemcp_backend_up" in there.metrics, "metrics arrive")
             assert "onemcp_telemetry_spans_total" in there.metrics
+            await open_and_end_session(world.gateway.url)
+            ended = "mcp.server.session.duration"
+            await eventually(lambda: ended in there.metrics, "the session's duration arrives")
             world.write(server=SERVER, auth=NONE, telemetry={"otlp": {**otlp, "sampling": 2}})
             assert await world.reload() not in IN_FORCE
             [rejected] = world.of(ConfigurationRejected)

@@ -6,10 +6,11 @@ from .memory import SessionMemory
 from .passport import Passports
 from .registry import Sessions
 from .session import MAX_IN_FLIGHT, Session, name_of
-from .terms import Deadlines, Opening
+from .terms import OVER_PIPES, Deadlines, Opening
 
 __all__ = [
     "MAX_IN_FLIGHT",
+    "OVER_PIPES",
     "Deadlines",
     "Opening",
     "Passports",

@@ -20,16 +20,22 @@ import attrs
 import trio
 
 from onemcp.admission import PlaceLimits, Places, Shedding
-from onemcp.frontend.events import SessionNotNoted, SessionTakenOver, SessionUnknown
+from onemcp.frontend.events import (
+    SessionEnded,
+    SessionNotNoted,
+    SessionTakenOver,
+    SessionUnknown,
+)
 from onemcp.multiplexer import View
 from onemcp.protocol.errors import Overloaded
 from onemcp.state import Keyring, ledger_in_memory
 from onemcp.supervision import ChildSpec, DynamicSupervisor, Restart, SupervisionError
+from onemcp.telemetry import Attributes
 
 from .memory import Record, SessionMemory
 from .passport import Passports, SessionRefused, gist, opening_of
 from .session import Session, name_of
-from .terms import Deadlines, Opening
+from .terms import OVER_HTTP, Deadlines, Opening
 
 MAX_SESSIONS: Final = 1_000_000
 """More than the configuration allows: the limits that count are those of `Sessions.places`."""
@@ -43,7 +49,7 @@ SLACK: Final = 1.0
 NOTING: Final = 10.0
 """How long the end of a session may take to be noted, in seconds."""
 
-SessionEvent = SessionTakenOver | SessionUnknown | SessionNotNoted
+SessionEvent = SessionEnded | SessionTakenOver | SessionUnknown | SessionNotNoted
 
 
 class Sessions:
@@ -63,6 +69,7 @@ class Sessions:
         passports: Passports | None = None,
         memory: SessionMemory | None = None,
         shedding: Shedding | None = None,
+        way: Attributes = OVER_HTTP,
         on_event: Callable[[SessionEvent], object] = lambda _: None,
     ) -> None:
         """Begin without sessions.
@@ -74,6 +81,7 @@ class Sessions:
             memory: Where it is noted what their ids don't say; by default it, too, ends with the
                 process.
             shedding: What is turned away just now; by default nothing ever is.
+            way: How their messages come.
             on_event: Takes what happens to them.
         """
         self.supervisor = DynamicSupervisor("sessions", max_children=MAX_SESSIONS)
@@ -81,6 +89,7 @@ class Sessions:
         self.deadlines = deadlines
         self._passports = passports or Passports(Keyring.ephemeral())
         self._memory = memory or SessionMemory(ledger_in_memory(), on_event)
+        self._way = way
         self._on_event = on_event
         self._sessions: dict[str, Session] = {}
         self._taking_over = trio.Lock()
@@ -165,7 +174,8 @@ class Sessions:
             left = passport.expires - self._passports.now()
             deadlines = attrs.evolve(self.deadlines, lifetime=left)
             record = Record(self._memory, passport, notes)
-            session = await self._start(Session(session_id, opening, deadlines, record))
+            age = max(0.0, self._passports.now() - passport.opened)
+            session = await self._start(Session(session_id, opening, deadlines, record, age=age))
         self._on_event(SessionTakenOver(principal, passport.revision, name_of(session_id)))
         return session
 
@@ -173,7 +183,7 @@ class Sessions:
         principal = session.opening.principal
         if not self.places.has_room(principal):
             self._make_room(principal)
-        registered = _Registered(session, self._sessions, self.places)
+        registered = _Registered(session, self._sessions, self.places, self._ended)
         spec = ChildSpec(id=secrets.token_hex(8), start=registered, restart=Restart.TEMPORARY)
         try:
             await self.supervisor.start_child(spec)
@@ -183,6 +193,19 @@ class Sessions:
         finally:
             registered.give_up_unless_begun()
         return session
+
+    def _ended(self, session: Session) -> None:
+        """Tell of a session that is over."""
+        opening = session.opening
+        self._on_event(
+            SessionEnded(
+                opening.principal,
+                name_of(session.id),
+                revision=opening.revision,
+                seconds=trio.current_time() - session.opened,
+                way=self._way,
+            )
+        )
 
     async def _watch_the_clock(self, session: Session) -> None:
         """See to it that a session is ended in time."""
@@ -247,8 +270,15 @@ class _Registered:
     Where it is not over, but stopped, it can be.
     """
 
-    def __init__(self, session: Session, registry: dict[str, Session], places: Places) -> None:
+    def __init__(
+        self,
+        session: Session,
+        registry: dict[str, Session],
+        places: Places,
+        on_end: Callable[[Session], object],
+    ) -> None:
         self._session = session
+        self._on_end = on_end
         self._registry = registry
         self._places = places
         self._has_begun = self._is_given_up = False
@@ -267,6 +297,8 @@ class _Registered:
             if session.is_over:
                 with trio.move_on_after(NOTING, shield=True):
                     await session.record.end()
+            if session.is_over or session.opening.outbox is not None:
+                self._on_end(session)
             self._registry.pop(session.id, None)
             self._places.leave(session.opening.principal)
             session.forget()

@@ -60,6 +60,7 @@ class Session:
         opening: What was agreed on when it was opened.
         streams: What goes to the client.
         record: What is noted of it.
+        opened: When it was opened, by Trio's clock.
         is_over: Whether it has ended for good, rather than been stopped.
         is_stopped: Whether it has been stopped, with the gateway or alone, and takes nothing more.
     """
@@ -70,6 +71,8 @@ class Session:
         opening: Opening,
         deadlines: Deadlines,
         record: Record | None = None,
+        *,
+        age: float = 0.0,
     ) -> None:
         """Describe a session; `run` makes it live.
 
@@ -78,6 +81,7 @@ class Session:
             opening: What was agreed on when it was opened.
             deadlines: When it ends by itself.
             record: What is noted of it; by default it ends with the process.
+            age: How long ago it was opened, in seconds.
         """
         self.id = session_id
         self.opening = opening
@@ -96,6 +100,7 @@ class Session:
         self._is_closed = False
         self._emptied: trio.Event | None = None
         self._used = trio.current_time()
+        self.opened = self._used - age
         self._latest = self._used + deadlines.lifetime
 
     @property

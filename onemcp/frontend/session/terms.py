@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Final
 
 import attrs
 from msgspec import Raw
 
 from onemcp.frontend.streams import EventLog
 from onemcp.multiplexer import View
+from onemcp.telemetry import Attributes
+
+OVER_HTTP: Final[Attributes] = {"network.transport": "tcp", "network.protocol.name": "http"}
+OVER_PIPES: Final[Attributes] = {"network.transport": "pipe"}
+"""How messages of a session come (OpenTelemetry, Recording MCP transport)."""
 
 
 @attrs.frozen

@@ -15,6 +15,7 @@ from onemcp.backend import (
     Backend,
     BackendDown,
     BackendReady,
+    BackendSessionEnded,
     ConnectionLost,
     HandshakeFailed,
     Identity,
@@ -123,6 +124,44 @@ async def world(nursery) -> World:
 
 async def settle() -> None:
     await trio.testing.wait_all_tasks_blocked(0.001)
+
+
+# --- sessions --------------------------------------------------------------------------------
+
+
+async def test_a_session_at_a_legacy_backend_is_told_of_when_it_is_over(autojump_clock, world):
+    connection = await world.up()
+    await trio.sleep(3600)
+    connection.lose("it is gone")
+    await settle()
+    [ended] = world.of(BackendSessionEnded)
+    assert (ended.backend, ended.revision, ended.seconds) == ("b", "2025-11-25", 3600.0)
+    assert ended.failure == "connection_lost"
+    assert ended.way == {"network.transport": "pipe", "onemcp.backend": "b"}
+
+
+async def test_a_session_at_a_backend_that_is_stopped_has_not_failed(autojump_clock):
+    async with trio.open_nursery() as nursery:
+        world = World(nursery)
+        await world.up()
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
+    [ended] = world.of(BackendSessionEnded)
+    assert (ended.seconds, ended.failure) == (10.0, None)
+
+
+async def test_there_is_no_session_at_a_modern_backend_nor_at_one_that_did_not_start(
+    autojump_clock, world
+):
+    connection = await world.up(modern())
+    connection.lose("it is gone")
+    await settle()
+    connection = old()
+    connection.startable = trio.Event()
+    await world.start(connection)
+    await trio.sleep(31)
+    assert len(world.ends) == 2
+    assert not world.of(BackendSessionEnded)
 
 
 # --- starting --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import trio
 from onemcp import config
 from onemcp.backend import (
     BackendDown,
+    BackendSessionEnded,
     InstanceLost,
     InstanceReady,
     InstanceRetired,
@@ -361,6 +362,8 @@ async def test_an_instance_ends_when_nobody_has_used_it_for_long(autojump_clock,
     assert len(eager.of(InstanceReady)) == 1
     assert eager.of(InstanceRetired) == [InstanceRetired("b", 1)]
     assert eager.of(InstanceLost) == eager.of(BackendDown) == []
+    [session] = eager.of(BackendSessionEnded)
+    assert (session.failure, session.seconds > 1000) == (None, True)
     await eager.open(BOB)
     assert len(eager.alive) == 2
 
