@@ -35,7 +35,8 @@ from onemcp.protocol.errors import (
 from onemcp.protocol.httpheaders import Headers, values_of
 from onemcp.protocol.jsonrpc import Failure, Request, RequestId, Response
 
-from .http1.exchange import TELLS, WHOLE_BODY
+from .http1 import scopes
+from .http1.exchange import SCOPES, TELLS, WHOLE_BODY
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -131,6 +132,7 @@ class Wire:
     __slots__ = (
         "_body_read",
         "_receive",
+        "_scopes",
         "_send",
         "_tell",
         "head",
@@ -148,16 +150,21 @@ class Wire:
         extensions = scope.get("extensions", {})
         self.head: Headers = scope.get("headers", ())
         self.headers: Headers = ()
-        self.life = trio.CancelScope()
         self.principal: str | None = None
         self.request: Request | None = None
         self.started = False
         self.is_gone = False
         self.whole_body: bytes | None = extensions.get(WHOLE_BODY)
+        self._scopes = extensions.get(SCOPES)
+        self.life = self.new_scope()
         self._receive = receive
         self._send = send
         self._tell = extensions.get(TELLS)
         self._body_read = self.whole_body is not None
+
+    def new_scope(self) -> scopes.Scope:
+        """Return a scope for something that is done for the request, directly within its `life`."""
+        return trio.CancelScope() if self._scopes is None else self._scopes.use()
 
     async def receive(self) -> MutableMapping[str, Any]:
         """Receive a part of the body, or the client's disconnect."""

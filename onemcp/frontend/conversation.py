@@ -175,7 +175,7 @@ class Conversation:
             await self._take_early(request)
         else:
             try:
-                scope = session.reserve(request.id)
+                scope = session.reserve(request.id, trio.CancelScope())
             except Overloaded as error:
                 await self.outbox.put(Failure(request.id, error.error))
                 return

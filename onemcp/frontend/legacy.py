@@ -199,7 +199,7 @@ class LegacyFrontend:
         first: Incoming | None = None
         try:
             # Until the request is dispatched the client can cancel this, then its patience does.
-            with session.reserve(request.id) as scope:
+            with session.reserve(request.id, http.wire.new_scope()) as scope:
                 reply = await _dispatch(session, http.view, request)
                 scope.deadline = trio.current_time() + self._patience(session)
                 first = await http.wire.while_connected(reply.receive)
@@ -284,7 +284,8 @@ def _check_batches(revision: str) -> None:
 
 async def _serve_batched(session: Session, view: View, request: Request, log: EventLog) -> None:
     try:
-        reply = await dispatch(session, view, request, session.reserve(request.id))
+        scope = session.reserve(request.id, trio.CancelScope())
+        reply = await dispatch(session, view, request, scope)
     except ProtocolError as error:
         await log.write_answer(Failure(request.id, error.error))
     else:

@@ -25,6 +25,7 @@ from onemcp.protocol.revisions import MODERN_REVISIONS, REVISIONS
 from .asgi import (
     HttpRefusal,
     Send,
+    Wire,
     respond,
     respond_refusal,
     send_part,
@@ -110,7 +111,7 @@ async def _answer(request: Request, caller: Caller, http: HttpRequest) -> None:
         await respond_refusal(http.send, error, request.id)
         return
     try:
-        first = await _next(reply)
+        first = await _next(reply, http.wire)
         if isinstance(first, Response | Failure):
             await respond(http.send, status_of(first), jsonrpc.encode(first))
         elif request.method != LISTEN and not http.bounds.streams.has_room(http.principal):
@@ -119,14 +120,15 @@ async def _answer(request: Request, caller: Caller, http: HttpRequest) -> None:
             await respond(http.send, status_of(last), jsonrpc.encode(last))
         else:
             with http.streaming(request.id, is_new=request.method == LISTEN):
-                await _stream(first, reply, http.send)
+                await _stream(first, reply, http.wire)
     finally:
         reply.close()
 
 
-async def _next(reply: Reply) -> Incoming | None:
+async def _next(reply: Reply, wire: Wire) -> Incoming | None:
     """Return the next message, or None after a silence that wants a sign of life."""
-    with trio.move_on_after(KEEP_ALIVE):
+    with wire.new_scope() as patience:
+        patience.deadline = trio.current_time() + KEEP_ALIVE
         return await reply.receive()
     return None
 
@@ -139,12 +141,12 @@ async def _last(reply: Reply) -> Response | Failure:
             return message
 
 
-async def _stream(message: Incoming | None, reply: Reply, send: Send) -> None:
+async def _stream(message: Incoming | None, reply: Reply, wire: Wire) -> None:
     begin: Callable[[Send, bytes], Awaitable[None]] = start_stream
     while not isinstance(message, Response | Failure):
-        await begin(send, sse.KEEP_ALIVE if message is None else _event(message))
-        message, begin = await _next(reply), send_part
-    await send_part(send, _event(message), more=False)
+        await begin(wire.send, sse.KEEP_ALIVE if message is None else _event(message))
+        message, begin = await _next(reply, wire), send_part
+    await send_part(wire.send, _event(message), more=False)
 
 
 def _event(message: Message) -> bytes:

@@ -607,7 +607,7 @@ async def test_a_request_that_meets_the_end_of_a_stopped_session_gets_the_sessio
         await trio.lowlevel.checkpoint()
     found = await site.sessions.find(session.id, "anonymous", view)
     assert found is not None
-    found.reserve(1)
+    found.reserve(1, trio.CancelScope())
     await trio.testing.wait_all_tasks_blocked()
     assert found.in_flight == 1
     assert session.session is found

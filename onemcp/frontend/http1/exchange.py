@@ -19,6 +19,10 @@ TELLS: Final = "onemcp.tells_of_disconnect"
 client closes its side, or at once if it has. That costs less than a task that waits for
 ``http.disconnect``. None takes it back."""
 
+SCOPES: Final = "onemcp.scopes"
+"""An ASGI extension: under this name is the :class:`.scopes.ReusableScope` of the task that serves
+the connection. It comes with :data:`TELLS`."""
+
 WHOLE_BODY: Final = "onemcp.whole_body"
 """An ASGI extension: under this name is the body, where all of it has come with the head. Who takes
 that doesn't have to wait for parts, nor to limit the time that they take."""
@@ -95,6 +99,7 @@ class Exchange:
         extensions: dict[str, Any] = {}
         if connection.is_told:
             extensions[TELLS] = connection.tell
+            extensions[SCOPES] = connection.scopes
         if request.complete:
             extensions[WHOLE_BODY] = request.body
         if request.memo is not None:

@@ -21,6 +21,7 @@ from .incoming import IncomingRequest
 from .parser import RequestParser
 from .patience import Patience
 from .response import Headers, refusal
+from .scopes import ReusableScope
 
 if TYPE_CHECKING:
     from hypercorn.typing import AppWrapper, LifespanState
@@ -60,6 +61,7 @@ class Http1Server:
         server: The server's.
         deadline: Until when the client has to do something, by Trio's clock.
         is_told: Whether it is told when the client hangs up.
+        scopes: Lends requests their scopes.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Http1Server:
         self.server: tuple[str, int] | None = None
         self.deadline = math.inf
         self.is_told = connections.tells
+        self.scopes = ReusableScope()
         self._plain = stream if isinstance(stream, trio.SocketStream) else None
         self._connections = connections
         self._descriptor = -1
@@ -120,7 +123,7 @@ class Http1Server:
             self.server = _address(sock.family, sock.getsockname())
             with self._connections.looked_after(self):
                 while True:
-                    with self._scope:
+                    with self._scope, self.scopes:
                         await self._serve()
                     if not (self._scope.cancelled_caught and self._has_come()):
                         break

@@ -14,11 +14,12 @@ import contextvars
 import hashlib
 import math
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import trio
 
 from onemcp.backend import Answer, Caller, Incoming
+from onemcp.frontend.http1.scopes import Scope, Use
 from onemcp.frontend.streams import EventLog
 from onemcp.multiplexer import ALL_LISTS, Reply, Subscriber, View
 from onemcp.protocol import jsonrpc
@@ -35,6 +36,8 @@ from onemcp.protocol.methods import RESOURCE_UPDATED
 from .memory import Record
 from .streams import Streams
 from .terms import Deadlines, Opening
+
+T = TypeVar("T", bound=Scope)
 
 MAX_IN_FLIGHT: Final = 256
 """How many requests of one session may be in flight."""
@@ -93,7 +96,7 @@ class Session:
         self._caller: Caller | None = None
         self.is_over = self.is_stopped = False
         self._idle = deadlines.idle
-        self._in_flight: dict[RequestId, Reply | trio.CancelScope] = {}
+        self._in_flight: dict[RequestId, Reply | Scope] = {}
         self._subscriber: Subscriber | None = None
         self._nursery: trio.Nursery | None = None
         self._context = contextvars.Context()
@@ -203,11 +206,15 @@ class Session:
 
     # --- requests ----------------------------------------------------------------------------
 
-    def reserve(self, request_id: RequestId) -> trio.CancelScope:
+    def reserve(self, request_id: RequestId, scope: T) -> T:
         """Take note of a request before it is dispatched.
 
+        Args:
+            request_id: The request.
+            scope: What it is dispatched in, which is cancelled with the request.
+
         Returns:
-            The scope to dispatch it in, which is cancelled with the request.
+            The scope.
 
         Raises:
             InvalidRequest: Its id is in use.
@@ -217,7 +224,7 @@ class Session:
             raise InvalidRequest("the id of this request is in use by another one in flight")
         if len(self._in_flight) >= MAX_IN_FLIGHT:
             raise Overloaded(f"{MAX_IN_FLIGHT} requests of this session are in flight, the limit")
-        scope = self._in_flight[request_id] = trio.CancelScope()
+        self._in_flight[request_id] = scope
         return scope
 
     def begin(self, request_id: RequestId, reply: Reply) -> None:
@@ -227,7 +234,7 @@ class Session:
             RequestCancelled: It was cancelled, or the session has ended, at the last moment.
         """
         scope = self._in_flight.get(request_id)
-        if not isinstance(scope, trio.CancelScope) or scope.cancel_called:
+        if not isinstance(scope, Use | trio.CancelScope) or scope.cancel_called:
             reply.close()
             raise RequestCancelled("the client cancelled the request")
         self._in_flight[request_id] = reply
@@ -251,7 +258,7 @@ class Session:
         return any(
             work.answer(answer)
             for work in self._in_flight.values()
-            if not isinstance(work, trio.CancelScope)
+            if not isinstance(work, Use | trio.CancelScope)
         )
 
     # --- what the client sets ----------------------------------------------------------------
@@ -389,9 +396,9 @@ class Session:
         self.streams.finish()
 
 
-def _stop(work: Reply | trio.CancelScope) -> None:
+def _stop(work: Reply | Scope) -> None:
     """Cancel a request, whether it has been dispatched or not."""
-    if isinstance(work, trio.CancelScope):
+    if isinstance(work, Use | trio.CancelScope):
         work.cancel()
     else:
         work.close()
