@@ -14,7 +14,9 @@ from pathlib import Path as FilePath
 from onemcp.config._json import EmptyDocumentError, Json, JsonSyntaxError, Lines, Node, read
 from onemcp.config._model import Configuration
 from onemcp.config._otel import VariableFault, with_environment
+from onemcp.config._passing import passes
 from onemcp.config._problems import ConfigurationError, Path, Problem, render_path
+from onemcp.config._schema import schema
 from onemcp.config._structure import structure
 from onemcp.config._variables import VariableError, expand
 from onemcp.config._words import ONE_SERVER, type_of
@@ -72,19 +74,24 @@ def parse(
     Raises:
         ConfigurationError: It cannot be used; says everything that is wrong.
     """
-    from onemcp.config._validation import validate  # noqa: PLC0415 - jsonschema
-
     decoded = _decode(text, source)
     document = _Document(decoded, source, os.environ if environ is None else environ)
     values = document.with_environment(document.resolve())
-    for finding in validate(values):
-        document.refuse(finding.path, finding.message, finding.remedy, at_key=finding.at_key)
+    if not passes(values, schema()):
+        _refuse(document, values)
     configuration, refusals = structure(values, spoilt=document.spoilt)
     for refusal in refusals:
         document.refuse(refusal.path, refusal.message, refusal.remedy)
     if configuration is None or document.problems:
         raise ConfigurationError(document.problems)
     return configuration
+
+
+def _refuse(document: "_Document", values: object) -> None:
+    from onemcp.config._validation import validate  # noqa: PLC0415 - jsonschema
+
+    for finding in validate(values):
+        document.refuse(finding.path, finding.message, finding.remedy, at_key=finding.at_key)
 
 
 def _refuse_large(size: int, source: str) -> None:

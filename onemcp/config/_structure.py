@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path as FilePath
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 import cattrs
@@ -11,47 +11,23 @@ from attrs import fields
 from cattrs import AttributeValidationNote, BaseValidationError, IterableValidationNote
 from cattrs.gen import make_dict_structure_fn, override
 
-from onemcp.config._auth import Auth, Issuer, OAuthClient, User
-from onemcp.config._backend import Backend, Backoff, Instances, Restart, Timeouts
+from onemcp.config._auth import Auth
+from onemcp.config._backend import Backend
 from onemcp.config._flaws import find_flaws
-from onemcp.config._limits import BackendLimits, Limits, Paging
+from onemcp.config._limits import Limits
 from onemcp.config._log import Log
 from onemcp.config._login import LOGINS, Login
 from onemcp.config._model import Configuration, Control, Naming
 from onemcp.config._problems import Path, camel_case
-from onemcp.config._recovery import Breaker, Retry
 from onemcp.config._rules import InvalidOption
 from onemcp.config._server import Server
-from onemcp.config._telemetry import Otlp, Telemetry
-from onemcp.config._transport import HttpTransport, StdioTransport, Tls, Transport
-from onemcp.config._views import Patterns, View, WordedPatterns, Wording
+from onemcp.config._telemetry import Telemetry
+from onemcp.config._transport import HttpTransport, StdioTransport, Transport
+from onemcp.config._views import View
 
 T = TypeVar("T")
 Object: TypeAlias = Mapping[str, Any]
 
-INNER: Final = (
-    Backoff,
-    Breaker,
-    Timeouts,
-    Restart,
-    Retry,
-    BackendLimits,
-    Paging,
-    Instances,
-    StdioTransport,
-    Tls,
-    Otlp,
-    *LOGINS.values(),
-    HttpTransport,
-    Wording,
-    Patterns,
-    WordedPatterns,
-    Backend,
-    View,
-    Issuer,
-    User,
-    OAuthClient,
-)
 SECTIONS: Mapping[str, type[Any]] = {
     "server": Server,
     "auth": Auth,
@@ -86,14 +62,14 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(FilePath, lambda value, _: FilePath(value))
     converter.register_structure_hook(Transport, lambda value, _: value)
     converter.register_structure_hook(Login | None, lambda value, _: _login(converter, value))
-    # Inner classes first: the functions made for the outer ones look them up.
-    for cls in (*INNER, *SECTIONS.values()):
-        renamed: Any = {
-            field.name: override(rename=camel_case(field.name)) for field in fields(cls)
-        }
-        hook: Callable[[Object, Any], Any] = make_dict_structure_fn(cls, converter, **renamed)
-        converter.register_structure_hook(cls, hook)
+    converter.register_structure_hook_factory(attrs.has, _structuring)
     return converter
+
+
+def _structuring(cls: type[Any], converter: cattrs.Converter) -> Callable[[Object, Any], Any]:
+    """Make the function that builds a class; only for those that a configuration has."""
+    renamed: Any = {field.name: override(rename=camel_case(field.name)) for field in fields(cls)}
+    return make_dict_structure_fn(cls, converter, **renamed)
 
 
 def structure(document: Object, *, spoilt: set[Path]) -> tuple[Configuration | None, list[Refusal]]:

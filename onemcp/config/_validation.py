@@ -1,9 +1,8 @@
 """What the JSON Schema of the configuration refuses, in words a user can act on.
 
-Imported where there is a file to look at.
+Imported where there is something to refuse.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -12,6 +11,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
+from onemcp.config._passing import matches
 from onemcp.config._problems import Path
 from onemcp.config._schema import schema
 from onemcp.config._words import ONE_SERVER, TYPES, nearest, type_of
@@ -63,8 +63,7 @@ Translation: TypeAlias = Callable[[_Failure], Iterator[Finding]]
 def _pattern(
     _validator: object, pattern: str, instance: object, _schema: object
 ) -> Iterator[ValidationError]:
-    """Match as ECMA-262 does, where `$` is the very end, not what precedes a last line break."""
-    if isinstance(instance, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
+    if isinstance(instance, str) and not matches(pattern, instance):
         yield ValidationError("does not match")
 
 

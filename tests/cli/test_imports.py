@@ -49,7 +49,7 @@ COMMANDS: Final[Mapping[str, set[str]]] = {
     "--version": NOTHING | {"onemcp.config"},
     "--help": NOTHING | {"onemcp.config"},
     "schema": NOTHING - {"onemcp.config"},
-    "check": NO_GATEWAY | HTTP_CLIENT | DRAWING,
+    "check": NO_GATEWAY | HTTP_CLIENT | DRAWING | {"jsonschema"},
     "user --help": NO_GATEWAY | HTTP_CLIENT | DRAWING | {"jsonschema"},
     "token": NO_GATEWAY | HTTP_CLIENT | DRAWING | {"jsonschema"},
     "install cursor": NO_GATEWAY | HTTP_CLIENT | DRAWING | TOKENS | {"jsonschema"},
