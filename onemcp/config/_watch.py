@@ -10,19 +10,20 @@ A look at the file itself (its inode, size and times) helps out, once a `TURN` a
 is followed anew: it sees changes that fall between the following and the watching, and those on
 file systems that send no notifications.
 
-`awatch` waits in a thread, which Trio cannot interrupt; it looks at an event instead. A task of
-its own sets that event once it is cancelled, which makes stopping a matter of `SETTLE`.
+watchfiles waits in a thread, which Trio cannot interrupt; it looks at an event instead. A task of
+its own sets that event once it is cancelled, which makes stopping a matter of `SETTLE`. Its
+`awatch` does just that, but over anyio, which imports 30 modules to find Trio.
 """
 
 import os
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 import attrs
 import trio
-from watchfiles import awatch
+from watchfiles._rust_notify import RustNotify
 
 SETTLE = 0.1  # seconds without a change after which a burst of them is over
 LONGEST_BURST = 1.0  # seconds after which it is reported even so
@@ -93,23 +94,30 @@ async def _watch_along(
     stop: trio.Event,
 ) -> _Sight:
     """Watch until another way leads to the file, or `stop` is set; return the last sight of it."""
-    changes = awatch(
-        *sight.directories,
-        watch_filter=None,
-        debounce=round(LONGEST_BURST * 1000),
-        step=round(SETTLE * 1000),
-        stop_event=stop,
-        rust_timeout=round(TURN * 1000),
-        yield_on_timeout=True,
+    directories = [str(directory) for directory in sight.directories]
+    with RustNotify(
+        directories,
+        debug=False,
+        force_polling=False,
+        poll_delay_ms=0,
         recursive=False,
-    )
-    async with aclosing(changes):
-        async for changed in changes:
-            before = sight.directories
-            notified = any(sight.concerns(name) for _, name in changed)
-            sight = await _tell(path, sight, notify, notified=notified)
-            if sight.directories != before:
+        ignore_permission_denied=False,
+    ) as watcher:
+        wait = partial(
+            watcher.watch,
+            round(LONGEST_BURST * 1000),
+            round(SETTLE * 1000),
+            round(TURN * 1000),
+            stop,
+        )
+        before = sight.directories
+        while sight.directories == before:
+            changes = await trio.to_thread.run_sync(wait)
+            if changes == "stop":
                 break
+            named = () if isinstance(changes, str) else changes
+            notified = any(sight.concerns(name) for _, name in named)
+            sight = await _tell(path, sight, notify, notified=notified)
     return sight
 
 

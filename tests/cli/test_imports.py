@@ -59,7 +59,16 @@ COMMANDS: Final[Mapping[str, set[str]]] = {
 }
 """What is not imported by which command line."""
 
-RUN: Final = PAGES | HTTP_2 | HTTP_CLIENT | LOGINS | DRAWING | TELEMETRY | KEYS_OF_OTHERS
+RUN: Final = (
+    PAGES
+    | HTTP_2
+    | HTTP_CLIENT
+    | LOGINS
+    | DRAWING
+    | TELEMETRY
+    | KEYS_OF_OTHERS
+    | {"anyio._backends._trio"}
+)
 """What is not imported to serve programs to clients with tokens."""
 
 

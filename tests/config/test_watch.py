@@ -222,7 +222,7 @@ async def test_without_notifications_the_file_is_looked_at(path, monkeypatch):
     def no_watches_left(*_args, **_options):
         raise OSError("inotify watch limit reached")
 
-    monkeypatch.setattr(module, "awatch", no_watches_left)
+    monkeypatch.setattr(module, "RustNotify", no_watches_left)
     monkeypatch.setattr(module, "TURN", 0.05)
     async with running(path) as harness:
         path.write_text(text_of("second"))
