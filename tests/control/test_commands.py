@@ -108,7 +108,7 @@ async def test_a_suspended_reload_is_shown_wherever_somebody_looks(shell: Shell)
     assert status["configuration"]["reloadSuspended"]
     assert "left alone until `onemcp reload`" in (await shell.run("status"))[1]
     console = Console(width=300, record=True, file=io.StringIO())
-    console.print(screen(status, []))
+    console.print(screen(status, [], 300))
     assert "left alone until `onemcp reload`" in console.export_text()
     assert (await shell.run("reload"))[0] == 1  # still no good, but it is read again
     assert not (await shell.json("status"))["configuration"]["reloadSuspended"]

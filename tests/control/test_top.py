@@ -21,10 +21,35 @@ async def test_the_ailing_come_first_and_changes_are_told(world: World):
     told = list(changes(before, after))
     assert any("demo  up -> stopped by operator" in line for line in told)
     console = Console(width=160, record=True, file=io.StringIO())
-    console.print(screen(after, told))
+    console.print(screen(after, told, 160))
     drawn = console.export_text()
     assert drawn.index("broken") < drawn.index("demo ")
     assert "stopped by operator" in drawn
+
+
+@pytest.mark.parametrize("width", [60, 80, 149, 200])
+def test_it_names_the_servers_and_what_is_wrong_however_narrow_the_terminal_is(width: int):
+    about = {"name": "onemcp", "version": "1", "pid": 1, "url": "http://h/mcp", "uptime": 1.0}
+    ailing = {"state": "paused", "retryIn": 47.0, "failure": "it is gone", "restarts": 5}
+    numbers = {"inFlight": 0, "instances": 1, "for": 12.0}
+    status = {
+        "instance": about,
+        "inFlight": 0,
+        "sessions": 0,
+        "configuration": {"ok": True, "reloadSuspended": False},
+        "backends": [
+            {"name": "a-name-of-20-letters", **ailing, **numbers},
+            {"name": "n" * 64, **ailing, **numbers, "state": "needs-login"},
+        ],
+    }
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(screen(status, [], width))
+    drawn = console.export_text()
+    assert "a-name-of-20-letters" in drawn
+    assert drawn.count("paused") == 1
+    assert "needs" in drawn
+    assert "it is" in drawn
+    assert max(map(len, drawn.splitlines())) <= width
 
 
 class Terminal(io.StringIO):
