@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from onemcp.cli import completion, instance
+from onemcp.cli.changing import confirmed
 from onemcp.cli.failures import ExitCode, Failure
 from onemcp.cli.options import as_json_option
 
@@ -48,7 +49,7 @@ def command(
             raise click.exceptions.Exit(ExitCode.FAILED if changes else ExitCode.OK)
         if not as_json:
             _show(told, changes)
-        if changes and not yes and not click.confirm(_question(changes), default=False):
+        if changes and not yes and not confirmed(_question(changes)):
             raise click.exceptions.Exit(ExitCode.FAILED)
         items = [{name: each[name] for name in ("kind", "name", "sha256")} for each in changes]
         done: dict[str, Any] = {"backend": backend, "approved": []}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -53,6 +54,24 @@ def diff(path: Path, old: str, new: str) -> Iterator[str]:
         old.splitlines(), new.splitlines(), str(path), str(path), lineterm=""
     ):
         yield click.style(line, fg=colours.get(line[:1]))
+
+
+def confirmed(question: str) -> bool:
+    """Ask whether something shall be done.
+
+    Raises:
+        click.Abort: It was interrupted.
+        Failure: Nobody is there to answer.
+    """
+    try:
+        return click.confirm(question, default=False, err=True)
+    except click.Abort as aborted:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)
+        raise Failure(
+            "Nobody is there to answer, and nothing was changed. --yes does it without asking."
+        ) from aborted
 
 
 def change(path: Path, old: str, new: str) -> Path | None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from onemcp import config
-from onemcp.cli.changing import change, diff, read_text
+from onemcp.cli.changing import change, confirmed, diff, read_text
 from onemcp.cli.clients import CLIENTS, UnknownShape, servers_anywhere
 from onemcp.cli.failures import Failure
 from onemcp.config import ConfigurationError, insert_member, parse, plain_json
@@ -57,7 +57,7 @@ def command(
         return
     for line in diff(path, old, new):
         click.echo(line)
-    if dry_run or not (yes or click.confirm(f"Write {path}?", err=True)):
+    if dry_run or not (yes or confirmed(f"Write {path}?")):
         return
     kept = change(path, old, new)
     click.echo(f"Written: {path}.", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tomllib
 from pathlib import Path
@@ -181,10 +182,16 @@ def test_servers_of_all_clients_are_taken_over_with_a_copy_of_what_was(home: Pat
     assert "nothing to add" in capsys.readouterr().err
 
 
-def test_a_file_can_be_named_and_nothing_is_written_without_consent(home: Path, capsys):
+def test_a_file_can_be_named_and_nothing_is_written_without_consent(
+    home: Path, capsys, monkeypatch
+):
     other = home / "other.toml"
     other.write_text(CODEX)
     assert main(["import", str(other), "--dry-run"]) == 0
+    assert not Path("onemcp.json").exists()
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert main(["import", str(other)]) == 1
+    assert "nothing was changed. --yes does it without asking" in capsys.readouterr().err
     assert not Path("onemcp.json").exists()
     assert main(["import", str(other), "--yes"]) == 0
     assert json.loads(Path("onemcp.json").read_text()) == {

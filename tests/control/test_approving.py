@@ -147,7 +147,7 @@ async def test_prompts_are_withheld_too(changing):
 async def test_an_operator_who_is_asked_may_say_no(changing, shell: Shell, monkeypatch):
     await changing.announces([EVIL, POKE])
     await eventually(lambda: bool(changing.world.of(DefinitionChanged)), "it is told of")
-    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    monkeypatch.setattr("onemcp.cli.approving.confirmed", lambda *_, **__: False)
     code, out, _ = await shell.run("approve", "demo")
     assert (code, out.splitlines()[0]) == (1, "tool send: changed, withheld")
     assert await changing.names() == ["demo__poke"]
