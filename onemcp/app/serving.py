@@ -42,6 +42,9 @@ BRIDGED_CALL_SECONDS: Final = 24 * 3600.0
 BRIDGE_RETRY: Final = 5.0
 """How long a bridge waits, at most, until it tries again to reach the instance, in seconds."""
 
+BRIDGE_TRIES: Final = 10
+"""How often a bridge tries to, half a minute at most, before calls wait no longer, but fail."""
+
 
 @attrs.frozen
 class RunOptions:
@@ -196,7 +199,11 @@ def bridge_configuration(url: str, token: str | None, socket: Path | None = None
         pin="off",  # which the instance sees to
         transport=config.HttpTransport(url=url, headers=headers, socket=socket),
         timeouts=config.Timeouts(call=BRIDGED_CALL_SECONDS),
-        restart=config.Restart(intensity=1000, backoff=config.Backoff(maximum=BRIDGE_RETRY)),
+        restart=config.Restart(
+            intensity=BRIDGE_TRIES,
+            backoff=config.Backoff(maximum=BRIDGE_RETRY),
+            cooldown=BRIDGE_RETRY,
+        ),
     )
     return Configuration(backends=(backend,))
 
