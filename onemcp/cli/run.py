@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import linecache
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -82,7 +83,7 @@ def command(
             on_event=log,
             on_configuration=configured,
         )
-        gc.freeze()  # what is there before anything is served is never garbage
+        _settle()
         try:
             trio.run(serve)
         except (Exception, BaseExceptionGroup) as error:
@@ -91,6 +92,15 @@ def command(
                 if failure is not None:
                     raise failure from error
             raise
+
+
+def _settle() -> None:
+    """Let go of what only importing has needed, and let the garbage collector pass over the rest.
+
+    attrs keeps the source of every method that it has written, for debuggers: more than 1 MiB.
+    """
+    linecache.clearcache()
+    gc.freeze()
 
 
 def _show_code(code: str) -> None:
