@@ -67,7 +67,7 @@ RUN: Final = (
     | DRAWING
     | TELEMETRY
     | KEYS_OF_OTHERS
-    | {"anyio._backends._trio"}
+    | {"anyio._backends._trio", "importlib.metadata", "email"}
 )
 """What is not imported to serve programs to clients with tokens."""
 

@@ -18,6 +18,7 @@ import pytest
 
 import onemcp.cli
 from onemcp import config
+from onemcp.app import VERSION
 from onemcp.auth import InvalidToken, Resource, TokenVerifier, load_keys, load_or_create_keys
 from onemcp.auth._passwords import verify_password
 from onemcp.auth.server import ALL, Grant, change_records, read_records
@@ -26,6 +27,10 @@ from onemcp.cli.failures import ExitCode
 
 GOOD = '{"mcpServers": {"a": {"command": "x"}, "b": {"url": "http://b/mcp", "enabled": false}}}'
 BAD = '{"mcpServers": {"a": {"comand": "x"}}, "server": {"port": 99999}}'
+
+
+def test_the_version_is_that_of_the_package():
+    assert version("onemcp") == VERSION
 
 
 def test_version(onemcp):

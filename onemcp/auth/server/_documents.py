@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -161,6 +160,8 @@ def fresh_for(headers: Mapping[str, str]) -> float:
 
 
 def _until_expiry(headers: Mapping[str, str]) -> float | None:
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - slow, for what is rare
+
     try:
         expires = parsedate_to_datetime(headers["expires"])
         return (expires - parsedate_to_datetime(headers["date"])).total_seconds()
