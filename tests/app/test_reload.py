@@ -67,7 +67,7 @@ async def serving(folder: Path, **sections: Any) -> AsyncIterator[World]:
     world.gateway = Gateway(
         configuration, access=access, path=world.file, on_event=world.events.append
     )
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
             await nursery.start(world.gateway.run)
             yield world

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Any]
 
-PATIENCE = 30
+PATIENCE = 60
 """Seconds that anything may take."""
 JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 URL = re.compile(r"http://127\.0\.0\.1:\d+/mcp")

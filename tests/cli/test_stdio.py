@@ -19,7 +19,7 @@ import pytest
 from tests.support.process_tree import descendants, marked
 from tests.support.running import MARKER, configuration, program, write
 
-PATIENCE = 30
+PATIENCE = 60
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},

@@ -22,7 +22,7 @@ from onemcp.config import (
 )
 from onemcp.config import _watch as module
 
-PATIENCE = 30.0
+PATIENCE = 60
 """Seconds that a change may take to be noticed."""
 
 

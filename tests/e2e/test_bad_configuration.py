@@ -17,7 +17,7 @@ from tests.support.process_tree import marked
 from tests.support.running import MARKER, command, program
 
 CONFIGURATION, STATE, UNAVAILABLE = 78, 73, 69
-PATIENCE = 30
+PATIENCE = 60
 """Seconds after which a gateway that has not refused to start is taken to be running."""
 GOOD = {"mcpServers": {"good": program()}}
 

@@ -35,7 +35,7 @@ pytestmark = [
 REFERENCE = [sys.executable, str(CHECKOUT / "tests" / "reference" / "everything.py")]
 LEGACY = "2025-11-25"
 PREFIX = "test_input_required_result_"
-PATIENCE = 30
+PATIENCE = 60
 """Seconds that a whole test may take."""
 ABLE = {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {}}
 ACCEPTED = {"action": "accept", "content": {"name": "Ada", "color": "green"}}

@@ -17,7 +17,7 @@ from tests.support.npm import CHECKOUT
 from tests.support.processes import serving
 
 SERVER = [sys.executable, str(CHECKOUT / "tests" / "reference" / "tasks.py"), "--http", "0"]
-PATIENCE = 30
+PATIENCE = 60
 """Seconds that anything may take."""
 OLD = {"name": "old", "version": "1"}
 EXTENSIONS = {"io.modelcontextprotocol/tasks": {}}

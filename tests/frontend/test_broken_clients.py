@@ -25,7 +25,7 @@ ENDLESS = {
     ),
 }
 BROKEN = sorted(FAULTS.keys() - HARMLESS)
-PATIENCE = 30.0
+PATIENCE = 60
 """Seconds that an answer may take."""
 SILENCE = 0.2
 """Seconds after which one that was swallowed isn't waited for."""

@@ -30,7 +30,7 @@ Target = dict[str, Any]
 Era = Literal["legacy", "modern"]
 
 PROGRAMS = Path(__file__).with_name("clients")
-PATIENCE = 45
+PATIENCE = 60
 """Seconds that a client gives a step."""
 SILENCE = 60
 """Seconds until a client must have said something."""

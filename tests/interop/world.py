@@ -31,7 +31,7 @@ PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJ"
     "RU5ErkJggg=="
 )
-START_TIMEOUT = 30
+START_TIMEOUT = 60
 """Seconds until a server must accept connections, and all backends must be up."""
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import IO
 
 ENDPOINT = re.compile(r"http://127\.0\.0\.1:\d+/mcp")
-START_TIMEOUT = 30
+START_TIMEOUT = 60
 """Seconds until a server must have said where it listens."""
 STOP_TIMEOUT = 10
 """Seconds that a server has to exit after SIGTERM, before it is killed."""

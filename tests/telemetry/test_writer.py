@@ -14,7 +14,7 @@ import pytest
 from onemcp.config import Log
 from onemcp.telemetry import BackgroundWriter, configure_logging
 
-PATIENCE = 20.0
+PATIENCE = 60
 PIPE = 64 * 1024
 """How much a pipe holds."""
 
