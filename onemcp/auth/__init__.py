@@ -15,7 +15,7 @@ from onemcp.auth._errors import (
     RequestRefused,
     Unauthorized,
 )
-from onemcp.auth._gate import Gate, Mode, no_more
+from onemcp.auth._gate import Gate, Mode, Presented, no_more
 from onemcp.auth._issuers import ExternalIssuer
 from onemcp.auth._jwks import MAX_JWKS_BYTES, KeySet, TrustedKey, parse_jwks
 from onemcp.auth._keyfile import FILE_NAME as KEYS_FILE
@@ -33,7 +33,7 @@ from onemcp.auth._resource import WELL_KNOWN_RESOURCE, Resource, canonical
 from onemcp.auth._rotation import is_due, renewed, rotated
 from onemcp.auth._scopes import ADMIN, Kind, Scope, parse_scopes, rights_of
 from onemcp.auth._tokens import issue_token, new_token
-from onemcp.auth._verifier import TokenVerifier
+from onemcp.auth._verifier import Token, TokenVerifier
 
 __all__ = [
     "ADMIN",
@@ -52,12 +52,14 @@ __all__ = [
     "KeyStore",
     "Kind",
     "Mode",
+    "Presented",
     "Principal",
     "Reason",
     "RequestRefused",
     "Resource",
     "Scope",
     "SigningKey",
+    "Token",
     "TokenVerifier",
     "TrustedKey",
     "Unauthorized",

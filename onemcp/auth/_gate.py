@@ -23,7 +23,7 @@ from onemcp.auth._metadata import scopes_of
 from onemcp.auth._principal import ANONYMOUS, Principal
 from onemcp.auth._resource import Resource
 from onemcp.auth._scopes import ADMIN, Scope, in_words, rights_of
-from onemcp.auth._verifier import TokenVerifier
+from onemcp.auth._verifier import Token, TokenVerifier
 from onemcp.protocol.httpheaders import Headers, values_of
 
 Mode: TypeAlias = Literal["local", "external", "none"]
@@ -122,6 +122,18 @@ def _read_allowed_origins(entries: Iterable[str]) -> frozenset[str]:
     return frozenset(origins)
 
 
+class Presented(NamedTuple):
+    """What somebody wants to be let in with, as the headers of a request say.
+
+    Attributes:
+        token: The token; None where nobody is asked for one.
+        resource: Where it has to be good.
+    """
+
+    token: Token | None
+    resource: Resource
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Gate:
     """Decides, by its headers, whether a request may come in and as whom.
@@ -191,23 +203,26 @@ class Gate:
         return (resource.origin, *self.issuers) if self.own_issuer else self.issuers
 
     def authenticate(self, headers: Headers, now: float, path: str = "") -> Principal:
-        """Tell who is calling.
+        """Tell who is calling; `presented` and `admit` at once."""
+        return self.admit(self.presented(headers, path), now)
+
+    def presented(self, headers: Headers, path: str = "") -> Presented:
+        """Read what a request wants to be let in with, which depends on its headers alone.
 
         Args:
             headers: The request's, as ASGI has them; its Host has been checked.
-            now: The time, in seconds since the epoch.
             path: The endpoint that is called; empty for all of them.
 
         Raises:
             BadRequest: Several Authorization headers.
-            Unauthorized: No token, or one that lets nobody in.
+            Unauthorized: No token, or nothing that can be one.
         """
         authorization = _only(headers, b"authorization")
+        resource = self.resource(headers, path)
         if self.verifier is None or self.mode == "none":
-            return ANONYMOUS
+            return Presented(None, resource)
         scheme, _, token = (authorization or b"").decode("latin-1").partition(" ")
         token = token.strip(" ")
-        resource = self.resource(headers, path)
         if scheme.lower() != "bearer" or not token:
             # RFC 6750, section 3.1: no error code where no token was presented
             raise Unauthorized(
@@ -216,13 +231,30 @@ class Gate:
                 www_authenticate=self._challenge(resource),
             )
         try:
-            principal = self.verifier.verify(token, now, resource)
+            return Presented(Token.of(token), resource)
         except InvalidToken as error:
-            challenge = self._challenge(resource, REFUSED)
-            raise Unauthorized(
-                str(error), reason=error.reason, www_authenticate=challenge
-            ) from None
-        return principal
+            raise self._refused(error, resource) from None
+
+    def admit(self, presented: Presented, now: float) -> Principal:
+        """Tell who is calling.
+
+        Args:
+            presented: What the request wants to be let in with.
+            now: The time, in seconds since the epoch.
+
+        Raises:
+            Unauthorized: The token lets nobody in.
+        """
+        if self.verifier is None or presented.token is None:
+            return ANONYMOUS
+        try:
+            return self.verifier.verify(presented.token, now, presented.resource)
+        except InvalidToken as error:
+            raise self._refused(error, presented.resource) from None
+
+    def _refused(self, error: InvalidToken, resource: Resource) -> Unauthorized:
+        challenge = self._challenge(resource, REFUSED)
+        return Unauthorized(str(error), reason=error.reason, www_authenticate=challenge)
 
     def is_admin(self, principal: Principal) -> bool:
         """Tell whether somebody who was let in may administer the gateway by now."""

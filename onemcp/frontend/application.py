@@ -182,7 +182,10 @@ class Application:
         Raises:
             RequestRefused: It can't be told, or it is nobody who may come in.
         """
-        return self.gate.authenticate(arrival.headers, time.time(), arrival.resource)
+        gate, presented = self.gate, arrival.presented
+        if gate is not arrival.gate:  # the configuration has changed meanwhile
+            presented = gate.presented(arrival.headers, arrival.resource)
+        return gate.admit(presented, time.time())
 
     def recheck(self) -> None:
         """Let everybody who is being served see no more than they may by now.

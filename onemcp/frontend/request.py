@@ -16,7 +16,7 @@ from typing import Final, Self
 import attrs
 from msgspec import Raw
 
-from onemcp.auth import Gate, resource_path
+from onemcp.auth import Gate, Presented, resource_path
 from onemcp.multiplexer import View
 from onemcp.protocol import headers as mcp_headers
 from onemcp.protocol import jsonrpc
@@ -107,6 +107,15 @@ class Arrival:
             is_json=is_json(headers),
             takes_answers=accepts(headers, JSON, EVENT_STREAM),
         )
+
+    @cached_property
+    def presented(self) -> Presented:
+        """What its sender wants to be let in with.
+
+        Raises:
+            RequestRefused: Nothing that could let anybody in.
+        """
+        return self.gate.presented(self.headers, self.resource)
 
     @cached_property
     def revision(self) -> str | None:

@@ -10,7 +10,7 @@ import h11
 import pytest
 
 from onemcp import config
-from onemcp.auth import Gate, InvalidToken, Principal, Reason, parse_scopes
+from onemcp.auth import Gate, InvalidToken, Principal, Reason, Token, parse_scopes
 from onemcp.auth import Resource as AnyResource
 from tests.frontend.site import (
     Answer,
@@ -47,7 +47,8 @@ class Scopes:
     def __init__(self) -> None:
         self.revoked: set[str] = set()
 
-    def verify(self, token: str, now: float, resource: AnyResource) -> Principal:
+    def verify(self, presented: Token, now: float, resource: AnyResource) -> Principal:
+        token = presented.text.decode()
         subject, colon, scopes = token.partition(":")
         if not colon or subject in self.revoked:
             raise InvalidToken(Reason.REVOKED)
