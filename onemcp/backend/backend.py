@@ -230,7 +230,7 @@ class Backend(Stands):
         if not self._admits_now(call) or self.pool.is_to_lease(call):
             raise trio.WouldBlock
         instance = self.pool.acquire_nowait(call, leases=False)
-        if instance is None or not instance.is_live or instance.needs_level(call.caller):
+        if instance is None or instance.needs_level(call.caller):
             raise trio.WouldBlock
         return instance.open(call)
 

@@ -272,6 +272,8 @@ class ClientTasks:
 
     def drop(self, exchange: Exchange) -> None:
         """Forget the tasks that were asked for during a call which is over."""
+        if not self._tasks:
+            return
         for task in [each for each in self._tasks.values() if each.exchange is exchange]:
             del self._tasks[task.id]
             self._open.pop(task.question, None)

@@ -173,7 +173,8 @@ class Exchange:
             self.dropped += 1
             self._missed += message.method == LOG_MESSAGE
             return False
-        self._tell_of_missed()
+        if self._missed:
+            self._tell_of_missed()
         if self._questioned is not None:
             message = self._questioned.passing(message)
         self._queued += len(message.params)
@@ -193,7 +194,8 @@ class Exchange:
             self.is_answered = self.failure is None
             if self.call.span is not None:
                 self.call.span.answer(answer)
-            self._tell_of_missed()
+            if self._missed:
+                self._tell_of_missed()
             self._messages.append(answer)
             self._wake()
             self._end()
@@ -254,12 +256,11 @@ class Exchange:
 
     def _tell_of_missed(self) -> None:
         """Say how many log messages are missing, where they would have stood."""
-        if self._missed:
-            said = f"{self._missed} log messages are missing: they came faster than they were read"
-            about = {"level": "warning", "logger": "onemcp", "data": said}
-            self._missed, note = 0, Notification(LOG_MESSAGE, raw(about))
-            self._queued += len(note.params)
-            self._messages.append(note)
+        said = f"{self._missed} log messages are missing: they came faster than they were read"
+        about = {"level": "warning", "logger": "onemcp", "data": said}
+        self._missed, note = 0, Notification(LOG_MESSAGE, raw(about))
+        self._queued += len(note.params)
+        self._messages.append(note)
 
     def _end(self) -> None:
         if self._questioned is not None:

@@ -169,8 +169,9 @@ class Inbound:
         """
         known = self.exchanges.pop(exchange.id, None) is not None
         self._own.discard(exchange.id)
-        for request_id in [key for key, value in self._questions.items() if value is exchange]:
-            del self._questions[request_id]
+        if self._questions:
+            for asked in [key for key, value in self._questions.items() if value is exchange]:
+                del self._questions[asked]
         self.client_tasks.drop(exchange)
         return known
 

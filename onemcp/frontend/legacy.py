@@ -378,6 +378,7 @@ async def _serve_own(serve: Handler, session: Session, view: View, request: Requ
 
 def _take(session: Session, message: Notification | Response | Failure) -> bool:
     """Take something that wants no answer; False where it answers a question never asked."""
+    session.touch()
     if not isinstance(message, Notification):
         return session.take_answer(message)
     if message.method == CANCELLED:

@@ -28,7 +28,8 @@ def translate_result(result: Raw, backend: Backend, call: Call, names: TaskNames
     source, to = era_of_backend(backend), call.caller.era
     info = None if backend.server is None else backend.server.info
     try:
-        _check_takes_task(result, backend, call)
+        if source is Era.MODERN and to is Era.MODERN:  # in legacy revisions it means nothing
+            _check_takes_task(result, backend, call)
         result = translation.translate_result(call.method, result, source, to, info)
         if source is Era.LEGACY and to is Era.MODERN:
             result = tasks.with_related(result, None)
@@ -60,12 +61,10 @@ def check_meant(error: RemoteError, backend: Backend, call: Call) -> None:
 
 def _check_takes_task(result: Raw, backend: Backend, call: Call) -> None:
     """Make sure that a client which gets a task has declared that it can deal with one."""
-    method, caller = call.method, call.caller
-    if era_of_backend(backend) is not caller.era or caller.era is Era.LEGACY:
-        return  # in legacy revisions it means nothing at all
+    method = call.method
     if method not in ASKING:
         return
-    if tasks.makes_task(result) and not tasks.declares(plain(caller.capabilities)):
+    if tasks.makes_task(result) and not tasks.declares(plain(call.caller.capabilities)):
         raise BackendProtocolError(
             f"backend {backend.name!r} answered {method} with a task, "
             "to a client that has not declared that it can deal with any"

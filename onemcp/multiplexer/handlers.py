@@ -47,6 +47,7 @@ from .listen import ListenReply
 from .paging import paged, read_on
 from .reply import Immediate, Reply
 from .subscriptions import read_filter, read_task_ids
+from .table import Route
 from .tasks import TaskRef, check_declared
 from .tasks.listing import serve_list
 from .tasks.making import call_tool
@@ -128,9 +129,7 @@ async def _call_named(
 ) -> Reply:
     method = _CALLS[kind]
     name = text(params, "name", "params.name")
-    while (starting := view.contents.starting(kind, name)) is not None:
-        await starting.wait_tried()
-    route = view.contents.route(kind, method, name)
+    route = view.contents.table.route(kind, name) or await _wait_for(kind, method, view, name)
     if route.is_own:
         return await read_on(view, origin, params, caller)
     backend = view.contents.owner(route)
@@ -140,6 +139,13 @@ async def _call_named(
         reply = await call_tool(view, origin, backend, params, caller)
         return paged(view, reply, backend, route.name, method=method, caller=caller)
     return await carry(view.multiplexer.admit, origin, backend, Call(method, params, caller))
+
+
+async def _wait_for(kind: Catalogue, method: str, view: View, name: str) -> Route:
+    """Return where a name leads that is not known yet, once those may be that are starting."""
+    while (starting := view.contents.starting(kind, name)) is not None:
+        await starting.wait_tried()
+    return view.contents.route(kind, method, name)
 
 
 async def _read(view: View, origin: Origin, params: Fields, caller: Caller) -> Reply:
@@ -196,7 +202,15 @@ HANDLERS: Final[Mapping[tuple[str, Era | None], Handler]] = {
 """What serves a method, for one era or for both."""
 
 
+def _of(era: Era) -> Mapping[str, Handler]:
+    return {method: serve for (method, of), serve in HANDLERS.items() if of in {era, None}}
+
+
+_OF_LEGACY: Final = _of(Era.LEGACY)
+_OF_MODERN: Final = _of(Era.MODERN)
+
+
 def handler_of(method: str, era: Era) -> Handler:
     """Return what serves a method for clients of an era."""
-    known = HANDLERS.get((method, era)) or HANDLERS.get((method, None))
+    known = (_OF_MODERN if era is Era.MODERN else _OF_LEGACY).get(method)
     return known or partial(serve_unknown, method)

@@ -282,9 +282,10 @@ class Multiplexer:
         self.check_running()
         now = trio.current_time()
         deadline = min(now + backend.config.timeouts.call, latest)
-        release = partial(self._release, backend.name, caller.principal, method, now)
-        if not self.admission.enter_nowait(backend.name, caller.principal):
-            await self._wait_for_place(backend.name, method, caller.principal, deadline)
+        name, principal = backend.name, caller.principal
+        release = partial(self._release, name, principal, method, now)
+        if not self.admission.enter_nowait(name, principal):
+            await self._wait_for_place(name, method, principal, deadline)
         return Terms(deadline, self.next_question, release, self.parking, self.tasks)
 
     async def _wait_for_place(

@@ -182,7 +182,8 @@ class RoutedCall:
 
     def close(self) -> None:
         """Stop caring; cancel the call where it is still in flight."""
-        self._close(RequestCancelled)
+        if not self._closed:
+            self._close(RequestCancelled)
 
     def _close(self, failure: type[BaseException] | None) -> None:
         if self._closed:

@@ -111,7 +111,10 @@ def decode(data: bytes | bytearray | Raw) -> Message:
         InvalidRequest: It is JSON, but no JSON-RPC message.
     """
     try:
-        _check_text(data)
+        # What stays raw is not looked at by the decoder, and must not smuggle broken UTF-8 through.
+        text = bytes(data) if isinstance(data, Raw) else data
+        if not text.isascii():
+            text.decode()
         envelope = _decode(_ENVELOPE, data)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"Not a JSON-RPC message: {error}") from error
@@ -138,13 +141,6 @@ def _decode(decoder: msgspec.json.Decoder[T], data: bytes | bytearray | Raw) -> 
         if mended == text:
             raise
         return decoder.decode(mended)
-
-
-def _check_text(data: bytes | bytearray | Raw) -> None:
-    # What stays raw is not looked at by the decoder, and must not smuggle broken UTF-8 through.
-    text = bytes(data) if isinstance(data, Raw) else data
-    if not text.isascii():
-        text.decode()
 
 
 def _classify(envelope: _Envelope) -> Message:

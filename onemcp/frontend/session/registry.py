@@ -139,7 +139,6 @@ class Sessions:
         if session.is_over:
             return None
         session.look_at(view, grant)
-        session.touch()
         return session
 
     def end(self, is_gone: Callable[[Hashable], bool]) -> None:
