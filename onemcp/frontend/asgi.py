@@ -164,7 +164,7 @@ class Wire:
 
     def new_scope(self) -> scopes.Scope:
         """Return a scope for something that is done for the request, directly within its `life`."""
-        return trio.CancelScope() if self._scopes is None else self._scopes.use()
+        return trio.CancelScope() if self._scopes is None else scopes.Use(self._scopes)
 
     async def receive(self) -> MutableMapping[str, Any]:
         """Receive a part of the body, or the client's disconnect."""

@@ -95,15 +95,29 @@ class Exchange:
     def scope(self) -> dict[str, Any]:
         """Return the ASGI scope."""
         request, connection = self._request, self._connection
-        path, _, query = request.target.partition(b"?")
         extensions: dict[str, Any] = {}
         if connection.is_told:
             extensions[TELLS] = connection.tell
             extensions[SCOPES] = connection.scopes
         if request.complete:
             extensions[WHOLE_BODY] = request.body
-        if request.memo is not None:
-            extensions[MEMO] = request.memo
+        memo = request.memo
+        if memo is None:
+            known = self._about()
+        else:
+            extensions[MEMO] = memo
+            known = memo.get(Exchange) or memo.setdefault(Exchange, self._about())
+        return {
+            **known,
+            "headers": request.headers,
+            "state": dict(connection.state),
+            "extensions": extensions,
+        }
+
+    def _about(self) -> dict[str, Any]:
+        """Return what is the same in the scopes of all requests with this head."""
+        request, connection = self._request, self._connection
+        path, _, query = request.target.partition(b"?")
         return {
             "type": "http",
             "http_version": request.version,
@@ -114,11 +128,8 @@ class Exchange:
             "raw_path": path,
             "query_string": query,
             "root_path": connection.config.root_path,
-            "headers": request.headers,
             "client": connection.client,
             "server": connection.server,
-            "state": dict(connection.state),
-            "extensions": extensions,
         }
 
     async def receive(self) -> dict[str, Any]:

@@ -86,7 +86,10 @@ class RequestParser:
     def _take_repeated(self, head: RepeatedHead, data: bytes) -> int:
         """Take the requests with which some bytes begin that have a known head; say how many."""
         taken = 0
-        while self.is_idle and (found := head.again(data, taken)) is not None:
+        while taken < len(data) and self._current is None:
+            found = head.again(data, taken)
+            if found is None:
+                break
             self._current, begin, end = found
             self.requests.append(self._current)
             self._missing = end - begin

@@ -10,7 +10,8 @@ from typing import Final
 
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_BODILESS: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+_OK: Final = 200
+_BODILESS: Final = (204, 304)
 _OURS: Final = (b"connection", b"transfer-encoding")
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -48,13 +49,13 @@ class ResponseWriter:
         self._left: int | None = None
         self.has_begun = False
 
-    def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], more: Headers) -> None:
+    def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], more: bytes) -> None:
         """Take the head, which goes out with the first part of the body.
 
         Args:
             status: The HTTP status.
             headers: The application's headers.
-            more: The server's own headers.
+            more: The lines of the server's own headers.
 
         Raises:
             ValueError: The headers can't be sent.
@@ -70,7 +71,7 @@ class ResponseWriter:
                 lines.append(header_line(name, value))
             elif lowered == b"connection" and b"close" in value.lower():
                 self.keep_alive = False
-        lines.extend(header_line(name, value) for name, value in more)
+        lines.append(more)
         self._frame(lines)
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
@@ -126,10 +127,10 @@ def header_line(name: bytes, value: bytes) -> bytes:
 
 def _has_no_body(method: str, status: int) -> bool:
     """Tell whether a response ends with its head (RFC 9112, section 6.3)."""
-    return method == "HEAD" or status < HTTPStatus.OK or status in _BODILESS
+    return method == "HEAD" or status < _OK or status in _BODILESS
 
 
-def refusal(status: int, more: Headers) -> bytes:
+def refusal(status: int, more: bytes) -> bytes:
     """Return a whole response without a body, after which the connection is closed."""
     writer = ResponseWriter("GET", "1.1", keep_alive=False)
     writer.start(status, [(b"content-length", b"0")], more)

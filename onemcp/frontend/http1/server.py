@@ -20,7 +20,7 @@ from .exchange import Exchange
 from .incoming import IncomingRequest
 from .parser import RequestParser
 from .patience import Patience
-from .response import Headers, refusal
+from .response import header_line, refusal
 from .scopes import ReusableScope
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Http1Server:
         self._parser = RequestParser(config.h11_max_incomplete_size)
         self._exchange: Exchange | None = None
         self._served = 0
-        self._headers: Headers = ()
+        self._headers = b""
         self._headers_at = 0
 
     def __repr__(self) -> str:
@@ -247,11 +247,13 @@ class Http1Server:
         """How long a client may take over a head, or be silent within a body, in seconds."""
         return self.config.read_timeout or READ_SECONDS
 
-    def own_headers(self) -> Headers:
-        """Return the headers that the server adds, which change once a second."""
+    def own_headers(self) -> bytes:
+        """Return the lines of the headers that the server adds, which change once a second."""
         now = int(time())
         if now != self._headers_at:
-            self._headers_at, self._headers = now, self.config.response_headers("h11")
+            own = self.config.response_headers("h11")
+            self._headers = b"".join(header_line(name, value) for name, value in own)
+            self._headers_at = now
         return self._headers
 
     async def _refuse(self, status: int) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from onemcp.frontend.http1.response import ResponseWriter, refusal
 
-DATE = [(b"date", b"today")]
+DATE = b"date: today\r\n"
 
 
 def written(
