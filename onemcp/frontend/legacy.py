@@ -7,6 +7,7 @@ cancellation: the request goes on, and its messages wait on its stream for the c
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import partial
 from typing import Final
 
 import trio
@@ -46,7 +47,7 @@ from .asgi import (
 )
 from .own import OWN, Handler
 from .request import HttpRequest
-from .resumable import KEEP_ALIVE, send_log
+from .resumable import KEEP_ALIVE, receive_within, send_log
 from .session import Opening, Session, Sessions, name_of
 from .streams import EventLog
 
@@ -201,8 +202,9 @@ class LegacyFrontend:
             # Until the request is dispatched the client can cancel this, then its patience does.
             with session.reserve(request.id, http.wire.new_scope()) as scope:
                 reply = await _dispatch(session, http.view, request)
-                scope.deadline = trio.current_time() + self._patience(session)
-                first = await http.wire.while_connected(reply.receive)
+                patience = self._patience(session)
+                work = partial(receive_within, scope, patience, reply)
+                first = await http.wire.while_connected(work)
         except BaseException:
             if reply is not None and http.wire.is_gone:  # but the client may come back
                 session.pump(request.id, reply, session.streams.new([request.id]))

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 
-import trio
-
 from onemcp.backend import Caller, Incoming
 from onemcp.multiplexer import Reply
 from onemcp.protocol import headers as mcp_headers
@@ -33,7 +31,7 @@ from .asgi import (
     status_of,
 )
 from .request import HttpRequest
-from .resumable import KEEP_ALIVE
+from .resumable import KEEP_ALIVE, receive_within
 
 
 async def serve_modern(message: Message, http: HttpRequest) -> None:
@@ -127,9 +125,8 @@ async def _answer(request: Request, caller: Caller, http: HttpRequest) -> None:
 
 async def _next(reply: Reply, wire: Wire) -> Incoming | None:
     """Return the next message, or None after a silence that wants a sign of life."""
-    with wire.new_scope() as patience:
-        patience.deadline = trio.current_time() + KEEP_ALIVE
-        return await reply.receive()
+    with wire.new_scope() as scope:
+        return await receive_within(scope, KEEP_ALIVE, reply)
     return None
 
 

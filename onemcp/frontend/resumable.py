@@ -10,9 +10,12 @@ from typing import Final
 
 import trio
 
+from onemcp.backend import Incoming
+from onemcp.multiplexer import Reply, gives_up_at
 from onemcp.protocol import sse
 
 from .asgi import Send, Wire, send_part, start_stream
+from .http1.scopes import Scope, expire_in
 from .streams import EventLog, Reader
 
 KEEP_ALIVE: Final = 15.0
@@ -25,6 +28,21 @@ milliseconds."""
 RETRY: Final = 3000
 """How long it waits where a connection broke, in milliseconds. The official SDKs try twice: both
 times together are to be longer than a restart."""
+
+
+async def receive_within(scope: Scope, seconds: float, reply: Reply) -> Incoming:
+    """Receive from a reply, unless that takes longer: then the scope is cancelled.
+
+    Args:
+        scope: The innermost scope that has been entered.
+        seconds: How long it may take, in seconds.
+        reply: The reply, which knows of it, so that it needs no scope for its own deadline.
+    """
+    before = gives_up_at.set(expire_in(scope, seconds))
+    try:
+        return await reply.receive()
+    finally:
+        gives_up_at.reset(before)
 
 
 async def send_log(

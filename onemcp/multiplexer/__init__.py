@@ -26,7 +26,7 @@ from .lacking import lacking
 from .metering import Meter
 from .multiplexer import Multiplexer
 from .parking import Parking, ParkingLimits
-from .reply import Immediate, Reply
+from .reply import Immediate, Reply, gives_up_at
 from .selection import EVERYTHING, NOTHING, Selection
 from .subscriptions import ALL_LISTS, Subscriber
 from .table import Conflict
@@ -72,5 +72,6 @@ __all__ = [
     "UnmatchedPattern",
     "View",
     "Watcher",
+    "gives_up_at",
     "lacking",
 ]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from contextvars import ContextVar
+from typing import Final, Protocol
 
 import trio
 
 from onemcp.backend import Answer, Incoming
+
+gives_up_at: Final = ContextVar("gives_up_at", default=math.inf)
+"""When whoever receives in this context stops to, by Trio's clock, where Trio itself may not know.
+Deadlines that come later need no scope of their own."""
 
 
 class Reply(Protocol):

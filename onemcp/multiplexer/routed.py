@@ -46,6 +46,7 @@ from .answers import check_meant, era_of_backend, translate_result
 from .events import CallRepeated
 from .inquiry import MAX_ROUNDS, Inquiry, Origin, refusal_of
 from .repeating import may_repeat
+from .reply import gives_up_at
 from .rounds import Round, check_declared
 from .tasks import TaskNames
 from .terms import Terms
@@ -122,9 +123,10 @@ class RoutedCall:
 
         Whoever receives when it is closed, or later, gets a ``Failure``.
         """
-        if trio.current_effective_deadline() <= self._terms.deadline:
+        deadline = self._terms.deadline
+        if gives_up_at.get() <= deadline or trio.current_effective_deadline() <= deadline:
             return await self._receive_any()  # whoever waits gives up before: spare a scope
-        with trio.move_on_at(self._terms.deadline):
+        with trio.move_on_at(deadline):
             return await self._receive_any()
         timeout = self._backend.config.timeouts.call
         if not self._asked and not (self._inquiry and self._inquiry.waiting):

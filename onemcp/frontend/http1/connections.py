@@ -4,7 +4,8 @@ Theory of operation: a timer or a watching task for each request would cost more
 Instead each connection says until when its client has to do something, and one task looks at
 all of them once a second; and an epoll of our own, which Trio waits for like for any other
 descriptor, knows every connection from its beginning and tells, edge-triggered, when a client
-has closed its side. While nobody hangs up, nothing happens.
+has closed its side. While nobody hangs up, nothing happens. The same look arms the deadlines of
+what is being served (:mod:`.scopes`), which are exact: Trio keeps them once they are near.
 
 When the server stops, answers say that the connection ends with them, and a connection that has
 just been used gets a moment to bring another request: closed at once, it would cross the one that
@@ -25,6 +26,7 @@ from typing import Final, Protocol, Self
 import trio
 
 from .context import Context
+from .scopes import SOON, ReusableScope
 
 LOOK_EVERY: Final = 1.0
 """How often deadlines are looked at, in seconds."""
@@ -40,9 +42,11 @@ class Connection(Protocol):
 
     Attributes:
         deadline: Until when the client has to do something, by Trio's clock.
+        scopes: Lends requests their scopes.
     """
 
     deadline: float
+    scopes: ReusableScope
 
     def fileno(self) -> int:
         """Return the descriptor of the socket."""
@@ -109,21 +113,23 @@ class Connections:
     async def _watch_deadlines(self) -> None:
         while True:
             await trio.sleep(LOOK_PARTING if self._context.terminated.is_set() else LOOK_EVERY)
-            self._end_overdue()
+            self._look()
 
     async def _part(self) -> None:
         """Have the connections come to their end, when the server stops."""
         await self._context.terminated.wait()
         for connection in list(self._all.values()):
             connection.part()
-        self._end_overdue()
+        self._look()
 
-    def _end_overdue(self) -> None:
+    def _look(self) -> None:
         now = trio.current_time()
         for connection in list(self._all.values()):
             if connection.deadline <= now:
                 connection.deadline = math.inf
                 connection.expire()
+            if connection.scopes.deadline <= now + SOON:
+                connection.scopes.arm()
 
     async def _watch_clients(self, epoll: select.epoll) -> None:
         while True:

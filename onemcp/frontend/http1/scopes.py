@@ -4,15 +4,22 @@ Theory of operation: nearly no request is ever cancelled, but to enter and leave
 costs a good part of what serving one does. So the task of a connection enters one, and lends it to
 what is done in turn: a *use*, which behaves like a scope of its own. Only a scope that has been
 cancelled is really left, by the use that it was cancelled for, and another one is entered instead.
+
+Nearly no deadline ever passes either. So Trio is only told of those that are near: at once, where
+they are so from the beginning, otherwise by whoever looks at all of them now and then, and *arms*
+them.
 """
 
 from __future__ import annotations
 
 import math
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import trio
+
+SOON: Final = 2.5
+"""Deadlines that are as near as this, in seconds, are armed."""
 
 
 class ReusableScope:
@@ -24,14 +31,18 @@ class ReusableScope:
     Attributes:
         scope: The scope that is lent.
         innermost: The use that has begun last, of those that have not ended.
+        deadline: When that is to be cancelled, by Trio's clock.
+        is_armed: Whether Trio knows of that.
     """
 
-    __slots__ = ("innermost", "scope")
+    __slots__ = ("deadline", "innermost", "is_armed", "scope")
 
     def __init__(self) -> None:
         """Begin; used as a context manager."""
         self.scope = trio.CancelScope()
         self.innermost: Use | None = None
+        self.deadline = math.inf
+        self.is_armed = False
 
     def __enter__(self) -> Self:
         self.scope = trio.CancelScope()
@@ -52,6 +63,11 @@ class ReusableScope:
     def use(self) -> Use:
         """Return a use, to be entered once."""
         return Use(self)
+
+    def arm(self) -> None:
+        """Let Trio cancel the innermost use at its deadline."""
+        self.is_armed = True
+        self.scope.deadline = self.deadline
 
 
 class Use:
@@ -90,21 +106,26 @@ class Use:
     ) -> bool:
         self._lender.innermost = self.outer
         self._is_in = False
+        may_be_cancelled = self.cancel_called
         if self._has_deadline:
-            self._lender.scope.deadline = math.inf
-        elif not self.cancel_called:
-            return False
-        return self._leave(kind, error, traceback)
+            lender = self._lender
+            lender.deadline = math.inf
+            if lender.is_armed:
+                lender.is_armed, lender.scope.deadline = False, math.inf
+                may_be_cancelled = True
+        return may_be_cancelled and self._leave(kind, error, traceback)
 
-    @property
-    def deadline(self) -> float:
-        """When it is cancelled by itself; only the innermost use can have a deadline."""
-        return self._lender.scope.deadline if self._has_deadline else math.inf
+    def expire_in(self, seconds: float) -> float:
+        """Let it be cancelled after some seconds, while it is the innermost use.
 
-    @deadline.setter
-    def deadline(self, deadline: float) -> None:
+        Returns:
+            When that is, by Trio's clock.
+        """
         self._has_deadline = True
-        self._lender.scope.deadline = deadline
+        deadline = self._lender.deadline = trio.current_time() + seconds
+        if seconds <= SOON:
+            self._lender.arm()
+        return deadline
 
     def cancel(self) -> None:
         """Cancel what happens in it; without effect once it has ended."""
@@ -138,3 +159,15 @@ class Use:
 
 
 Scope: TypeAlias = trio.CancelScope | Use
+
+
+def expire_in(scope: Scope, seconds: float) -> float:
+    """Let a scope that has been entered be cancelled after some seconds.
+
+    Returns:
+        When that is, by Trio's clock.
+    """
+    if isinstance(scope, Use):
+        return scope.expire_in(seconds)
+    scope.deadline = trio.current_time() + seconds
+    return scope.deadline

@@ -1,8 +1,36 @@
+from __future__ import annotations
+
+import math
+import socket
+
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from onemcp.frontend.http1.scopes import ReusableScope, Use
+from onemcp.frontend.http1 import Connections, ServerContext
+from onemcp.frontend.http1.scopes import SOON, ReusableScope, Use, expire_in
+
+
+@attrs.define
+class Served:
+    """A connection of which nothing matters but what is being served."""
+
+    descriptor: int
+    scopes: ReusableScope = attrs.field(factory=ReusableScope)
+    deadline: float = math.inf
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+    def expire(self) -> None:
+        """Do nothing."""
+
+    def part(self) -> None:
+        """Do nothing."""
+
+    def hang_up(self) -> None:
+        """Do nothing."""
 
 
 async def test_what_is_cancelled_ends_and_the_next_use_is_not() -> None:
@@ -22,7 +50,7 @@ async def test_uses_that_are_not_cancelled_share_one_scope_of_trios() -> None:
         lent = scopes.scope
         for _ in range(3):
             with scopes.use(), scopes.use() as inner:
-                inner.deadline = trio.current_time() + 60
+                inner.expire_in(60)
                 await trio.lowlevel.checkpoint()
         assert scopes.scope is lent
 
@@ -56,10 +84,9 @@ async def test_what_is_around_goes_on_when_a_deadline_has_passed(
         with scopes.use() as outer:
             begun = trio.current_time()
             with scopes.use() as inner:
-                inner.deadline = begun + 15
-                assert inner.deadline == begun + 15
+                assert inner.expire_in(SOON) == begun + SOON
                 await trio.sleep_forever()
-            assert trio.current_time() == begun + 15
+            assert trio.current_time() == begun + SOON
             assert inner.cancelled_caught
             await trio.sleep(60)
             outer.cancel()
@@ -69,12 +96,35 @@ async def test_what_is_around_goes_on_when_a_deadline_has_passed(
 
 async def test_a_deadline_ends_with_its_use(autojump_clock: MockClock) -> None:
     with ReusableScope() as scopes, scopes.use():
-        with scopes.use() as inner:
-            inner.deadline = trio.current_time() + 15
-        await trio.sleep(60)
-        with scopes.use() as other:
-            assert other.deadline > trio.current_time() + 60
-            await trio.sleep(60)
+        for seconds in (SOON, 60):
+            with scopes.use() as inner:
+                inner.expire_in(seconds)
+                scopes.arm()
+            await trio.sleep(120)
+            with scopes.use() as other:
+                await trio.sleep(120)
+            assert not other.cancelled_caught
+
+
+async def test_a_deadline_that_is_armed_late_is_exact(autojump_clock: MockClock) -> None:
+    with ReusableScope() as scopes:
+        begun = trio.current_time()
+        with scopes.use() as use:
+            assert use.expire_in(60) == scopes.deadline == begun + 60
+            await trio.sleep(59)
+            scopes.arm()
+            await trio.sleep_forever()
+        assert use.cancelled_caught
+        assert trio.current_time() == begun + 60
+        assert not scopes.is_armed
+
+
+async def test_a_scope_of_trios_can_stand_for_a_use(autojump_clock: MockClock) -> None:
+    with trio.CancelScope() as scope:
+        assert expire_in(scope, 15) == trio.current_time() + 15
+        await trio.sleep_forever()
+    with ReusableScope() as scopes, scopes.use() as use:
+        assert expire_in(use, 15) == scopes.deadline == trio.current_time() + 15
 
 
 async def test_what_is_cancelled_before_it_begins_ends_at_its_first_checkpoint() -> None:
@@ -139,3 +189,21 @@ async def test_tasks_that_are_started_within_a_use_are_cancelled_with_it() -> No
                 nursery.start_soon(trio.sleep_forever)
                 use.cancel()
         assert use.cancelled_caught
+
+
+async def test_who_looks_after_connections_arms_what_is_near(autojump_clock: MockClock) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Connections(ServerContext()) as connections:
+        connection = Served(ours.fileno())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connections.run)
+            with connections.looked_after(connection), connection.scopes as scopes:
+                begun = trio.current_time()
+                with scopes.use() as use:
+                    use.expire_in(15)
+                    await trio.sleep(10)
+                    assert not scopes.is_armed
+                    await trio.sleep_forever()
+                assert use.cancelled_caught
+                assert trio.current_time() == begun + 15
+            nursery.cancel_scope.cancel()
