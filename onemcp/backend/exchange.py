@@ -233,7 +233,8 @@ class Exchange:
                 self.on_abandon()
             self._end()
         self._messages.clear()
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def expire(self) -> None:
         """Stop caring, because the backend hasn't answered in time."""

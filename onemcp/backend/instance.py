@@ -269,12 +269,13 @@ class Instance:
         self._breaker.ended(exchange)
         if not self._calls:
             self.idle_since = trio.current_time()
-        self._release_if_over(exchange)
+        if self.lease is exchange:
+            self._release_if_over(exchange)
         self._observer.freed(self)
 
     def _release_if_over(self, exchange: Exchange) -> None:
-        if self.lease is not exchange or not exchange.finished:
-            return
-        self.lease = None
-        if not self._has_asked:
-            self._observer.unasked(exchange.call)
+        """Take note that the call which leases this is over, if it is."""
+        if exchange.finished:
+            self.lease = None
+            if not self._has_asked:
+                self._observer.unasked(exchange.call)

@@ -160,12 +160,12 @@ class Application:
         if not arrival.is_at_endpoint and await self._serve_others(scope, wire):
             return
         principal = scope.get(OWNER) or self._authenticate(arrival)
-        wire.principal = principal.identity
+        user = wire.principal = principal.identity
         self._reporter.accepted(principal, scope)
         http = HttpRequest(
             arrival,
-            self._view(arrival, principal),
-            principal.identity,
+            self._view(arrival, principal, user),
+            user,
             wire,
             self.bounds,
             principal,
@@ -254,7 +254,7 @@ class Application:
         Raises:
             InsufficientScope: They do; it names all that they lack for it.
         """
-        if view.selection == EVERYTHING:
+        if view.is_whole:
             return
         attainable = frozenset(self.gate.attainable(principal))
         asked = _requests(content)
@@ -263,13 +263,12 @@ class Application:
         if needed:
             raise self.gate.insufficient(arrival.headers, arrival.resource, needed, principal)
 
-    async def _serve_known(self, scope: Scope, http: HttpRequest) -> None:
+    def _serve_known(self, scope: Scope, http: HttpRequest) -> Awaitable[None]:
         if http.arrival.base == PATH:
-            await self._route(scope["method"], http)
-        elif http.arrival.base == STREAMS:
-            await self.http_sse.open(scope["method"], http)
-        else:
-            await self.http_sse.post(scope["method"], scope["query_string"], http)
+            return self._route(scope["method"], http)
+        if http.arrival.base == STREAMS:
+            return self.http_sse.open(scope["method"], http)
+        return self.http_sse.post(scope["method"], scope["query_string"], http)
 
     async def _serve_others(self, scope: Scope, wire: Wire) -> bool:
         """Serve strangers and operators, if it is one of them."""
@@ -301,18 +300,18 @@ class Application:
         await oauth.serve(self.gate.resource(scope["headers"], "").origin, scope, wire)
         return True
 
-    async def _route(self, method: str, http: HttpRequest) -> None:
+    def _route(self, method: str, http: HttpRequest) -> Awaitable[None]:
         match method:
             case "POST":
-                await self._post(http)
+                return self._post(http)
             case "GET":
-                await self.legacy.get(http)
+                return self.legacy.get(http)
             case "DELETE":
-                await self.legacy.delete(http)
+                return self.legacy.delete(http)
             case _:
                 raise HttpRefusal(405, InvalidRequest(f"{method} is not served here"), _METHODS)
 
-    def _view(self, arrival: Arrival, principal: Principal) -> View:
+    def _view(self, arrival: Arrival, principal: Principal, user: str) -> View:
         """Return what somebody may see of an endpoint.
 
         Raises:
@@ -320,9 +319,10 @@ class Application:
             HttpRefusal: There is no such endpoint.
         """
         selection = self.multiplexer.granted(frozenset(self.gate.current_rights(principal)))
-        user = principal.identity
         is_known = arrival.is_at_endpoint
         view = self.multiplexer.view(arrival.name, selection, user) if is_known else None
+        if view is not None and view.is_whole:
+            return view
         if selection == NOTHING or (is_known and view is None and selection != EVERYTHING):
             raise self.gate.insufficient(arrival.headers, arrival.resource, principal=principal)
         if view is None:

@@ -13,7 +13,7 @@ the rounds are driven by `receive` alone, so that no task of their own has to be
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import attrs
 import trio
@@ -226,15 +226,18 @@ class RoutedCall:
                 note = self._on_notification(message)
                 return None if note is None else self._renamed(note)
 
-    async def _receive(self) -> Incoming | None:
-        """Return what comes next, None where it is time to ask what has gathered."""
+    def _receive(self) -> Awaitable[Incoming | None]:
+        """Wait for what comes next, None where it is time to ask what has gathered."""
         if self._first is not None:
-            await trio.lowlevel.checkpoint()
-            first, self._first = self._first, None
-            return first
+            return self._take_first()
         if self._inquiry is not None and self._inquiry.waiting:
-            return await self._inquiry.gather()
-        return await self._exchange.receive()
+            return self._inquiry.gather()
+        return self._exchange.receive()
+
+    async def _take_first(self) -> Incoming | None:
+        await trio.lowlevel.checkpoint()
+        first, self._first = self._first, None
+        return first
 
     async def _park(self) -> Incoming | None:
         """Let the call wait for the client's retry, and say so; None where that isn't possible."""

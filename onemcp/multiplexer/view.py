@@ -67,6 +67,7 @@ class View:
         multiplexer: What it is a view of.
         selection: What its callers may see at all.
         user: Who alone sees it; "" where everybody with the same rights does.
+        is_whole: Whether its callers may see everything.
         contents: What it shows.
     """
 
@@ -91,6 +92,7 @@ class View:
         self.multiplexer = multiplexer
         self.selection = selection
         self.user = user
+        self.is_whole = selection == EVERYTHING
         of_all = None if whole is None else whole.contents
         self.contents: Contents = Contents(multiplexer, name, selection, of_all, user)
         self._audience = Audience(self.contents.backend, self.contents, self.contents.follower)

@@ -147,11 +147,13 @@ class Session:
 
     def look_at(self, view: View, grant: Hashable = None) -> None:
         """See a view of the same endpoint from here on, with rights that come from `grant`."""
-        if grant is not None:
+        subscriber = self._subscriber
+        if grant is not None and grant is not self._grant:
             self._grant = grant
-        if self._subscriber is not None:
-            self._subscriber.caller = self.caller
-            view.adopt(self._subscriber)
+            if subscriber is not None:
+                subscriber.caller = self.caller
+        if subscriber is not None and subscriber.view is not view:
+            view.adopt(subscriber)
 
     async def run(self, *, task_status: trio.TaskStatus[Session]) -> None:
         """Live until the session is closed, or the gateway stops."""
