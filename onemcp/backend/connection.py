@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import attrs
@@ -98,7 +99,7 @@ class ServerDescription:
     def _era(self) -> Era:
         return era_of(self.revision) or Era.LEGACY
 
-    @property
+    @cached_property
     def makes_tasks(self) -> bool:
         """Whether calls of its tools may be tasks, in the design that its revision has."""
         if self.era is Era.MODERN:

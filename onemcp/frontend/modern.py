@@ -14,7 +14,8 @@ from onemcp.multiplexer import Reply
 from onemcp.protocol import headers as mcp_headers
 from onemcp.protocol import jsonrpc, meta, sse
 from onemcp.protocol.errors import InvalidRequest, ProtocolError, UnsupportedVersion
-from onemcp.protocol.fields import split, value_of
+from onemcp.protocol.fields import split
+from onemcp.protocol.headers import Repeated
 from onemcp.protocol.jsonrpc import Failure, Message, Notification, Request, Response
 from onemcp.protocol.meta import RequestMeta
 from onemcp.protocol.methods import LISTEN, TOOLS_CALL
@@ -63,10 +64,11 @@ def read_caller(request: Request, http: HttpRequest) -> Caller:
     """
     params = split(request.params)
     about = meta.read_request_meta(meta.meta_of(params))
-    mcp_headers.check_request(http.headers, request.method, params, about.revision)
+    repeated = Repeated.of(request.method, params, about.revision)
+    http.arrival.check_repeated(repeated)
     caller = caller_of(about, http.principal, http.grant, mirrors=True)
     if request.method == TOOLS_CALL:
-        mirrored = http.view.mirrored(value_of(params, "name", str) or "")
+        mirrored = http.view.mirrored(repeated.name or "")
         mcp_headers.check_parameters(http.headers, mirrored, params)
     return caller
 

@@ -21,6 +21,7 @@ from onemcp.multiplexer import View
 from onemcp.protocol import headers as mcp_headers
 from onemcp.protocol import jsonrpc
 from onemcp.protocol.errors import Overloaded
+from onemcp.protocol.headers import Repeated
 from onemcp.protocol.httpheaders import Headers, IndexedHeaders, values_of
 from onemcp.protocol.jsonrpc import RequestId
 from onemcp.protocol.tracecontext import TRACEPARENT
@@ -74,6 +75,7 @@ class Arrival:
     is_preflight: bool
     is_json: bool
     takes_answers: bool
+    _repeated: set[Repeated] = attrs.field(factory=set, init=False, repr=False)
 
     @classmethod
     def of(cls, scope: Scope, gate: Gate) -> Self:
@@ -134,6 +136,16 @@ class Arrival:
             HeaderMismatch: There are several.
         """
         return _text(mcp_headers.single(self.headers, mcp_headers.SESSION_ID))
+
+    def check_repeated(self, repeated: Repeated) -> None:
+        """Check that its headers repeat what the body says.
+
+        Raises:
+            HeaderMismatch: They don't.
+        """
+        if repeated not in self._repeated:
+            mcp_headers.check_request(self.headers, repeated)
+            self._repeated.add(repeated)  # the same head agrees with hardly anything else
 
     @cached_property
     def is_traced(self) -> bool:

@@ -9,7 +9,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 import attrs
 
@@ -102,19 +102,36 @@ def single(headers: Headers, name: bytes) -> bytes | None:
     return found[0].strip(b" \t") if found else None
 
 
-def check_request(headers: Headers, method: str, params: Fields, revision: str) -> None:
+class Repeated(NamedTuple):
+    """What of a body the standard headers repeat.
+
+    Attributes:
+        revision: The revision.
+        method: The method.
+        name: What is called, read or asked for; None where nothing is, or none is named.
+    """
+
+    revision: str
+    method: str
+    name: str | None
+
+    @classmethod
+    def of(cls, method: str, params: Fields, revision: str) -> Self:
+        """Return what is to be repeated of a request."""
+        key = NAMED.get(method)
+        return cls(revision, method, None if key is None else value_of(params, key, str))
+
+
+def check_request(headers: Headers, repeated: Repeated) -> None:
     """Check that the standard headers repeat what the body says (Server Validation).
 
     Raises:
         HeaderMismatch: One is missing, malformed or different.
     """
-    _check(headers, PROTOCOL_VERSION, revision, decode=False)
-    _check(headers, METHOD, method, decode=False)
-    key = NAMED.get(method)
-    if key is not None:
-        name = value_of(params, key, str)
-        if name is not None:  # a request without it is refused for its parameters
-            _check(headers, NAME, name, decode=True)
+    _check(headers, PROTOCOL_VERSION, repeated.revision, decode=False)
+    _check(headers, METHOD, repeated.method, decode=False)
+    if repeated.name is not None:  # a request without it is refused for its parameters
+        _check(headers, NAME, repeated.name, decode=True)
 
 
 def _check(headers: Headers, name: bytes, expected: str, *, decode: bool) -> None:

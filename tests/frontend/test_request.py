@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from onemcp.auth import Gate, RequestRefused
+from onemcp.auth import Gate, RequestRefused, TokenVerifier
 from onemcp.frontend.http1.exchange import MEMO
 from onemcp.frontend.request import Arrival
+from onemcp.protocol.errors import HeaderMismatch
+from onemcp.protocol.headers import Repeated
 
 HEADERS = [
     (b"host", b"mcp.example.com"),
@@ -78,3 +80,37 @@ def test_what_is_refused_is_refused_each_time():
 )
 def test_where_mcp_is_served(path: str, *, is_at_endpoint: bool):
     assert Arrival.of(scope(path), gate("mcp.example.com")).is_at_endpoint is is_at_endpoint
+
+
+def test_a_body_that_the_same_head_does_not_repeat_is_refused_each_time():
+    standard = [
+        (b"mcp-protocol-version", b"r"),
+        (b"mcp-method", b"tools/call"),
+        (b"mcp-name", b"a"),
+    ]
+    request = {**scope(memo={}), "headers": [*HEADERS, *standard]}
+    arrival = Arrival.of(request, gate("mcp.example.com"))
+    for _ in range(2):
+        arrival.check_repeated(Repeated("r", "tools/call", "a"))
+        for repeated in (
+            Repeated("r", "tools/call", "b"),
+            Repeated("r", "tools/list", "a"),
+            Repeated("other", "tools/call", "a"),
+        ):
+            with pytest.raises(HeaderMismatch):
+                arrival.check_repeated(repeated)
+
+
+def test_what_a_request_presents_is_read_once_for_each_head():
+    ours = Gate(mode="local", verifier=TokenVerifier(None), allowed_hosts=["mcp.example.com"])
+    request = {**scope(memo={}), "headers": [*HEADERS, (b"authorization", b"Bearer a.b.c")]}
+    arrival = Arrival.of(request, ours)
+    presented = arrival.presented
+    assert presented.token is not None
+    assert presented.token.text == b"a.b.c"
+    assert "a.b.c" not in repr(presented)
+    assert Arrival.of(request, ours).presented is presented
+    without = Arrival.of(scope(memo={}), ours)
+    for _ in range(2):
+        with pytest.raises(RequestRefused):
+            _ = without.presented

@@ -225,7 +225,9 @@ def fields(data: bytes) -> None:
     with suppress(InvalidParams):
         params = split(body or b"{}")
         for revision in REVISIONS:
-            _refused(headers.check_request, given, "tools/call", params, revision)
+            _refused(
+                headers.check_request, given, headers.Repeated.of("tools/call", params, revision)
+            )
         _refused(headers.check_parameters, given, MIRRORED, params)
         _check_headers(headers.parameter_headers(MIRRORED, plain(params.get("arguments"))))
         adopted = tracecontext.adopt(join(params), given)

@@ -16,6 +16,7 @@ from onemcp.protocol.fields import raw
 from onemcp.protocol.headers import (
     InvalidAnnotation,
     MirroredParameter,
+    Repeated,
     check_parameters,
     check_request,
     decode_value,
@@ -182,7 +183,7 @@ def standard(method="tools/call", name=None, revision=REVISION):
 )
 def test_headers_that_repeat_the_body_pass(method, params, name):
     fields = {key: raw(value) for key, value in params.items()}
-    check_request(standard(method, name), method, fields, REVISION)
+    check_request(standard(method, name), Repeated.of(method, fields, REVISION))
 
 
 @pytest.mark.requirement("basic/transports/streamable-http#server-validation-1")
@@ -208,19 +209,20 @@ def test_headers_that_repeat_the_body_pass(method, params, name):
 )
 def test_headers_that_are_missing_or_different_are_refused(headers, message):
     with pytest.raises(HeaderMismatch, match=message):
-        check_request(headers, "tools/call", {"name": raw("echo")}, REVISION)
+        check_request(headers, Repeated.of("tools/call", {"name": raw("echo")}, REVISION))
 
 
 @pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
 @pytest.mark.parametrize("name", [None, "other"])
 def test_requests_about_a_task_are_routed_by_its_id(method, name):
     with pytest.raises(HeaderMismatch, match="mcp-name"):
-        check_request(standard(method, name), method, {"taskId": raw("t")}, REVISION)
+        check_request(standard(method, name), Repeated.of(method, {"taskId": raw("t")}, REVISION))
 
 
 def test_a_mismatch_shows_only_so_much_of_a_value():
+    repeated = Repeated.of("tools/call", {"name": raw("y" * 9000)}, REVISION)
     with pytest.raises(HeaderMismatch) as caught:
-        check_request(standard(name="x" * 9000), "tools/call", {"name": raw("y" * 9000)}, REVISION)
+        check_request(standard(name="x" * 9000), repeated)
     assert len(str(caught.value)) < 600
 
 
