@@ -52,6 +52,11 @@ class EmbeddedGateway(Client):
         self._broadcast = broadcast
         self._keys = keys
 
+    def __repr__(self) -> str:
+        state = "running" if self.snapshot().running else "stopped"
+        address = f" {self.url}" if self.url else ""
+        return f"<EmbeddedGateway {state}{address} backends={len(self.configuration.backends)}>"
+
     @property
     def url(self) -> str:
         """Where clients find it; empty where it has no listener."""
@@ -80,7 +85,7 @@ class EmbeddedGateway(Client):
         Args:
             subject: Whom it is for.
             lifetime: How long it is good, in seconds.
-            scope: What it is good for; see docs/explanation/security.md.
+            scope: What it is good for; see docs/how-to/tokens.md.
 
         Raises:
             RuntimeError: There is no listener, or ``auth.mode`` is not ``local``.

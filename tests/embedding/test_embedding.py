@@ -114,6 +114,7 @@ async def test_backends_come_and_go_and_take_their_processes_with_them():
         await gateway.call_tool("first__echo", {"message": "x"})
         await gateway.add_backend("second", DEMO)
         await gateway.call_tool("second__echo", {"message": "x"})
+        assert repr(gateway) == "<EmbeddedGateway running backends=2>"
         await gateway.remove_backend("first")
         with pytest.raises(onemcp.McpError):
             await gateway.call_tool("first__echo", {"message": "x"})
@@ -125,6 +126,7 @@ async def test_backends_come_and_go_and_take_their_processes_with_them():
         started = descendants_of_us() - before
         assert started
     assert not any(map(alive, started))
+    assert repr(gateway) == "<EmbeddedGateway stopped backends=1>"
 
 
 def descendants_of_us() -> set[int]:
