@@ -18,6 +18,7 @@ from .events import (
     LedgerReplaced,
     ReloadApplied,
     StateUnavailable,
+    Stopping,
 )
 from .front import EventHook, Replace
 from .gateway import Gateway
@@ -68,6 +69,7 @@ __all__ = [
     "Started",
     "StateUnavailable",
     "StdioOptions",
+    "Stopping",
     "UnknownView",
     "bridge_configuration",
     "check_policy",

@@ -35,6 +35,19 @@ class AnybodyMayCall:
 
 
 @attrs.frozen
+class Stopping:
+    """A signal has told the gateway to stop, which it does once what is in flight has ended.
+
+    Attributes:
+        signal: Its name; ``SIGHUP`` where the terminal has closed.
+        in_flight: How many calls are under way.
+    """
+
+    signal: str
+    in_flight: int
+
+
+@attrs.frozen
 class AddressChanged:
     """The gateway listens at another address.
 

@@ -25,7 +25,7 @@ from .address import Overrides
 from .audit import AuditLog
 from .door import open_door
 from .durable import Durable, LoginPlace, open_durable, open_keyring
-from .events import AnybodyMayCall, ReloadApplied, StateUnavailable
+from .events import AnybodyMayCall, ReloadApplied, StateUnavailable, Stopping
 from .front import EventHook
 from .gateway import Gateway
 from .service import Service
@@ -152,7 +152,7 @@ async def serve(
         )
         async with trio.open_nursery() as nursery:
             service.gateway = gateway
-            await nursery.start(_obey_signals, gateway, service)
+            await nursery.start(_obey_signals, gateway, service, hear)
             await nursery.start(gateway.run)
             service.started()
             nursery.start_soon(service.keep_alive)
@@ -242,6 +242,7 @@ async def serve_stdio(
     on_configuration(configuration)
     with standard_streams() as streams:
         opened: list[StdioFront] = []
+        hear = _hearing(on_event, on_configuration)
 
         def open_front(*about: Any) -> StdioFront:
             opened.append(StdioFront(*about, streams=streams, view=shown))
@@ -252,13 +253,13 @@ async def serve_stdio(
             access=_access(environ),
             durable=await _logins_only(configuration, environ, on_event),
             path=path,
-            on_event=_hearing(on_event, on_configuration),
+            on_event=hear,
             open_front=open_front,
         )
         async with trio.open_nursery() as nursery:
             service = Service({})
             service.gateway = gateway
-            await nursery.start(_obey_signals, gateway, service)
+            await nursery.start(_obey_signals, gateway, service, hear)
             await nursery.start(gateway.run)
             await opened[0].wait_ended()
             await gateway.stop()
@@ -343,6 +344,7 @@ def _started(gateway: Gateway, keys: KeyStore | None, path: Path | None) -> Star
 async def _obey_signals(
     gateway: Gateway,
     service: Service,
+    on_event: EventHook,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -355,5 +357,8 @@ async def _obey_signals(
                 if number == signal.SIGHUP and not terminal.has_closed:
                     nursery.start_soon(service.reload)
                 else:
+                    if not gateway.is_stopping:
+                        name, in_flight = signal.Signals(number).name, gateway.multiplexer.in_flight
+                        on_event(Stopping(name, in_flight))
                     service.stopping()
                     nursery.start_soon(gateway.stop)

@@ -23,6 +23,7 @@ from onemcp.app import (
     ReloadApplied,
     SheddingChanged,
     StateUnavailable,
+    Stopping,
 )
 from onemcp.backend import (
     BackendDown,
@@ -133,6 +134,7 @@ def new_log(logger: FilteringBoundLogger) -> LogEvents:
         NoControlSocket, "warning", "`onemcp status` and the like can't reach this instance"
     )
     _register_telemetry(log)
+    log.register(Stopping, "info", "What is in flight may end first")
     log.register(AddressChanged, "info")
     log.register(AcceptPaused, "error", "open connections go on; raise the limit of open files")
     log.register(AcceptResumed, "info")

@@ -150,6 +150,8 @@ def test_demo_is_announced_with_all_that_is_needed(number, start, home):
         assert running.stop(number) == 0
     logged = [json.loads(line) for line in (home / "stderr").read_text().splitlines()]
     assert [line["backend"] for line in logged if line["event"] == "backend_ready"] == ["demo"]
+    [stopping] = [line for line in logged if line["event"] == "stopping"]
+    assert (stopping["signal"], stopping["in_flight"]) == (number.name, 0)
     assert "eyJ" not in str(logged)
 
 
