@@ -44,7 +44,8 @@ def of_backend(
         return ServiceLogin(settings.name, auth, flow, on_event)
     if store is None or brings_its_own(transport):
         return None
-    return StoredLogin(StoredAt(store, settings.name, transport.url), flow, on_event)
+    place = StoredAt(store, settings.name, transport.url, replica=settings.replica)
+    return StoredLogin(place, flow, on_event)
 
 
 def of_user(
@@ -61,8 +62,7 @@ def of_user(
         url: The page where the user can log in, or None.
         on_event: Takes what happens.
     """
-    command = f"run `onemcp login {place.backend} --user {place.user}`"
-    remedy = f"open {url}" if url else command
+    remedy = f"open {url}" if url else None
     return StoredLogin(place, flow_for(transport), on_event, remedy=remedy)
 
 

@@ -249,7 +249,8 @@ def _facts(settings: config.Backend, instance: ProcessInstance) -> Mapping[str, 
 def _remedy(settings: config.Backend, backend: Backend, instance: ProcessInstance) -> str | None:
     transport = settings.transport
     if backend.needs_login:
-        return f"Run `onemcp login {settings.name}`."
+        where = f" --replica {settings.replica}" if settings.replica else ""
+        return f"Run `onemcp login {settings.name}{where}`."
     if not isinstance(transport, config.StdioTransport):
         return None
     environment = instance.environment(_spec(transport), "0" * 32)

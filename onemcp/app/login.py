@@ -69,6 +69,7 @@ class LoginOptions:
         local_browser: Whether the browser is on this machine. If not, and the gateway has a public
             address, it comes back through the gateway that is running.
         user: Whose login it is, at a backend where each user has one; "" for everybody's.
+        replica: Which address it is at, where the backend has several; "" where it has one.
     """
 
     backend: str
@@ -76,6 +77,7 @@ class LoginOptions:
     patience: float = 300.0
     local_browser: bool = True
     user: str = ""
+    replica: str = ""
 
 
 async def log_in(
@@ -99,12 +101,12 @@ async def log_in(
         TooSlowError: Nobody came back in time.
     """
     _, configuration = find_configuration(options.config, environ)
-    target = Target.find(configuration, options.backend)
+    target = Target.find(configuration, options.backend, options.replica)
     directory = config.state_directory(environ)
     key_file = configuration.server.sealing_key_file
     keyring = await trio.to_thread.run_sync(open_keyring, directory, key_file)
     store = LoginStore(directory, keyring)
-    place = StoredAt(store, options.backend, target.transport.url, options.user)
+    place = target.place(store, options.user)
     origin = None if options.local_browser else configuration.server.public_url
     with trio.fail_after(options.patience):
         if origin is None:
@@ -118,7 +120,7 @@ async def _log_in_at(
     """Have the browser come back to the gateway, and wait until that has stored the login."""
     pending = await target.begin(place, callback_at(origin), document_at(origin))
     waiting = place.store.waiting
-    login = WaitingLogin(place.backend, place.url, pending, place.user)
+    login = WaitingLogin(place.backend, place.url, pending, place.user, replica=place.replica)
     sight, state = place.sight(), pending.authorization.state
     await trio.to_thread.run_sync(waiting.put, login)
     await trio.to_thread.run_sync(show, pending.url, abandon_on_cancel=True)

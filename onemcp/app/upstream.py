@@ -49,19 +49,26 @@ class Target:
         name: Its name.
         transport: How it is reached.
         login: What the configuration says of the login.
+        replica: Which of several addresses it is; "" where it is the only one.
     """
 
     name: str
     transport: config.HttpTransport
     login: config.AuthorizationCodeLogin
+    replica: str = ""
 
     @classmethod
-    def find(cls, configuration: config.Configuration, name: str) -> Target:
+    def find(cls, configuration: config.Configuration, name: str, replica: str = "") -> Target:
         """Find it in a configuration.
+
+        Args:
+            configuration: Where.
+            name: The name of the backend.
+            replica: Which of its addresses, where it has several.
 
         Raises:
             UnknownServer: There is no such backend.
-            LoginImpossible: There is nothing to log in at.
+            LoginImpossible: There is nothing to log in at, or it is not said where.
         """
         backend = configuration.backend(name)
         if backend is None:
@@ -74,12 +81,17 @@ class Target:
             raise LoginImpossible(
                 f"{name!r} is a program: it gets what it needs through its `env`."
             )
+        transport = _address(backend, transport, replica)
         login = transport.auth or config.AuthorizationCodeLogin()
         if not isinstance(login, config.AuthorizationCodeLogin) or brings_its_own(transport):
             raise LoginImpossible(
                 f"The configuration says how onemcp logs in at {name!r}: no need to."
             )
-        return cls(name, transport, login)
+        return cls(name, transport, login, replica)
+
+    def place(self, store: LoginStore, user: str = "") -> StoredAt:
+        """Return where the login is stored, that of a user or the one that everybody shares."""
+        return StoredAt(store, self.name, self.transport.url, user, self.replica)
 
     async def begin(
         self, place: StoredAt, redirect_uri: str, document: str | None = None
@@ -114,6 +126,24 @@ class Target:
             known = partial(_registered, place=shared, pending=pending)
             await trio.to_thread.run_sync(shared.change, known)
         return pending
+
+
+def _address(
+    backend: config.Backend, transport: config.HttpTransport, replica: str
+) -> config.HttpTransport:
+    """Return how one of the addresses of a backend is reached, each of which has its own login."""
+    if not transport.others:
+        if replica:
+            raise LoginImpossible(f"{backend.name!r} has one address: leave `--replica` out.")
+        return transport
+    replicas = backend.of_replicas()
+    found = replicas[replica].transport if replica in replicas else None
+    if not isinstance(found, config.HttpTransport):
+        raise LoginImpossible(
+            f"{backend.name!r} has several addresses, each of which has its own login. "
+            f"Say which one with `--replica`: {', '.join(replicas)}."
+        )
+    return found
 
 
 def _registered(_: LoginRecord | None, *, place: StoredAt, pending: PendingLogin) -> LoginRecord:
@@ -156,19 +186,15 @@ class UpstreamLogins:
             return None
         if not self._may_use(user, name):
             return None
-        url = Target.find(self._configuration, name).transport.url
-        record = await trio.to_thread.run_sync(self._place(name, url, user).load)
-        return Offer(name, origin_of(url), record is not None and record.tokens is not None)
+        place = Target.find(self._configuration, name).place(self._store, user)
+        record = await trio.to_thread.run_sync(place.load)
+        return Offer(name, origin_of(place.url), record is not None and record.tokens is not None)
 
     async def forget(self, name: str, user: str) -> None:
         """Forget a user's login at a backend, and end what was open with it."""
-        target = Target.find(self._configuration, name)
-        place = self._place(name, target.transport.url, user)
+        place = Target.find(self._configuration, name).place(self._store, user)
         if await trio.to_thread.run_sync(place.forget):
             self._audit(Audited(what=What.BACKEND_LOGOUT, subject=user, how=name))
-
-    def _place(self, name: str, url: str, user: str) -> StoredAt:
-        return StoredAt(self._store, name, url, user)
 
     async def begin(self, name: str, origin: str, *, user: str = "", cookie: str = "") -> str:
         """Begin a login that comes back through the gateway.
@@ -192,7 +218,7 @@ class UpstreamLogins:
 
     async def _begin(self, name: str, origin: str, user: str, cookie: str) -> str:
         target = Target.find(self._configuration, name)
-        place = self._place(name, target.transport.url, user)
+        place = target.place(self._store, user)
         own = document_at(self._configuration.server.public_url)
         pending = await target.begin(place, callback_at(origin), own)
         browser = digest(cookie) if cookie else ""
@@ -226,12 +252,12 @@ class UpstreamLogins:
         return waiting.backend
 
     async def _redeem(self, waiting: WaitingLogin, answer: Mapping[str, Sequence[str]]) -> None:
-        target = Target.find(self._configuration, waiting.backend)
+        target = Target.find(self._configuration, waiting.backend, waiting.replica)
         if target.transport.url != waiting.url:
             raise LoginImpossible("its address has changed meanwhile")
         flow = flow_for(target.transport)
         record = await waiting.pending.finish(flow, waiting.backend, answer, waiting.user)
-        place = StoredAt(self._store, waiting.backend, waiting.url, waiting.user)
+        place = target.place(self._store, waiting.user)
         await trio.to_thread.run_sync(place.change, lambda _: record)
 
     async def _take(self, answer: Mapping[str, Sequence[str]], cookie: str) -> WaitingLogin:

@@ -43,25 +43,36 @@ from onemcp.state import StateError
     default="",
     help="At a server where each user has a login: whose it is.",
 )
+@click.option(
+    "--replica",
+    default="",
+    help="At a server with several addresses, each of which has its own login: which one, as "
+    "`onemcp status` names it.",
+)
 def command(
     backend: str,
     config_path: Path | None,
-    browser: bool,  # noqa: FBT001  (click's)
+    *,
+    browser: bool,
     timeout: float,
     user: str,
+    replica: str,
 ) -> None:
     """Log in at a server that wants it, with a browser.
 
     The login is stored in the state directory, sealed. A running onemcp connects at once, and
     renews it from then on.
     """
+    where = f"{backend}, {replica}" if replica else backend
 
     def show(url: str) -> None:
-        click.echo(f"To log in at {backend}, open\n\n  {url}\n")
+        click.echo(f"To log in at {where}, open\n\n  {url}\n")
         if browser:
             webbrowser.open(url)
 
-    options = LoginOptions(backend, config_path, timeout, local_browser=browser, user=user)
+    options = LoginOptions(
+        backend, config_path, timeout, local_browser=browser, user=user, replica=replica
+    )
     try:
         record = trio.run(log_in, options, show)
     except BaseExceptionGroup as group:
@@ -69,7 +80,7 @@ def command(
     except Exception as error:
         raise _failure_of(error) or error from error
     scopes = " ".join(record.tokens.scopes if record.tokens else ())
-    click.echo(f"Logged in at {backend}" + (f", for {scopes}." if scopes else "."))
+    click.echo(f"Logged in at {where}" + (f", for {scopes}." if scopes else "."))
 
 
 def _failure_of(error: BaseException) -> click.ClickException | None:

@@ -121,6 +121,7 @@ class Backend:
         interactive: Whether its calls ask their clients something; None to find out.
         instances: How many instances there may be for those that do.
         replicas: How many times a program is started.
+        replica: Which of several it is, where it is one; the configuration file can't say it.
         sticky: Whether calls of a client's session go to the same replica while that is up.
         pin: What becomes of tools and prompts that don't look as they did when they were approved.
         tags: Words by which views select it.
@@ -147,6 +148,7 @@ class Backend:
     interactive: bool | None = None
     instances: Instances = attrs.field(factory=Instances)
     replicas: int = attrs.field(default=1, validator=rules.at_least(1))
+    replica: str = ""
     sticky: bool = True
     pin: Pin = attrs.field(default="report", validator=rules.one_of(get_args(Pin)))
     tags: tuple[str, ...] = attrs.field(default=(), converter=rules.strings)
@@ -178,18 +180,18 @@ class Backend:
             if len(set(hosts)) < len(hosts):
                 hosts = [str(number) for number in range(1, 1 + len(hosts))]
             return {
-                host: self._replica(attrs.evolve(transport, url=url, others=()))
+                host: self._replica(host, attrs.evolve(transport, url=url, others=()))
                 for host, url in zip(hosts, transport.urls, strict=True)
             }
         return {
             key: self._replica(
-                attrs.evolve(transport, env={**transport.env, REPLICA_VARIABLE: key})
+                key, attrs.evolve(transport, env={**transport.env, REPLICA_VARIABLE: key})
             )
             for key in map(str, range(1, 1 + self.replicas))
         }
 
-    def _replica(self, transport: Transport) -> Self:
-        return attrs.evolve(self, transport=transport, replicas=1, sticky=True)
+    def _replica(self, key: str, transport: Transport) -> Self:
+        return attrs.evolve(self, transport=transport, replica=key, replicas=1, sticky=True)
 
     @property
     def running(self) -> Self:

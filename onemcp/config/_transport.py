@@ -91,13 +91,18 @@ class HttpTransport:
             raise InvalidOption(
                 "auth", "contradicts the Authorization header", "Keep one of the two"
             )
-        if isinstance(self.auth, AuthorizationCodeLogin) and urlsplit(self.url).username:
+        has_user = any(urlsplit(url).username for url in self.urls)
+        if isinstance(self.auth, AuthorizationCodeLogin) and has_user:
             raise InvalidOption("auth", "contradicts the user in the URL", "Keep one of the two")
-        if isinstance(self.auth, AuthorizationCodeLogin) and self.others:
+        if (
+            isinstance(self.auth, AuthorizationCodeLogin)
+            and self.auth.per == "user"
+            and self.others
+        ):
             raise InvalidOption(
                 "auth",
-                "one login with a browser does not serve several addresses",
-                'Keep one address in "url", or log in with a token or client credentials',
+                "one login of a user does not serve several addresses",
+                'Keep one address in "url", or have one login for everybody at each',
             )
         if self.tls.ca_file is not None and not all(map(_is_https, self.urls)):
             raise InvalidOption(

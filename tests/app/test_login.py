@@ -9,16 +9,18 @@ import pytest
 import trio
 
 from onemcp import config
+from onemcp.app import authorizing, upstream
 from onemcp.app import login as login_module
-from onemcp.app import upstream
 from onemcp.app.durable import open_keyring
 from onemcp.app.login import LoginOptions, log_in
-from onemcp.app.upstream import UpstreamLogins
-from onemcp.backend.oauth import LoginNeeded, LoginStore
+from onemcp.app.upstream import LoginImpossible, UpstreamLogins
+from onemcp.backend.oauth import Challenge, LoginNeeded, LoginStore, StoredLogin
 from onemcp.web import LoginFailed
 from tests.backend.oauth.world import ISSUER, REGISTER, SERVER, TOKEN, URL, World, server_metadata
 
 ORIGIN = "https://gateway.example"
+HOST = "https://other.example.com"
+OTHER = f"{HOST}/mcp"
 
 
 class Desk:
@@ -27,15 +29,23 @@ class Desk:
     def __init__(self, folder, monkeypatch) -> None:
         self.world = World()
         for module in (upstream, login_module):
-            monkeypatch.setattr(module, "flow_for", lambda _: self.world.flow())
+            monkeypatch.setattr(module, "flow_for", lambda to: self.world.flow(to.url))
         self.path = folder / "onemcp.json"
-        document = {"mcpServers": {"b": {"url": URL}}, "server": {"publicUrl": ORIGIN}}
-        self.path.write_text(json.dumps(document), encoding="utf-8")
         self.environ = {"XDG_STATE_HOME": str(folder)}
         directory = config.state_directory(self.environ)
-        store = LoginStore(directory, open_keyring(directory, None))
-        self.gateway = UpstreamLogins(store, config.load(self.path, environ=self.environ))
+        self.store = LoginStore(directory, open_keyring(directory, None))
         self.asked: dict[str, list[str]] = {}
+        self.settings = self.configure(URL)
+
+    def configure(self, *urls: str) -> config.Backend:
+        """Have the backend at one address, or at several."""
+        server = {"url": urls if len(urls) > 1 else urls[0]}
+        document = {"mcpServers": {"b": server}, "server": {"publicUrl": ORIGIN}}
+        self.path.write_text(json.dumps(document), encoding="utf-8")
+        configuration = config.load(self.path, environ=self.environ)
+        self.gateway = UpstreamLogins(self.store, configuration)
+        self.settings = configuration.backends[0]
+        return self.settings
 
     async def log_in(self, **more):
         options = LoginOptions("b", self.path, local_browser=False, **more)
@@ -98,6 +108,39 @@ async def test_what_went_wrong_is_told_where_the_browser_is(desk, monkeypatch):
     desk.world.pages[TOKEN] = (400, {"error": "invalid_grant"})
     with pytest.RaisesGroup(pytest.RaisesExc(LoginNeeded, match="page in the browser")):
         await desk.go()
+
+
+def credentials(desk, settings: config.Backend) -> StoredLogin:
+    """Return how a gateway logs in."""
+    found = authorizing.of_backend(settings, settings.transport, desk.store, lambda _: None, {})
+    assert isinstance(found, StoredLogin)
+    return found
+
+
+async def test_each_of_several_addresses_has_its_own_login(desk):
+    described = {"resource": OTHER, "authorization_servers": [ISSUER]}
+    desk.world.pages[f"{HOST}/.well-known/oauth-protected-resource/mcp"] = (200, described)
+    replicas = desk.configure(URL, OTHER).of_replicas()
+    for key, settings in replicas.items():
+        there = credentials(desk, settings)
+        assert await there.token() is None
+        assert there.remedy(Challenge()) == f"run `onemcp login b --replica {key}`"
+        token = {"access_token": f"token.{key}", "token_type": "Bearer"}
+        desk.world.pages[TOKEN] = (200, token)
+        await desk.go(replica=key)
+    for key, settings in replicas.items():
+        assert await credentials(desk, settings).token() == f"token.{key}"
+    assert [form["resource"] for form in desk.world.forms] == [URL, OTHER]
+
+
+async def test_which_of_several_addresses_has_to_be_said(desk):
+    desk.configure(URL, OTHER)
+    for wrong in ("", "mcp"):
+        with pytest.raises(LoginImpossible, match=r"mcp\.example\.com, other\.example\.com\."):
+            await desk.log_in(replica=wrong)
+    desk.configure(URL)
+    with pytest.raises(LoginImpossible, match="has one address"):
+        await desk.log_in(replica="mcp.example.com")
 
 
 async def test_nobody_is_waited_for_for_ever(desk, autojump_clock):

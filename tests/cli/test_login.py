@@ -24,6 +24,7 @@ def config(tmp_path, monkeypatch):
         ("b", {"command": "true"}, "is a program"),
         ("b", {"url": URL, "headers": {"Authorization": "x"}}, "no need to"),
         ("b", {"url": URL, "auth": {"type": "bearer", "tokenVariable": "T"}}, "no need to"),
+        ("b", {"url": [URL, f"{URL}2"]}, "Say which one with `--replica`: 1, 2."),
         ("b", {"url": URL}, "There was no login: 127.0.0.1 can't be reached"),
     ],
 )

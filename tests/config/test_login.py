@@ -88,6 +88,11 @@ def test_secrets_are_not_printed():
     assert "hidden" not in repr(shown)
 
 
+def test_everybodys_login_may_be_at_several_addresses():
+    urls = ["https://one.example.com/mcp", "https://two.example.com/mcp"]
+    assert parsed({"type": "authorization_code"}, url=urls) == AuthorizationCodeLogin()
+
+
 def test_a_login_for_each_user_needs_no_more_than_that():
     login = parsed({"per": "user"})
     assert isinstance(login, AuthorizationCodeLogin)

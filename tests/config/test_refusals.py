@@ -330,8 +330,8 @@ BAD = [
     (
         one('{"url": ["https://x", "https://y"], "auth": {"per": "user"}}'),
         (
-            "f:1:66: mcpServers.a.auth: one login with a browser does not serve several addresses. "
-            'Keep one address in "url", or log in with a token or client credentials'
+            "f:1:66: mcpServers.a.auth: one login of a user does not serve several addresses. "
+            'Keep one address in "url", or have one login for everybody at each'
         ),
     ),
     # the other sections

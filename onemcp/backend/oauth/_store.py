@@ -1,5 +1,8 @@
 """Logins in the state directory: one sealed file for each backend, or for each of its users.
 
+Where a backend has several addresses there is a file for each of them: an access token is for one
+resource server alone (RFC 8707; 2026-07-28, Authorization, Token Audience Binding and Validation).
+
 A file is written whole or not at all, so another process may write it at any time: `onemcp login`
 does, and the gateway sees it. These functions block on the disk.
 """
@@ -53,12 +56,14 @@ class LoginStore:
         """Return the place of a login; see :class:`StoredAt`."""
         return StoredAt(self, backend, url, user)
 
-    def path(self, backend: str, user: str = "") -> Path:
-        """Return the file of a backend's login, or of a user's login there."""
-        if not user:
+    def path(self, backend: str, user: str = "", url: str = "") -> Path:
+        """Return the file of a backend's login, of a user's there, or of that at one address."""
+        if user:
+            name = _digest(user)  # names of users may be anything, and are nobody's business
+        elif url:
+            name = f"at-{_digest(url)}"  # nor are addresses
+        else:
             return self._directory / f"{backend}.sealed"
-        # Names of users may be anything, and are nobody's business.
-        name = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
         return self._directory / backend / f"{name}.sealed"
 
     def load(self, at: StoredAt) -> LoginRecord | None:
@@ -67,7 +72,7 @@ class LoginStore:
         Raises:
             StateError: The file can't be read or trusted.
         """
-        return self._open(read_private(self.path(at.backend, at.user)), at)
+        return self._open(read_private(at.path), at)
 
     def change(
         self, at: StoredAt, change: Callable[[LoginRecord | None], LoginRecord | None]
@@ -92,7 +97,7 @@ class LoginStore:
                 return None, before
             return self._sealer.seal(after).encode(), after
 
-        return update(self.path(at.backend, at.user), change_file)
+        return update(at.path, change_file)
 
     def _open(self, data: bytes | None, at: StoredAt) -> LoginRecord | None:
         if data is None:
@@ -124,17 +129,26 @@ class StoredAt:
         backend: The backend's name.
         url: Its address.
         user: Whose login it is; "" for the one that everybody shares.
+        replica: Which of several addresses that is; "" where it is the only one.
     """
 
     store: LoginStore
     backend: str
     url: str
     user: str = ""
+    replica: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command that makes this login."""
+        options = {"replica": self.replica, "user": self.user}
+        given = (f" --{option} {value}" for option, value in options.items() if value)
+        return "".join((f"onemcp login {self.backend}", *given))
 
     @property
     def path(self) -> Path:
         """The file."""
-        return self.store.path(self.backend, self.user)
+        return self.store.path(self.backend, self.user, self.url if self.replica else "")
 
     def sight(self) -> Sight:
         """Look whether it has changed."""
@@ -163,3 +177,7 @@ class StoredAt:
         except OSError as error:
             raise StateUnwritable(f"Cannot remove {self.path}: {error.strerror}.") from error
         return True
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()

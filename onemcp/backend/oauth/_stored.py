@@ -55,7 +55,7 @@ class StoredLogin(Renewing):
             remedy: What somebody can do to log in; by default it is to run `onemcp login`.
         """
         super().__init__(place.backend, on_event, now)
-        self._how = remedy or f"run `onemcp login {place.backend}`"
+        self._how = remedy or f"run `{place.command}`"
         self._place = place
         self._flow = flow
         self._record: LoginRecord | None = None

@@ -50,6 +50,7 @@ class WaitingLogin:
         browser: A digest of what the browser holds that has begun it, which alone may end it; ""
             where it was begun on the operator's terminal.
         expires: When it is over, in seconds since the epoch.
+        replica: Which of several addresses of the backend it is at; "" where there is one.
     """
 
     backend: str
@@ -58,6 +59,7 @@ class WaitingLogin:
     user: str = ""
     browser: str = attrs.field(default="", repr=False)
     expires: float = 0.0
+    replica: str = ""
 
     def is_begun_by(self, cookie: str) -> bool:
         """Tell whether a browser that holds a cookie may end it."""
