@@ -129,7 +129,7 @@ def test_a_task_is_reached_after_a_restart_and_by_its_owner_alone(tmp_path):
             assert done["result"]["content"][0]["text"] == "accept: a"
             refused = ask(process, token, "tasks/get", taskId=f"{task[:-1]}!")
             assert refused["error"]["code"] == -32602
-            assert "it was not issued here" in process.server.said()
+            process.server.wait_said("it was not issued here")
             assert task[20:] not in process.server.said()
     other = tmp_path / "other"
     other.mkdir()
