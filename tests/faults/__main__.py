@@ -18,11 +18,12 @@ from pathlib import Path
 
 import trio
 
-from tests.faults import capacity, hostile, recovery, reloads, sessions, siblings
+from tests.faults import capacity, hostile, recovery, reloads, replicas, sessions, siblings
 from tests.faults.figures import Figure
 from tests.faults.gateways import Kind
 from tests.faults.page import write_page
 
+SIGNS: Mapping[bool | None, str] = {True: "ok ", False: "NOT", None: "   "}
 ONEMCP = Kind(
     f"{shlex.quote(sys.executable)} -m onemcp run --config {{config}} --port {{port}}",
     is_onemcp=True,
@@ -34,6 +35,8 @@ MEASURES: Mapping[str, Measure] = {
     "recovery": recovery.after_a_kill,
     "kills": recovery.under_random_kills,
     "orphans": recovery.left_behind,
+    "replicas": replicas.under_kills,
+    "failover": replicas.beside_kills,
     "siblings": siblings.beside_a_fire,
     "abandoned": sessions.abandoned,
     "streams": sessions.held,
@@ -54,7 +57,7 @@ async def measure(kind: Kind, names: list[str], share: float) -> list[Figure]:
             found = Figure(name, "failed", "", is_met=False, remark=repr(error))
         rows = found if isinstance(found, list) else [found]
         for row in rows:
-            print("ok " if row.is_met else "NOT", row.measure, row.value, row.remark, flush=True)
+            print(SIGNS[row.is_met], row.measure, row.value, row.remark, flush=True)
         figures += rows
     return figures
 

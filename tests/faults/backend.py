@@ -6,6 +6,8 @@ the label tells which backend it belongs to. The modes:
 
 - ``steady``: answers everything (the default).
 - ``work=MS``: likewise, one call after the other, each of so many milliseconds.
+- ``reads=MS``: likewise; its tool is annotated as one that only reads, and its answers say which
+  process has given them.
 - ``crash``: ends as soon as it has answered ``initialize``.
 - ``stderr``: likewise steady, and writes to its stderr as fast as it is read.
 - ``hang``: answers everything but calls.
@@ -56,11 +58,13 @@ def answer(request: dict) -> dict | None:
         }
     if method == "tools/list":
         schema = {"type": "object", "properties": {"text": {"type": "string"}}}
-        return {"tools": [{"name": f"echo_{LABEL}", "inputSchema": schema}]}
+        annotations = {"readOnlyHint": MODE == "reads"}
+        tool = {"name": f"echo_{LABEL}", "inputSchema": schema, "annotations": annotations}
+        return {"tools": [tool]}
     if method == "tools/call":
         text = request["params"]["arguments"]["text"]
-        said = f"{text} {SETTING}" if MODE == "version" else text
-        return {"content": [{"type": "text", "text": said}]}
+        ending = {"version": f" {SETTING}", "reads": f" {os.getpid()}"}.get(MODE, "")
+        return {"content": [{"type": "text", "text": text + ending}]}
     return {} if method == "ping" else None
 
 
@@ -90,7 +94,7 @@ def serve() -> None:
             continue
         if is_call and MODE == "hang":
             continue
-        if is_call and MODE == "work":
+        if is_call and MODE in {"work", "reads"}:
             time.sleep(float(SETTING) / 1000)
         result = answer(request)
         outcome = {"error": {"code": -32601, "message": "?"}} if result is None else {}

@@ -23,15 +23,20 @@ class Figure:
         measure: What was measured.
         value: What was found, with its unit.
         target: What it should be.
-        is_met: Whether it is.
+        is_met: Whether it is; None where nothing can be measured.
         remark: What a reader needs to judge it.
     """
 
     measure: str
     value: str
     target: str
-    is_met: bool
+    is_met: bool | None
     remark: str = ""
+
+
+def not_applicable(measure: str, remark: str) -> Figure:
+    """Return the row of what a gateway has not got."""
+    return Figure(measure, "not applicable", "", is_met=None, remark=remark)
 
 
 @dataclass
@@ -42,12 +47,14 @@ class Tally:
         outcomes: How many were answered, got one error, the wrong answer, or none.
         seconds: How long the answered ones took.
         errors: How many errors had which code.
+        endings: How many right answers said what, beyond what they had to.
         lost: What is known of those that were lost, the first few.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     errors: Counter[int] = field(default_factory=Counter)
+    endings: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
 
     @property
@@ -74,8 +81,9 @@ class Tally:
         if "error" in message:
             self.errors[message["error"]["code"]] += 1
             return "error"
-        found = text(message)
-        if found is not None and found.split(" ")[0] == said:
+        found, _, ending = (text(message) or "").partition(" ")
+        if found == said:
+            self.endings[ending] += 1
             return "answered"
         return "error" if message["result"].get("isError") else "wrong"
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
 from tests.faults.figures import Figure
 
@@ -21,6 +22,8 @@ behind by tests with a clock that jumps (`test_a_day*.py`, `test_days_of_tokens.
 
 Backends are small Python programs over stdio; calls come over HTTP, with authentication, in
 sessions of 2025-11-25, and every answer is checked. Load, gateway and backends share the machine.
+Where a backend has [replicas](how-to/replicas.md), they keep nothing between calls
+(`"sticky": false`), and it is always the same one that is killed, as soon as it takes calls again.
 
 This run: {machine}{share}.
 
@@ -29,11 +32,13 @@ This run: {machine}{share}.
 {rows}
 """
 
+SIGNS: Final[Mapping[bool | None, str]] = {True: "✓", False: "**not met**", None: ""}
+
 
 def write_page(path: Path, figures: Iterable[Figure], machine: str, share: float) -> None:
     """Write the page."""
     rows = "\n".join(
-        f"| {each.measure} | {each.value} | {each.target} | {'✓' if each.is_met else '**not met**'}"
+        f"| {each.measure} | {each.value} | {each.target} | {SIGNS[each.is_met]}"
         f" | {each.remark.replace('|', '/')} |"
         for each in figures
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import trio
@@ -75,34 +76,37 @@ async def _run(kind: Kind, mode: str, seconds: float) -> Tally:
         trio.open_nursery() as nursery,
     ):
         clients = [
-            await open_clients.enter_async_context(await _known(gateway)) for _ in range(CLIENTS)
+            await open_clients.enter_async_context(await known(gateway)) for _ in range(CLIENTS)
         ]
         nursery.start_soon(_call_the_bad_one, gateway, Tally())
         await trio.sleep(SETTLING)
         with trio.move_on_after(seconds + 10) as patience:
             async with trio.open_nursery() as calling:
                 for number, client in enumerate(clients):
-                    calling.start_soon(_call, client, tally, number, seconds)
+                    calling.start_soon(call_now_and_then, client, tally, number, HEALTHY, seconds)
         nursery.cancel_scope.cancel()
     assert not patience.cancelled_caught, f"healthy backends hang beside one in mode {mode}"
     return tally
 
 
-async def _known(gateway: Gateway) -> Client:
+async def known(gateway: Gateway) -> Client:
     """Open a session, and learn what there is to call: that is no part of a call."""
     client = await gateway.client()
     await client.tools()
     return client
 
 
-async def _call(client: Client, tally: Tally, number: int, seconds: float) -> None:
+async def call_now_and_then(
+    client: Client, tally: Tally, number: int, labels: Sequence[str], seconds: float
+) -> None:
+    """Call one of some backends every `PACE` seconds or so, for so many seconds."""
     chance = random.Random(number)  # noqa: S311 - to be repeated
     end = trio.current_time() + seconds
     await trio.sleep(chance.random() * PACE)
     turn = 0
     while trio.current_time() < end:
         turn += 1
-        await tally.call(client, chance.choice(HEALTHY), f"{number}-{turn}")
+        await tally.call(client, chance.choice(labels), f"{number}-{turn}")
         await trio.sleep(chance.random() * 2 * PACE)
 
 
