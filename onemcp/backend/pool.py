@@ -221,9 +221,8 @@ class Pool:
         primary = self._primary
         if primary is None or primary.server.era is Era.MODERN or self._bounds.max == 1:
             return False
-        if _is_about_task(call):
-            return False
-        return self.interactivity.expects(call, is_shared=primary.connection.is_shared)
+        is_shared = primary.connection.is_shared
+        return self.interactivity.expects(call, is_shared=is_shared) and not _is_about_task(call)
 
     async def acquire(self, call: Call, *, leases: bool) -> Instance:
         """Return an instance for a call, waiting for it where it has to.

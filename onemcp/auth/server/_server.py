@@ -298,7 +298,7 @@ class AuthorizationServer:
 
     def rights(self, principal: Principal) -> frozenset[Scope]:
         """Tell what a token of our own is good for by now; nothing, if it is revoked."""
-        return self._rights.of(principal, self.ledger.records, self.policy)
+        return self._rights.of(principal, self.ledger.records, self._issuer.policy)
 
     def attainable(self, principal: Principal) -> frozenset[Scope]:
         """Tell what a token's bearer could come to have, if its person agreed to it."""
