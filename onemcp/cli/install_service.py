@@ -56,7 +56,8 @@ def command(
     """Make a service of onemcp.
 
     Writes the unit files and says what to do next; starts nothing by itself. Units that somebody
-    else has written are never replaced or removed.
+    else has written are never replaced or removed. Says so if the configuration can't be
+    used yet.
     """
     for_user = os.geteuid() != 0 if for_user is None else for_user
     path = config_path or _configuration(for_user=for_user)
@@ -82,6 +83,16 @@ def command(
         raise Failure(str(error)) from error
     except OSError as error:
         raise StateUnusable(f"{error.filename}: {error.strerror}") from error
+    if not remove:
+        _tell_unless_usable(path)
+
+
+def _tell_unless_usable(path: Path) -> None:
+    """Say so if the service is not going to start with its configuration as it is."""
+    try:
+        config.load(path)
+    except config.ConfigurationError:
+        click.echo(f"It won't start with {path} yet: `onemcp check {path}` says why.", err=True)
 
 
 def _change(installation: Installation, manager: str, *, remove: bool) -> None:

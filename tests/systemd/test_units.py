@@ -101,6 +101,21 @@ def test_a_service_of_a_user_is_installed_and_taken_away(folder):
     assert "nothing to remove" in run(["--user", "--remove"]).output
 
 
+def test_a_configuration_that_cannot_be_used_yet_is_told_of(folder):
+    path = folder.parents[1] / "mine.json"
+    for text, is_told in (
+        (None, True),
+        ("{", True),
+        ('{"mcpServers": {"a": {"command": "a"}}}', False),
+    ):
+        if text is not None:
+            path.write_text(text)
+        done = run(["--user", "--config", str(path)])
+        assert done.exit_code == 0
+        assert (f"`onemcp check {path}` says why" in done.output) == is_told
+    assert "says why" not in run(["--user", "--remove"]).output
+
+
 def test_units_of_somebody_else_are_left_alone(folder):
     folder.mkdir(parents=True)
     theirs = folder / "onemcp.service"
