@@ -97,7 +97,8 @@ class Peer:
         uv = shutil.which("uv")
         if uv is not None:
             make = [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, "."]
-            return [make, [uv, "pip", "install", "--quiet", "--python", ".", self.package]]
+            install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", "."]
+            return [make, [*install, self.package]]
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", self.package]
         return [[sys.executable, "-m", "venv", "."], pip]
 
