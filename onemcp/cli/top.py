@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onemcp.cli import instance
+from onemcp.cli.keys import ended_by
 from onemcp.cli.picture import STYLES, SUSPENDED, WORDS, duration, new_console
 
 ROOMY: Final = 150
@@ -37,13 +38,13 @@ KEPT_EVENTS: Final = 8
 def command(config_path: Path | None, socket: Path | None) -> None:
     """Show a running onemcp on the whole screen: its servers, the busiest and the ailing first.
 
-    Goes on until interrupted. What happens is shown at once, and what makes no events, such as
-    calls in flight, every two seconds.
+    Goes on until you press q, or interrupt it. What happens is shown at once, and what makes no
+    events, such as calls in flight, every two seconds.
     """
     if not sys.stdout.isatty():
         raise click.UsageError("`top` needs a terminal; `onemcp status --watch` doesn't.")
     seen: deque[str] = deque(maxlen=KEPT_EVENTS)
-    with instance.reached(socket, config_path) as running:
+    with ended_by(b"q"), instance.reached(socket, config_path) as running:
         states = running.follow("/status", follow=1)
         before = next(states)
         console = new_console()

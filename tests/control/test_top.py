@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import select
+import subprocess
+import sys
+import termios
+import time
 
 import pytest
 import trio
@@ -52,6 +58,16 @@ def test_it_names_the_servers_and_what_is_wrong_however_narrow_the_terminal_is(w
     assert max(map(len, drawn.splitlines())) <= width
 
 
+PATIENCE = 30.0
+AT_TERMINAL = """
+import fcntl, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests may ignore it
+from onemcp.cli import main
+sys.exit(main())
+"""
+
+
 class Terminal(io.StringIO):
     """What takes a program's words for a person."""
 
@@ -77,6 +93,37 @@ async def test_it_shows_what_happens_when_it_happens(world: World, monkeypatch: 
         await eventually(lambda: "up -> stopped by operator" in terminal.getvalue(), "and changes")
         await world.gateway.stop()
     assert codes == [69]  # what it was about has ended
+
+
+@pytest.mark.parametrize(("key", "code"), [(b"xq", 0), (b"\x03", 130)])
+async def test_a_person_ends_it_with_a_key(world: World, key: bytes, code: int):
+    def sit_there() -> int:
+        terminal, inside = os.openpty()
+        before = termios.tcgetattr(inside)
+        process = subprocess.Popen(
+            [sys.executable, "-c", AT_TERMINAL, "top", "--socket", str(world.socket)],
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+        )
+        try:
+            said, deadline, is_pressed = b"", time.monotonic() + PATIENCE, False
+            while process.poll() is None:
+                assert time.monotonic() < deadline, said
+                if select.select([terminal], [], [], 0.1)[0]:
+                    said += os.read(terminal, 65536)
+                if b"demo" in said and not is_pressed:
+                    is_pressed = os.write(terminal, key) > 0
+            return process.returncode
+        finally:
+            process.kill()
+            process.wait()
+            assert termios.tcgetattr(inside) == before
+            os.close(inside)
+            os.close(terminal)
+
+    assert await trio.to_thread.run_sync(sit_there) == code
 
 
 def test_it_needs_a_terminal(capsys: pytest.CaptureFixture[str]):
