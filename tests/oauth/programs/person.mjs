@@ -28,6 +28,7 @@ const browser = await chromium.launch({
     headless: true
 });
 const context = await browser.newContext({ javaScriptEnabled: false });
+context.setDefaultTimeout(110_000);
 
 async function letIn({ url, name, password, without, callback }) {
     const page = await context.newPage();

@@ -32,7 +32,7 @@ const browser = await chromium.launch({
 
 async function open(options) {
     const page = await (await browser.newContext({ viewport: SIZES.desktop, ...options })).newPage();
-    page.setDefaultTimeout(20_000);
+    page.setDefaultTimeout(60_000);
     page.on('console', (message) => found.complaints.push(message.text()));
     page.on('pageerror', (error) => found.complaints.push(String(error)));
     page.on('dialog', (dialog) => found.complaints.push(`dialog ${dialog.message()}`));
