@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import cached_property
 from typing import Final
 
 import attrs
@@ -36,14 +37,14 @@ class Principal:
     audiences: frozenset[str] = frozenset()
     grant_id: str = ""
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """What sessions and parked calls belong to: the subject, as this issuer and client say."""
         if self.issuer == ISSUER:
             return self.subject
         return json.dumps([self.issuer, self.client_id, self.subject])
 
-    @property
+    @cached_property
     def is_owner(self) -> bool:
         """Whether it is a user of this machine whom the kernel vouches for."""
         return self.issuer == OWNER_ISSUER

@@ -159,7 +159,7 @@ class Arrival:
         return self.base in _ENDPOINTS and not is_odd
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class HttpRequest:
     """One HTTP request to an MCP endpoint, from somebody who may come in.
 
