@@ -6,7 +6,7 @@ cancellation: the request goes on, and its messages wait on its stream for the c
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Awaitable, Hashable
 from functools import partial
 from typing import Final
 
@@ -71,22 +71,22 @@ class LegacyFrontend:
 
     # --- POST --------------------------------------------------------------------------------
 
-    async def post(self, message: Message, http: HttpRequest) -> None:
+    def post(self, message: Message, http: HttpRequest) -> Awaitable[None]:
         """Serve a POST of one message.
 
         Raises:
             HttpRefusal: It isn't accepted.
         """
-        if isinstance(message, Request):
-            if message.method == INITIALIZE:
-                await self._initialize(message, http)
-            else:
-                session = await self._session(http, message.id)
-                await self._serve_request(session, message, http)
-        elif _take(await self._session(http), message):
-            await respond(http.send, 202)
-        else:
+        if not isinstance(message, Request):
+            return self._accept(message, http)
+        if message.method == INITIALIZE:
+            return self._initialize(message, http)
+        return self._serve_request(message, http)
+
+    async def _accept(self, message: Notification | Response | Failure, http: HttpRequest) -> None:
+        if not _take(await self._session(http), message):
             raise HttpRefusal(400, InvalidRequest("no question with this id is open"))
+        await respond(http.send, 202)
 
     async def post_batch(self, batch: list[Raw], http: HttpRequest) -> None:
         """Serve a POST of several messages; all answers go to one stream (2025-03-26, Transports).
@@ -166,7 +166,8 @@ class LegacyFrontend:
 
     # --- requests ----------------------------------------------------------------------------
 
-    async def _serve_request(self, session: Session, request: Request, http: HttpRequest) -> None:
+    async def _serve_request(self, request: Request, http: HttpRequest) -> None:
+        session = await self._session(http, request.id)
         try:
             reply, first = await self._begin(session, request, http)
         except ProtocolError as error:
