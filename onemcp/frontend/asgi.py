@@ -36,7 +36,7 @@ from onemcp.protocol.httpheaders import Headers, values_of
 from onemcp.protocol.jsonrpc import Failure, Request, RequestId, Response
 
 from .http1 import scopes
-from .http1.exchange import SCOPES, TELLS, WHOLE_BODY
+from .http1.exchange import RESPOND, SCOPES, TELLS, WHOLE_BODY
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -132,6 +132,7 @@ class Wire:
     __slots__ = (
         "_body_read",
         "_receive",
+        "_respond",
         "_scopes",
         "_send",
         "_tell",
@@ -159,6 +160,7 @@ class Wire:
         self.life = self.new_scope()
         self._receive = receive
         self._send = send
+        self._respond = extensions.get(RESPOND)
         self._tell = extensions.get(TELLS)
         self._body_read = self.whole_body is not None
 
@@ -188,8 +190,29 @@ class Wire:
         try:
             await self._send(message)
         except OSError as error:
-            self.is_gone = True
-            raise trio.BrokenResourceError("the client went away") from error
+            raise self._broken() from error
+
+    async def respond(
+        self, status: int, body: bytes = b"", headers: Headers = (), kind: bytes = JSON
+    ) -> None:
+        """Send a whole response, at once where the server takes it so.
+
+        Raises:
+            trio.BrokenResourceError: The client has gone.
+        """
+        if self._respond is None or not self._body_read:
+            await respond(self.send, status, body, headers, kind)
+            return
+        self.started = True
+        fields = _fields(status, body, (*headers, *self.headers), kind)
+        try:
+            await self._respond(status, fields, body)
+        except OSError as error:
+            raise self._broken() from error
+
+    def _broken(self) -> trio.BrokenResourceError:
+        self.is_gone = True
+        return trio.BrokenResourceError("the client went away")
 
     async def while_connected(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do some work, unless the client goes away before it is done.
@@ -338,13 +361,19 @@ async def respond(
     kind: bytes = JSON,
 ) -> None:
     """Send a whole response."""
+    fields = _fields(status, body, headers, kind)
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send_part(send, body, more=False)
+
+
+def _fields(status: int, body: bytes, headers: Headers, kind: bytes) -> Headers:
+    """Return the headers of a whole response."""
     fields = list(headers)
     if status != _NO_CONTENT:
         fields.append((b"content-length", b"%d" % len(body)))
     if body:
         fields.append((b"content-type", kind))
-    await send({"type": "http.response.start", "status": status, "headers": fields})
-    await send_part(send, body, more=False)
+    return fields
 
 
 async def respond_refusal(send: Send, error: ProtocolError, request_id: RequestId) -> None:

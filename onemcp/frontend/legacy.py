@@ -175,7 +175,7 @@ class LegacyFrontend:
             return
         if isinstance(first, Response | Failure):
             session.end(request.id)
-            await respond(http.send, 200, jsonrpc.encode(first))
+            await http.wire.respond(200, jsonrpc.encode(first))
             return
         try:
             with http.streaming(request.id):

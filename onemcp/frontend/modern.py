@@ -113,7 +113,7 @@ async def _answer(request: Request, caller: Caller, http: HttpRequest) -> None:
     try:
         first = await _next(reply, http.wire)
         if isinstance(first, Response | Failure):
-            await respond(http.send, status_of(first), jsonrpc.encode(first))
+            await http.wire.respond(status_of(first), jsonrpc.encode(first))
         elif request.method != LISTEN and not http.bounds.streams.has_room(http.principal):
             # The call has begun: refusing it now would leave its outcome unknown.
             last = await _last(reply)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from .incoming import IncomingRequest
 from .patience import Patience
-from .response import CONTINUE, ResponseWriter
+from .response import CONTINUE, Headers, ResponseWriter
 
 if TYPE_CHECKING:
     from .server import Http1Server
@@ -26,6 +26,10 @@ the connection. It comes with :data:`TELLS`."""
 WHOLE_BODY: Final = "onemcp.whole_body"
 """An ASGI extension: under this name is the body, where all of it has come with the head. Who takes
 that doesn't have to wait for parts, nor to limit the time that they take."""
+
+RESPOND: Final = "onemcp.respond"
+"""An ASGI extension: under this name is a function that sends a whole response. It takes a status,
+headers and a body, and raises what ``send`` would."""
 
 MEMO: Final = "onemcp.memo"
 """An ASGI extension: under this name is a mapping for whoever works something out of the head of a
@@ -95,7 +99,7 @@ class Exchange:
     def scope(self) -> dict[str, Any]:
         """Return the ASGI scope."""
         request, connection = self._request, self._connection
-        extensions: dict[str, Any] = {}
+        extensions: dict[str, Any] = {RESPOND: self.respond}
         if connection.is_told:
             extensions[TELLS] = connection.tell
             extensions[SCOPES] = connection.scopes
@@ -158,18 +162,36 @@ class Exchange:
         """
         match message["type"]:
             case "http.response.start" if not self._status:
-                self._status = message["status"]
-                self._response.keep_alive &= self._connection.keeps_alive
-                more = self._connection.own_headers()
-                self._response.start(self._status, message.get("headers", ()), more)
+                self._start(message["status"], message.get("headers", ()))
             case "http.response.body" if self._status and not self.done:
-                more_body = message.get("more_body", False)
-                data = self._response.write(message.get("body", b""), more=more_body)
-                self.done = not more_body
+                data = self._part(message.get("body", b""), more=message.get("more_body", False))
                 if data:
                     await self._connection.write(data)
             case kind:
                 raise UnexpectedMessage(kind, has_begun=self._status != 0, has_ended=self.done)
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> Awaitable[None]:
+        """Send a whole response; see :data:`RESPOND`.
+
+        Raises:
+            OSError: The client has gone, or reads nothing.
+            UnexpectedMessage: A response has begun.
+            ValueError: It can't be sent over HTTP/1.1.
+        """
+        if self._status:
+            raise UnexpectedMessage(RESPOND, has_begun=True, has_ended=self.done)
+        self._start(status, headers)
+        return self._connection.write(self._part(body, more=False))
+
+    def _start(self, status: int, headers: Headers) -> None:
+        self._status = status
+        self._response.keep_alive &= self._connection.keeps_alive
+        self._response.start(status, headers, self._connection.own_headers())
+
+    def _part(self, body: bytes, *, more: bool) -> bytes:
+        data = self._response.write(body, more=more)
+        self.done = not more
+        return data
 
     async def _receive_more(self) -> bool:
         if self._request.expects_continue:
