@@ -29,16 +29,18 @@ class ReusableScope:
     use and one within it; within the innermost there may be.
 
     Attributes:
+        now: Tells the time; Trio's clock without a detour.
         scope: The scope that is lent.
         innermost: The use that has begun last, of those that have not ended.
         deadline: When that is to be cancelled, by Trio's clock.
         is_armed: Whether Trio knows of that.
     """
 
-    __slots__ = ("deadline", "innermost", "is_armed", "scope")
+    __slots__ = ("deadline", "innermost", "is_armed", "now", "scope")
 
     def __init__(self) -> None:
         """Begin; used as a context manager."""
+        self.now = trio.lowlevel.current_clock().current_time
         self.scope = trio.CancelScope()
         self.innermost: Use | None = None
         self.deadline = math.inf
@@ -122,7 +124,7 @@ class Use:
             When that is, by Trio's clock.
         """
         self._has_deadline = True
-        deadline = self._lender.deadline = trio.current_time() + seconds
+        deadline = self._lender.deadline = self._lender.now() + seconds
         if seconds <= SOON:
             self._lender.arm()
         return deadline

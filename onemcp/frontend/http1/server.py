@@ -94,6 +94,7 @@ class Http1Server:
         self.deadline = math.inf
         self.is_told = connections.tells
         self.scopes = ReusableScope()
+        self._now = trio.lowlevel.current_clock().current_time
         self._plain = stream if isinstance(stream, trio.SocketStream) else None
         self._connections = connections
         self._descriptor = -1
@@ -196,13 +197,13 @@ class Http1Server:
             return True
         is_parting = self.context.terminated.is_set()
         patience = PARTING_SECONDS if is_parting else self.config.keep_alive_timeout
-        self.deadline = trio.current_time() + patience
+        self.deadline = self._now() + patience
         while parser.error is None and not parser.requests:
             was_idle = parser.is_idle
             if not await self._read():
                 return False
-            if was_idle and not parser.is_idle:
-                self.deadline = trio.current_time() + self.patience
+            if was_idle and not (parser.requests or parser.is_idle):
+                self.deadline = self._now() + self.patience
         self.deadline = math.inf
         return bool(parser.requests)
 
@@ -274,13 +275,13 @@ class Http1Server:
 
     async def read(self, patience: Patience) -> bool:
         """Read more of a body, for the request that is being served; False at the end."""
-        since = trio.current_time()
+        since = self._now()
         self.deadline = since + patience.seconds
         try:
             size = 0 if self._parser.error is not None else await self._read()
         finally:
             self.deadline = math.inf
-        patience.spend(trio.current_time() - since, size)
+        patience.spend(self._now() - since, size)
         return size > 0
 
     async def _read(self) -> int:
@@ -313,12 +314,12 @@ class Http1Server:
         patience = Patience(SEND_SECONDS)
         try:
             while data:
-                since = trio.current_time()
+                since = self._now()
                 self.deadline = since + patience.seconds
                 await trio.lowlevel.wait_writable(self._descriptor)
                 sent = self._write_some(data)
                 data = data[sent:]
-                patience.spend(trio.current_time() - since, sent)
+                patience.spend(self._now() - since, sent)
         finally:
             self.deadline = math.inf
 

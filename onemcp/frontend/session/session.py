@@ -102,7 +102,8 @@ class Session:
         self._context = contextvars.Context()
         self._is_closed = False
         self._emptied: trio.Event | None = None
-        self._used = trio.current_time()
+        self._now = trio.lowlevel.current_clock().current_time
+        self._used = self._now()
         self.opened = self._used - age
         self._latest = self._used + deadlines.lifetime
 
@@ -174,7 +175,7 @@ class Session:
 
     def touch(self) -> None:
         """Take note that the client is there."""
-        self._used = trio.current_time()
+        self._used = self._now()
 
     def close(self) -> None:
         """End the session for good."""
@@ -382,7 +383,7 @@ class Session:
     @property
     def ends_at(self) -> float:
         """When it shall end unless the client is heard of until then, by Trio's clock."""
-        used = trio.current_time() if self._is_busy() else self._used
+        used = self._now() if self._is_busy() else self._used
         return min(used + self._idle, self._latest)
 
     def _is_busy(self) -> bool:
