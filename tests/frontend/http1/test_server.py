@@ -20,7 +20,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import LifespanState
 
 from onemcp.frontend.http1 import Connections, Http1Server
-from onemcp.frontend.http1.exchange import TELLS, WHOLE_BODY
+from onemcp.frontend.http1.exchange import RESPOND, TELLS, WHOLE_BODY
 from onemcp.frontend.http1.patience import LEAST_RATE
 from onemcp.frontend.http1.server import PARTING_SECONDS, READ_SECONDS, SEND_SECONDS
 from tests.frontend.site import until
@@ -326,6 +326,22 @@ async def test_messages_out_of_order_are_errors(
         data = await receive_all(await served.connect(GET))
     assert data.startswith(b"HTTP/1.1 500")
     assert "UnexpectedMessage" in caplog.text
+
+
+async def test_a_response_can_be_sent_at_once(caplog: pytest.LogCaptureFixture):
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        send_whole = scope["extensions"][RESPOND]
+        await send_whole(201, [(b"content-length", b"2"), (b"a", b"b")], b"ok")
+        await send_whole(200, [], b"another")
+
+    async with serving(application, errorlog=logging.getLogger("http1-test")) as served:
+        client = await served.connect(GET)
+        for _ in range(2):  # the connection goes on
+            head, _, body = (await receive(client)).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\na: b\r\n")
+            assert body == b"ok"
+            await client.send_all(GET)
+    assert "unexpected message 'onemcp.respond' after the response" in caplog.text
 
 
 async def test_other_names_are_not_served():
