@@ -2,10 +2,11 @@
 
 Theory of operation: three tasks. The *reader* takes lines off the channel and gives each to the
 exchange it belongs to. The *writer* takes lines off a queue and writes all that have gathered at
-once. The task of `run` itself agrees on a revision and then waits for the end. Whatever ends the
-connection is recorded as its reason and cancels the others; exchanges still in flight are failed
-with it at once. Only then is the channel closed, which may take a program its time, and the
-reason raised.
+once; only a line that comes alone, with nothing in flight that could have company for it, is
+written by whoever sends it, as far as that goes without waiting. The task of `run` itself agrees on
+a revision and then waits for the end. Whatever ends the connection is recorded as its reason and
+cancels the others; exchanges still in flight are failed with it at once. Only then is the channel
+closed, which may take a program its time, and the reason raised.
 """
 
 from __future__ import annotations
@@ -75,6 +76,12 @@ class Channel(Protocol):
             ConnectionLost: The other side is gone.
         """
 
+    def send_nowait(self, lines: bytes) -> bytes:
+        """Write what can be written without waiting, and return the rest.
+
+        What is wrong with the channel is for `send` to tell, which gets the rest.
+        """
+
     async def receive(self) -> list[bytes | Oversized]:
         """Wait for lines; none means that the other side will send no more.
 
@@ -137,6 +144,7 @@ class DuplexConnection:
         self._limits = limits
         self._redact = redact
         self.inbound = Inbound(self._answer, on_notification, self._throttle)
+        self._channel: Channel | None = None
         self._next_id = 0
         self._outgoing: deque[bytes] = deque()
         self._queued = 0
@@ -149,6 +157,7 @@ class DuplexConnection:
     ) -> None:
         """Connect, agree on a revision, acknowledge, and serve until the end."""
         async with self._open_channel() as channel:
+            self._channel = channel
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._end_with, nursery.cancel_scope, self._read, channel)
@@ -259,9 +268,15 @@ class DuplexConnection:
     def _send(self, line: bytes) -> None:
         if self._queued + len(line) > self._limits.queued and self._outgoing:
             raise Overloaded("the backend doesn't read what it is sent")
+        if not self._queued and not self.inbound.exchanges and self._channel is not None:
+            rest = self._channel.send_nowait(line + b"\n")
+            if not rest:
+                return
+            line = rest[:-1]
         self._queued += len(line) + 1
+        if not self._outgoing:
+            self._wake_writer.set()
         self._outgoing.append(line)
-        self._wake_writer.set()
 
     def _answer(self, answer: Answer) -> None:
         try:

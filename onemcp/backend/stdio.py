@@ -61,6 +61,13 @@ class StdioChannel:
         except (OSError, trio.ClosedResourceError):
             raise await self._ended("it closed its input") from None
 
+    def send_nowait(self, lines: bytes) -> bytes:
+        """Write what the pipe has room for, and return the rest."""
+        try:
+            return lines[os.write(_descriptor(self._process.stdin), lines) :]
+        except (OSError, trio.ClosedResourceError):
+            return lines
+
     async def receive(self) -> list[bytes | Oversized]:
         """Wait for lines."""
         while True:

@@ -50,6 +50,8 @@ class Peer:
     def __init__(self) -> None:
         self.reads = trio.Event()
         self.reads.set()
+        self.room: int | None = None
+        self.begun = b""
         self.writes: list[bytes] = []
         self.closed = False
         self.teardown = 0.0
@@ -64,6 +66,19 @@ class Peer:
         await self.reads.wait()
         if self.closed:
             raise ConnectionLost("it closed its input")
+        self._take(lines)
+
+    def send_nowait(self, lines: bytes) -> bytes:
+        if self.closed or not self.reads.is_set():
+            return lines
+        if self.room is None:
+            self._take(lines)
+            return b""
+        self.begun, rest = lines[: self.room], lines[self.room :]
+        return rest
+
+    def _take(self, lines: bytes) -> None:
+        lines, self.begun = self.begun + lines, b""
         self.writes.append(lines)
         assert lines.endswith(b"\n")
         for line in lines.splitlines():

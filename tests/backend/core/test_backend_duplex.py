@@ -109,6 +109,32 @@ async def test_the_order_of_writes_is_preserved_and_they_are_batched(autojump_cl
     assert len(legacy.peer.writes) - before == 2, "all that gathered was written at once"
 
 
+async def test_a_line_that_comes_alone_is_written_at_once(autojump_clock, legacy):
+    before = len(legacy.peer.writes)
+    legacy.connection.open(call(params={"n": 0}))
+    assert len(legacy.peer.writes) - before == 1, "nothing had to be waited for"
+    legacy.connection.open(call(params={"n": 1}))
+    legacy.connection.open(call(params={"n": 2}))
+    assert len(legacy.peer.writes) - before == 1, "others are in flight: what comes may gather"
+    await settle()
+    assert [message["params"]["n"] for message in legacy.peer.rest()] == [0, 1, 2]
+    assert len(legacy.peer.writes) - before == 2
+
+
+@pytest.mark.parametrize("short", [0, 1, 2, 10])
+async def test_what_a_channel_has_no_room_for_at_once_comes_later(autojump_clock, legacy, short):
+    exchange = legacy.connection.open(call(params={"n": 0}))
+    length = len(legacy.peer.writes[-1])
+    legacy.peer.answer(await legacy.peer.next())
+    await exchange.receive()
+    legacy.peer.room = length - short
+    legacy.connection.open(call(params={"n": 1}))
+    legacy.connection.open(call(params={"n": 2}))
+    await settle()
+    assert [message["params"]["n"] for message in legacy.peer.rest()] == [1, 2]
+    assert legacy.connection._queued == 0
+
+
 @pytest.mark.requirement(
     "basic/transports/stdio#introduction-1", "basic/transports/stdio#introduction-4"
 )

@@ -170,6 +170,17 @@ async def test_a_closed_pipe_is_an_end(channel):
         await lost(write)
 
 
+async def test_a_pipe_takes_at_once_what_it_has_room_for(channel):
+    async with channel("server.py", stop=HASTY) as opened:
+        line = b'{"id":7,"method":"tools/call","params":{"x":"%b"}}\n' % (b"x" * MEBIBYTE)
+        rest = opened.send_nowait(line)
+        assert 0 < len(rest) < len(line)
+        await opened.send(rest)
+        assert b'"id": 7' in (await opened.receive())[0]
+        await opened._process.stdin.aclose()
+        assert opened.send_nowait(b"x\n") == b"x\n"
+
+
 async def test_a_missing_program_says_so(instance):
     spec = ProcessSpec("onemcp-no-such-program")
     with pytest.raises(ConnectionLost, match="no such program") as caught:
