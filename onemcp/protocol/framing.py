@@ -56,9 +56,13 @@ class LineDecoder:
         """
         *ended, rest = bytes(data).split(b"\n")
         lines: list[bytes | Oversized] = []
+        line: bytes | Oversized
         for part in ended:
-            self._append(part)
-            line = self._take()
+            if self._size or len(part) > self.limit:
+                self._append(part)
+                line = self._take()
+            else:  # as nearly all are: come in one piece
+                line = part.rstrip(b"\r")
             if line:
                 lines.append(line)
         self._append(rest)
