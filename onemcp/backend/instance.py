@@ -105,7 +105,7 @@ class Instance:
         self._caller = caller
         self._observer = observer
         self._breaker = breaker
-        self._level = LogLevel(caller)
+        self._level = LogLevel(caller, server)
         self._calls: set[Exchange] = set()
         self._has_asked = False
         self._asks_for_roots = False

@@ -11,7 +11,7 @@ from onemcp.protocol.methods import LOG_LEVELS, SET_LEVEL
 from onemcp.protocol.revisions import Era
 
 from .call import Call, Caller
-from .connection import Connection
+from .connection import Connection, ServerDescription
 from .handshake import answer_of
 
 LEVEL_TIMEOUT: Final = 5.0
@@ -21,17 +21,15 @@ LEVEL_TIMEOUT: Final = 5.0
 class LogLevel:
     """What a connection has asked its backend for; each client gets only what it wants of it."""
 
-    def __init__(self, caller: Caller) -> None:
-        """Ask as `caller`, which is onemcp itself."""
+    def __init__(self, caller: Caller, server: ServerDescription) -> None:
+        """Ask a backend that has described itself as `server`, as `caller`: onemcp itself."""
         self._caller = caller
+        self._can_be_asked = server.era is Era.LEGACY and server.has("logging")
         self._level: str | None = None
 
     def is_too_high(self, connection: Connection, caller: Caller) -> bool:
         """Tell whether a client wants messages that the backend doesn't send yet."""
-        server = connection.server
-        if caller.log_level is None or server is None or server.era is Era.MODERN:
-            return False
-        if not server.has("logging"):
+        if caller.log_level is None or not self._can_be_asked or connection.server is None:
             return False
         level = LOG_LEVELS.index(caller.log_level)
         return self._level is None or level < LOG_LEVELS.index(self._level)
