@@ -145,6 +145,7 @@ class DuplexConnection:
         self._redact = redact
         self.inbound = Inbound(self._answer, on_notification, self._throttle)
         self._channel: Channel | None = None
+        self._takes_batches = False
         self._next_id = 0
         self._outgoing: deque[bytes] = deque()
         self._queued = 0
@@ -239,6 +240,7 @@ class DuplexConnection:
 
     async def _serve(self, task_status: trio.TaskStatus[ServerDescription]) -> None:
         self.server = await negotiate(self, self._terms)
+        self._takes_batches = allows_batches(self.server.revision)
         task_status.started(self.server)
         await trio.sleep_forever()
 
@@ -287,18 +289,15 @@ class DuplexConnection:
     # --- receiving ---------------------------------------------------------------------------
 
     def _on_line(self, line: bytes) -> None:
-        try:
-            batch = self._batch(line)
-        except ProtocolError as error:
-            self._on_noise(line, error)
-            return
+        batch: list[Raw] | None = None
+        if self._takes_batches:
+            try:
+                batch = jsonrpc.decode_batch(line, MAX_BATCH)
+            except ProtocolError as error:
+                self._on_noise(line, error)
+                return
         for message in [line] if batch is None else batch:
             self._on_message(message)
-
-    def _batch(self, line: bytes) -> list[Raw] | None:
-        if self.server is None or not allows_batches(self.server.revision):
-            return None
-        return jsonrpc.decode_batch(line, MAX_BATCH)
 
     def _on_message(self, data: bytes | Raw) -> None:
         try:
