@@ -139,7 +139,7 @@ def outgoing_params(call: Call, revision: str, token: int) -> tuple[Raw, Raw | N
         changes.update(
             meta.modern_members(RequestMeta(revision, able, caller.client_info, caller.log_level))
         )
-    elif not members.keys().isdisjoint(meta.REQUEST_FIELDS):
+    elif members and not members.keys().isdisjoint(meta.REQUEST_FIELDS):
         changes.update(meta.LEGACY_MEMBERS)
     if wanted is not None:
         changes[meta.PROGRESS_TOKEN] = raw(token)

@@ -19,13 +19,15 @@ def era_of_backend(backend: Backend) -> Era:
     return Era.LEGACY if backend.server is None else backend.server.era
 
 
-def translate_result(result: Raw, backend: Backend, call: Call, names: TaskNames) -> Raw:
-    """Write a result for the client that has called.
+def translate_result(
+    result: Raw, source: Era, backend: Backend, call: Call, names: TaskNames
+) -> Raw:
+    """Write a result of an era for the client that has called.
 
     Raises:
         BackendProtocolError: It is none, or none that this client can do anything with.
     """
-    source, to = era_of_backend(backend), call.caller.era
+    to = call.caller.era
     info = None if backend.server is None else backend.server.info
     try:
         if source is Era.MODERN and to is Era.MODERN:  # in legacy revisions it means nothing

@@ -302,7 +302,7 @@ class RoutedCall:
         if self._call.task is not None and tasks.is_handle(self._call.method, result, source):
             self.handle = result
             return self._end(Response(self._origin.id, result))
-        result = translate_result(result, self._backend, self._call, self._names)
+        result = translate_result(result, source, self._backend, self._call, self._names)
         return self._end(Response(self._origin.id, result))
 
     def _begin_round(self, result: Raw) -> None:
