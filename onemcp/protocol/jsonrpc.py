@@ -1,5 +1,7 @@
 """JSON-RPC 2.0 envelopes: decoded once, with ``params``, ``result`` and ``error`` left raw.
 
+Messages are encoded as they are: ``jsonrpc`` is the tag that each of them begins with.
+
 Implements 2026-07-28, Overview, Messages (and the same section of earlier revisions).
 """
 
@@ -29,7 +31,7 @@ _PIECE = re.compile(  # possessive, so that hostile text takes linear time
 _MAX_PIECES: Final = 10_000
 
 
-class Request(msgspec.Struct, frozen=True, gc=False):
+class Request(msgspec.Struct, frozen=True, gc=False, tag_field="jsonrpc", tag="2.0"):
     """A call that wants an answer.
 
     Attributes:
@@ -43,7 +45,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     params: Raw = EMPTY_OBJECT
 
 
-class Notification(msgspec.Struct, frozen=True, gc=False):
+class Notification(msgspec.Struct, frozen=True, gc=False, tag_field="jsonrpc", tag="2.0"):
     """A message that wants no answer.
 
     Attributes:
@@ -55,7 +57,7 @@ class Notification(msgspec.Struct, frozen=True, gc=False):
     params: Raw = EMPTY_OBJECT
 
 
-class Response(msgspec.Struct, frozen=True, gc=False):
+class Response(msgspec.Struct, frozen=True, gc=False, tag_field="jsonrpc", tag="2.0"):
     """A successful answer.
 
     Attributes:
@@ -204,37 +206,24 @@ def decode_batch(data: bytes, limit: int) -> list[Raw] | None:
 
 def encode(message: Message) -> bytes:
     """Encode a message as one line of JSON, its raw parts byte for byte."""
-    match message:
-        case Request(id=request_id, method=method, params=params):
-            return encode_request(request_id, method, params)
-        case Notification(method=method, params=params):
-            return encode_notification(method, params)
-        case Response(id=request_id, result=result):
-            return encode_response(request_id, result)
-        case Failure(id=failed_id, error=error):
-            return encode_failure(failed_id, error)
+    if isinstance(message, Failure):
+        return encode_failure(message.id, message.error)
+    return single_line(_ENCODER.encode(message))
 
 
 def encode_request(request_id: RequestId, method: str, params: Raw) -> bytes:
     """Encode a request, splicing `params` in."""
-    return single_line(
-        b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}'
-        % (_ENCODER.encode(request_id), _ENCODER.encode(method), bytes(params))
-    )
+    return single_line(_ENCODER.encode(Request(request_id, method, params)))
 
 
 def encode_notification(method: str, params: Raw) -> bytes:
     """Encode a notification, splicing `params` in."""
-    return single_line(
-        b'{"jsonrpc":"2.0","method":%b,"params":%b}' % (_ENCODER.encode(method), bytes(params))
-    )
+    return single_line(_ENCODER.encode(Notification(method, params)))
 
 
 def encode_response(request_id: RequestId, result: Raw) -> bytes:
     """Encode a successful answer, splicing `result` in."""
-    return single_line(
-        b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (_ENCODER.encode(request_id), bytes(result))
-    )
+    return single_line(_ENCODER.encode(Response(request_id, result)))
 
 
 def encode_failure(request_id: RequestId | None, error: Raw) -> bytes:
