@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
+import msgspec
 import trio
 from msgspec import Raw
 
@@ -46,8 +47,7 @@ MAX_GIVEN: Final = 64 * 1024
 """How large the answers may be that a state carries, should the call have to be made again."""
 
 
-@attrs.frozen
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """A client's request, as it came.
 
     Attributes:

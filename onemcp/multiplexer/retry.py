@@ -10,6 +10,7 @@ import contextlib
 from typing import Final
 
 import attrs
+import msgspec
 
 from onemcp.backend import Backend, Call, Caller
 from onemcp.protocol import meta, questions
@@ -126,11 +127,13 @@ def _again(origin: Origin, state: State, responses: Fields, *, is_repeatable: bo
     """
     if not state.call:
         _check_accepted(state, responses)
-        return attrs.evolve(origin, is_retry=True, is_repeatable=is_repeatable, round=state.round)
+        return msgspec.structs.replace(
+            origin, is_retry=True, is_repeatable=is_repeatable, round=state.round
+        )
     answers = (
         (digest, bytes(responses[key])) for key, digest in state.asked.items() if key in responses
     )
-    return attrs.evolve(
+    return msgspec.structs.replace(
         origin,
         is_retry=True,
         is_repeatable=False,

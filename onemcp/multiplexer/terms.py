@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import attrs
+import msgspec
 
 from onemcp.backend import Backend, Caller
 
@@ -13,8 +13,7 @@ from .parking import Parking
 from .tasks import TaskIds
 
 
-@attrs.frozen
-class Terms:
+class Terms(msgspec.Struct, frozen=True):
     """How a call is carried.
 
     Attributes:

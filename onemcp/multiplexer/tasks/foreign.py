@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
 import attrs
+import msgspec
 import trio
 from msgspec import Raw
 
@@ -163,7 +164,7 @@ async def _watch(task: Foreign) -> ParkedCall:
     """Wait for the result of a task, which is when its backend asks."""
     asker = task.asker
     waiting = await asker.open(TASKS_RESULT)
-    origin = attrs.evolve(asker.origin, method=TOOLS_CALL)
+    origin = msgspec.structs.replace(asker.origin, method=TOOLS_CALL)
     mark = f"-{secrets.token_hex(4)}"  # keys are unique as long as the task lives
     exchange = waiting.detach()
     watched = task.parking.watched(task.key)

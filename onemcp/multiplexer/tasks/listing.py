@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-import attrs
+import msgspec
 import trio
 from msgspec import Raw
 
@@ -91,7 +91,7 @@ def _page(
 async def _look_up(view: View, origin: Origin, caller: Caller, known: Known) -> None:
     """Ask a backend for one of its tasks; one that it doesn't know any more is forgotten."""
     register = view.multiplexer.tasks.register
-    origin = attrs.evolve(origin, method=TASKS_GET)
+    origin = msgspec.structs.replace(origin, method=TASKS_GET)
     backend = view.contents.keeper(known.ref)
     if backend is None or not backend.is_up:
         return
