@@ -111,15 +111,14 @@ class Exchange:
         else:
             extensions[MEMO] = memo
             known = memo.get(Exchange) or memo.setdefault(Exchange, self._about())
-        return {
-            **known,
-            "headers": request.headers,
-            "state": dict(connection.state),
-            "extensions": extensions,
-        }
+        scope = known.copy()  # quicker than to put it together
+        scope["headers"] = request.headers
+        scope["state"] = connection.state.copy()
+        scope["extensions"] = extensions
+        return scope
 
     def _about(self) -> dict[str, Any]:
-        """Return what is the same in the scopes of all requests with this head."""
+        """Return a scope with what is the same for all requests with this head."""
         request, connection = self._request, self._connection
         path, _, query = request.target.partition(b"?")
         return {
@@ -134,6 +133,9 @@ class Exchange:
             "root_path": connection.config.root_path,
             "client": connection.client,
             "server": connection.server,
+            "headers": request.headers,
+            "state": connection.state,
+            "extensions": {},
         }
 
     async def receive(self) -> dict[str, Any]:
