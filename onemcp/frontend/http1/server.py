@@ -98,6 +98,7 @@ class Http1Server:
         self._plain = stream if isinstance(stream, trio.SocketStream) else None
         self._connections = connections
         self._descriptor = -1
+        self._is_logged = config.log.access_logger is not None
         self._scope = trio.CancelScope()
         self._hung_up: trio.Event | None = None
         self._has_hung_up = False
@@ -224,7 +225,7 @@ class Http1Server:
                 await self.config.log.exception("Error in ASGI Framework")
         finally:
             self._exchange = self._on_hang_up = None
-        if self.config.log.access_logger is not None:
+        if self._is_logged:
             summary = cast("Any", exchange.summary)
             await self.config.log.access(cast("Any", scope), summary, time() - exchange.begun)
         if not exchange.has_started:
