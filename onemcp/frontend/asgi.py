@@ -9,8 +9,8 @@ wait for that; with others a task does.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from functools import lru_cache
-from typing import Any, Final, TypeAlias, TypeVar
+from functools import lru_cache, partial
+from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple, Unpack
 
 import attrs
 import trio
@@ -42,6 +42,7 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 JSON: Final = b"application/json"
 EVENT_STREAM: Final = b"text/event-stream"
@@ -214,7 +215,7 @@ class Wire:
         self.is_gone = True
         return trio.BrokenResourceError("the client went away")
 
-    async def while_connected(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def while_connected(self, work: Callable[[Unpack[Ts]], Awaitable[T]], *args: *Ts) -> T:
         """Do some work, unless the client goes away before it is done.
 
         Where the server tells of that, the request's whole `life` is cancelled with the work.
@@ -223,10 +224,10 @@ class Wire:
             trio.BrokenResourceError: The client has gone, and the work was cancelled.
         """
         if self._tell is None:
-            return await self._watching(work)
+            return await self._watching(partial(work, *args))
         self._tell(self._hang_up)
         try:
-            return await work()
+            return await work(*args)
         finally:
             self._tell(None)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -89,7 +88,7 @@ class HttpSse:
         self._doors[door.id] = door
         try:
             with http.streaming(is_new=True):
-                await http.wire.while_connected(partial(_stream, door, reader, http.send))
+                await http.wire.while_connected(_stream, door, reader, http.send)
         finally:
             del self._doors[door.id]
             reader.close()

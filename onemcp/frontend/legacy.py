@@ -7,7 +7,6 @@ cancellation: the request goes on, and its messages wait on its stream for the c
 from __future__ import annotations
 
 from collections.abc import Awaitable, Hashable
-from functools import partial
 from typing import Final
 
 import trio
@@ -204,8 +203,7 @@ class LegacyFrontend:
             with session.reserve(request.id, http.wire.new_scope()) as scope:
                 reply = await _dispatch(session, http.view, request)
                 patience = self._patience(session)
-                work = partial(receive_within, scope, patience, reply)
-                first = await http.wire.while_connected(work)
+                first = await http.wire.while_connected(receive_within, scope, patience, reply)
         except BaseException:
             if reply is not None and http.wire.is_gone:  # but the client may come back
                 session.pump(request.id, reply, session.streams.new([request.id]))

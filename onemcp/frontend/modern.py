@@ -7,7 +7,6 @@ backend.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
-from functools import partial
 
 from onemcp.backend import Caller, Incoming
 from onemcp.multiplexer import Reply
@@ -53,7 +52,7 @@ async def serve_modern(message: Message, http: HttpRequest) -> None:
     except ProtocolError as error:
         await respond_refusal(http.send, error, message.id)
         return
-    await http.wire.while_connected(partial(_answer, message, caller, http))
+    await http.wire.while_connected(_answer, message, caller, http)
 
 
 def read_caller(request: Request, http: HttpRequest) -> Caller:
