@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import Any, Final
 
 import attrs
+import msgspec
 from msgspec import Raw
 
 from onemcp.protocol import meta
@@ -74,8 +75,7 @@ class Caller:
         return LOG_LEVELS.index(level) >= LOG_LEVELS.index(self.log_level)
 
 
-@attrs.frozen
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A request for a backend, in the backend's own names.
 
     Attributes:
@@ -91,7 +91,7 @@ class Call:
     params: Fields
     caller: Caller
     task: Raw | None = None
-    span: Span | None = attrs.field(default=None, eq=False)
+    span: Span | None = None
 
     def sent(self, about: Attributes) -> Call:
         """Return it as it is sent: in a span of its own, which its backend hears of.
@@ -105,7 +105,7 @@ class Call:
         if self.span is None:
             return self
         span = self.span.to_backend(self.method, self.params, about)
-        return attrs.evolve(self, params=span.in_context(self.params), span=span)
+        return msgspec.structs.replace(self, params=span.in_context(self.params), span=span)
 
 
 def outgoing_params(call: Call, revision: str, token: int) -> tuple[Raw, Raw | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-import attrs
+import msgspec
 import trio
 
 from onemcp.backend import Answer, Backend, Call, Exchange, Incoming, open_call, open_call_nowait
@@ -142,7 +142,7 @@ async def ask_in_turn(
 
 
 def _traced(call: Call, origin: Origin) -> Call:
-    return call if origin.span is None else attrs.evolve(call, span=origin.span)
+    return call if origin.span is None else msgspec.structs.replace(call, span=origin.span)
 
 
 def _deadline(candidates: Sequence[Backend]) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from typing import Final
 
-import attrs
 import msgspec
 
 from onemcp.backend import Backend, Call, Caller
@@ -77,7 +76,7 @@ async def come_back(
         exchange.close()
         terms.on_end(type(error))
         raise
-    exchange.call = attrs.evolve(exchange.call, caller=caller)
+    exchange.call = msgspec.structs.replace(exchange.call, caller=caller)
     exchange.progress_token = token
     inquiry.resume(caller, responses)
     return RoutedCall(
@@ -92,10 +91,10 @@ def check_state(parking: Parking, origin: Origin, backend: Backend, call: Call) 
         InvalidParams: The state can't be for this backend.
         BackendLost: The call may not be made again, and what has become of it is not known.
     """
-    server = backend.server
-    era = None if server is None else server.era
     if not is_retry(call.method, origin.params, call.caller):
         return
+    server = backend.server
+    era = None if server is None else server.era
     if not origin.is_retry:
         if era is Era.LEGACY:
             said = ELSEWHERE if _is_of_onemcp(origin) else UNKNOWN

@@ -15,9 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 
-import attrs
 import trio
 from msgspec import Raw
+from msgspec.structs import replace
 
 from onemcp.backend import Answer, Backend, Call, Exchange, Incoming, keep_state, open_call
 from onemcp.protocol import tasks, translation
@@ -268,7 +268,7 @@ class RoutedCall:
         """Make the call again, as soon as its backend is there."""
         call, span = self._call, self._origin.span
         try:
-            await self._open_again(call if span is None else attrs.evolve(call, span=span))
+            await self._open_again(call if span is None else replace(call, span=span))
         except ProtocolError:
             raise lost from None  # this is what has become of the call
         self._lost = None
