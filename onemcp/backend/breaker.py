@@ -151,7 +151,6 @@ class Breaker:
 
     def began(self, exchange: Exchange) -> None:
         """Take note that a call was made; it is the probe where there is to be one."""
-        exchange.since = trio.current_time()
         if not self.is_closed:
             self._probe = exchange
 

@@ -67,7 +67,7 @@ class Exchange:
         call: What was asked.
         progress_token: The caller's own progress token, undecoded, or None.
         failure: What onemcp itself has ended it with, or None.
-        since: When it was sent, by Trio's clock, where its instance has taken note of that.
+        since: When it was sent, by Trio's clock, where an instance has sent it.
         is_answered: Whether the backend has answered, be it with an error of its own.
         is_expired: Whether the backend has let the time pass that it had.
         dropped: How many notifications were dropped because nobody received them in time.

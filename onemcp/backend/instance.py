@@ -99,7 +99,8 @@ class Instance:
         self.is_primary = is_primary
         self.lease: Exchange | Call | None = None
         self.last_owner: Hashable | None = None
-        self.idle_since = trio.current_time()
+        self._now = trio.lowlevel.current_clock().current_time
+        self.idle_since = self._now()
         self.is_retired = False
         self._transport = settings.transport
         self._caller = caller
@@ -196,6 +197,7 @@ class Instance:
                 sent.span.fail(type(error))
             raise error.about(self.name) from error
         exchange.backend = self.name
+        exchange.since = self._now()
         self._breaker.began(exchange)
         self.last_owner = owner
         if not exchange.finished:
@@ -268,7 +270,7 @@ class Instance:
         self._calls.discard(exchange)
         self._breaker.ended(exchange)
         if not self._calls:
-            self.idle_since = trio.current_time()
+            self.idle_since = self._now()
         if self.lease is exchange:
             self._release_if_over(exchange)
         self._observer.freed(self)

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import trio
 from rich.console import Console
 
 from onemcp import config
@@ -56,6 +57,7 @@ async def test_an_operator_sees_an_open_breaker_and_resets_it(shell: Shell):
     breaker = shell.world.gateway.multiplexer.backends["demo"].breaker
     while breaker.is_closed:
         exchange = Exchange(1, Call("tools/call", {}, Caller("owner", "ada")), Nobody())
+        exchange.since = trio.current_time()
         breaker.began(exchange)
         exchange.fail(BackendLost("it exited"))
         breaker.ended(exchange)

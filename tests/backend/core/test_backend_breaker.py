@@ -54,6 +54,7 @@ class Desk:
         self.clock.jump(0.001)
         self.breaker.check()
         exchange = Exchange(1, CALL, Carrier())
+        exchange.since = trio.current_time()
         self.breaker.began(exchange)
         exchange.on_end = self.breaker.ended
         self.clock.jump(0.001)
