@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import secrets
 import time
 from typing import Final
 
+from onemcp.auth._ids import new_id
 from onemcp.auth._issuers import AUDIENCE, SCOPE, TOKEN_TYPE
 from onemcp.auth._jws import sign
 from onemcp.auth._keys import KeyStore
@@ -60,7 +60,7 @@ def issue_token(
         "sub": subject,
         "client_id": client_id,
         "scope": scope,
-        "jti": secrets.token_urlsafe(16),
+        "jti": new_id(),
         "iat": issued_at,
         "nbf": issued_at,
         "exp": issued_at + math.ceil(lifetime),

@@ -12,6 +12,7 @@ from typing import Final
 
 import attrs
 
+from onemcp.auth._ids import new_id
 from onemcp.auth._scopes import Scope
 from onemcp.auth.server._authorization import AuthorizationRequest
 from onemcp.auth.server._errors import INVALID_GRANT, OAuthError
@@ -76,7 +77,7 @@ class Codes:
         """Make a code for what a person has agreed to."""
         self._forget(now)
         code = new_secret()
-        made = Code(request, subject, frozenset(scopes), new_secret(16), now)
+        made = Code(request, subject, frozenset(scopes), new_id(), now)
         self._entries[digest(code)] = _Entry(made)
         if len(self._entries) > MAX_CODES:
             self._entries.popitem(last=False)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import attrs
 
+from onemcp.auth._ids import new_id
 from onemcp.auth._keys import KeyStore
 from onemcp.auth._resource import Resource
 from onemcp.auth._scopes import Scope, in_words, meet
@@ -178,7 +179,7 @@ class Issuer:
         if not scopes:
             raise OAuthError(INVALID_SCOPE, "the client may have none of the scopes")
         grant = Grant(
-            id=new_secret(16),
+            id=new_id(),
             client_id=client.id,
             subject=client.id,
             scopes=tuple(sorted(map(str, scopes))),

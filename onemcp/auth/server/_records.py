@@ -25,6 +25,8 @@ MAX_GRANTS_ALIKE: Final = 16
 MAX_CUTOFFS: Final = 1024
 MAX_TOKENS: Final = 10_000
 
+SECRET_BYTES: Final = 32
+
 ALL: Final = "all"
 
 
@@ -33,9 +35,9 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def new_secret(size: int = 32) -> str:
-    """Make a random secret of that many bytes."""
-    return secrets.token_urlsafe(size)
+def new_secret() -> str:
+    """Make a random secret."""
+    return secrets.token_urlsafe(SECRET_BYTES)
 
 
 def of_user(name: str) -> str:

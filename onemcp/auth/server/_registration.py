@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from onemcp.auth._ids import new_id
 from onemcp.auth.server._clients import CODE, REFRESH, Client, Origin
 from onemcp.auth.server._errors import (
     INVALID_CLIENT,
@@ -60,7 +61,7 @@ def register(document: Mapping[str, Any], now: float) -> tuple[Registration, dic
     grants = _grant_types(document)
     secret = "" if method == PUBLIC else new_secret()
     registration = Registration(
-        id=new_secret(16),
+        id=new_id(),
         name=_name(document),
         redirect_uris=_redirect_uris(document),
         grant_types=grants,
