@@ -79,8 +79,9 @@ def test_a_reader_that_does_not_read_stops_nobody_and_is_told_what_is_missing(pi
     writer.close(PATIENCE)
     pipe.stream.close()
     reader.join(PATIENCE)
-    assert seen[0] + dropped[0] == 1000
-    assert dropped[0] > 500
+    # It may be told in two parts, if the writer was at work in between.
+    assert seen[0] + sum(dropped) == 1000
+    assert sum(dropped) > 500
 
 
 def pipe_rest(pipe: Pipe) -> int:
