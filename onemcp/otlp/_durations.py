@@ -6,10 +6,10 @@ Implements the histograms of the semantic conventions of OpenTelemetry for MCP
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from onemcp.telemetry import Attributes, Family, Histogram, Sample
+from onemcp.telemetry import Attributes, Family, Histogram, Sample, SpanKind
 
 SECONDS: Final = (
     0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
@@ -75,3 +75,39 @@ class Durations:
 
     def __repr__(self) -> str:
         return f"<Durations {self._name} series={len(self)}>"
+
+
+class BothSides:
+    """What is measured as a server and as a client, in a family each."""
+
+    def __init__(
+        self,
+        what: str,
+        about: Mapping[SpanKind, str],
+        telling: Iterable[str],
+        bounded: Iterable[str],
+    ) -> None:
+        """Begin with nothing.
+
+        Args:
+            what: What lasts, as the names of the families have it.
+            about: What each of them is, for people.
+            telling: As for `Durations`.
+            bounded: As for `Durations`.
+        """
+        self._durations = {
+            side: Durations(f"mcp.{side}.{what}.duration", text, telling, bounded)
+            for side, text in about.items()
+        }
+
+    def observe(self, side: SpanKind, seconds: float, known: Attributes) -> None:
+        """Take one more duration, as for `Durations`."""
+        self._durations[side].observe(seconds, known)
+
+    def families(self) -> Iterator[Family]:
+        """Return what was measured."""
+        for durations in self._durations.values():
+            yield from durations.families()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} series={sum(map(len, self._durations.values()))}>"

@@ -9,12 +9,11 @@ codes of errors: once there are many series, others are told apart by little mor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
-from onemcp.telemetry import Family, Span, SpanKind
+from onemcp.telemetry import Span, SpanKind
 
-from ._durations import ERROR, Durations
+from ._durations import ERROR, BothSides
 
 _BOUNDED: Final = ("mcp.method.name", "gen_ai.operation.name", "mcp.protocol.version")
 _TELLING: Final = (
@@ -35,24 +34,13 @@ _ABOUT: Final[dict[SpanKind, str]] = {
 }
 
 
-class Operations:
+class Operations(BothSides):
     """Measures requests by their spans."""
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self._durations = {
-            kind: Durations(f"mcp.{kind}.operation.duration", about, _TELLING, _BOUNDED)
-            for kind, about in _ABOUT.items()
-        }
+        super().__init__("operation", _ABOUT, _TELLING, _BOUNDED)
 
     def over(self, span: Span) -> None:
         """Take note of a request that is over."""
-        self._durations[span.kind].observe(span.seconds or 0.0, span.attributes)
-
-    def families(self) -> Iterator[Family]:
-        """Return what was measured."""
-        for durations in self._durations.values():
-            yield from durations.families()
-
-    def __repr__(self) -> str:
-        return f"<Operations series={sum(map(len, self._durations.values()))}>"
+        self.observe(span.kind, span.seconds or 0.0, span.attributes)
