@@ -8,12 +8,11 @@ X.509 and keys of every kind, which were a tenth of what it takes to start.
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from onemcp.auth._keys import SigningKey
-from onemcp.state import to_base64url
+from onemcp.state import from_base64url, to_base64url
 
 
 class Jws(NamedTuple):
@@ -68,7 +67,8 @@ def _encoded(members: Mapping[str, Any]) -> bytes:
 
 def _decoded(part: bytes) -> bytes:
     """Read base64url in its only form: without padding, and with no bit to spare."""
-    data = urlsafe_b64decode(part + b"=" * (-len(part) % 4))
-    if to_base64url(data).encode() != part:
+    text = part.decode("ascii")
+    data = from_base64url(text)
+    if to_base64url(data) != text:
         raise ValueError("not base64url")
     return data
