@@ -22,6 +22,7 @@ from onemcp.backend import (
     Identity,
     redactor_for,
 )
+from onemcp.backend.places import login_command
 from onemcp.backend.process import Guardian, ProcessInstance, ProcessSpec
 from onemcp.config import Configuration
 from onemcp.protocol.fields import raw
@@ -249,8 +250,7 @@ def _facts(settings: config.Backend, instance: ProcessInstance) -> Mapping[str, 
 def _remedy(settings: config.Backend, backend: Backend, instance: ProcessInstance) -> str | None:
     transport = settings.transport
     if backend.needs_login:
-        where = f" --replica {settings.replica}" if settings.replica else ""
-        return f"Run `onemcp login {settings.name}{where}`."
+        return f"Run `{login_command(settings.name, replica=settings.replica)}`."
     if not isinstance(transport, config.StdioTransport):
         return None
     environment = instance.environment(_spec(transport), "0" * 32)

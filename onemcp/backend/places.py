@@ -33,6 +33,19 @@ def connect_at(origin: str, backend: str) -> str:
     return origin.rstrip("/") + CONNECT + quote(backend, safe="")
 
 
+def login_command(backend: str, *, replica: str = "", user: str = "") -> str:
+    """Return the command that logs in at a backend.
+
+    Args:
+        backend: Its name.
+        replica: At which of its addresses; "" where it has one.
+        user: Who; "" for everybody.
+    """
+    options = {"replica": replica, "user": user}
+    given = (f" --{option} {value}" for option, value in options.items() if value)
+    return "".join((f"onemcp login {backend}", *given))
+
+
 def client_document(url: str, redirect_uri: str) -> dict[str, object]:
     """Return what onemcp says of itself at its own address (Client ID Metadata Documents).
 

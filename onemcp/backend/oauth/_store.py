@@ -16,6 +16,7 @@ from typing import Final
 
 import attrs
 
+from onemcp.backend.places import login_command
 from onemcp.state import (
     Keyring,
     SealBroken,
@@ -141,9 +142,7 @@ class StoredAt:
     @property
     def command(self) -> str:
         """The command that makes this login."""
-        options = {"replica": self.replica, "user": self.user}
-        given = (f" --{option} {value}" for option, value in options.items() if value)
-        return "".join((f"onemcp login {self.backend}", *given))
+        return login_command(self.backend, replica=self.replica, user=self.user)
 
     @property
     def path(self) -> Path:
